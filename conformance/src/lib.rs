@@ -1,0 +1,1 @@
+//! Portability and conformance test suite for Unix servers that fork.

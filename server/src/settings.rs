@@ -1,0 +1,1 @@
+//! Reading TOML configuration files.
