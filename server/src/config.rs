@@ -1,0 +1,264 @@
+//! The command line and the configuration file, merged into one [`Config`]. Flags win.
+
+use std::ffi::OsString;
+use std::os::fd::RawFd;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::Parser;
+use serde::Deserialize;
+
+use crate::diagnostics::Sink;
+use crate::listen::ListenAddress;
+use crate::{StartError, settings};
+
+/// The port when none is named.
+pub const DEFAULT_PORT: u16 = 7722;
+/// Lines of the log that a new client sees first, when nothing else is configured.
+pub const DEFAULT_REPLAY: usize = 7;
+/// Length of the listening sockets' queues, when nothing else is configured. The system's own
+/// ceiling (`net.core.somaxconn`, `kern.ipc.soacceptqueue`) applies.
+pub const DEFAULT_BACKLOG: i32 = 1024;
+/// Clients served at a time, when nothing else is configured.
+pub const DEFAULT_MAX_CLIENTS: usize = 1024;
+
+const AFTER_HELP: &str = "\
+Exit status: 0 ended as asked (or, with --daemon, the daemon is ready) · 1 could not start · 2 the \
+command line, the configuration or the key file is wrong.
+
+Signals: SIGTERM and SIGINT end the server and all its clients' processes. SIGHUP changes nothing: \
+the log is followed by name, so rotating it needs no signal.";
+
+/// A reference forking chat server: a daemon, and a receiver and a sender process per client.
+#[derive(Parser, Debug)]
+#[command(name = "chatd", version, after_help = AFTER_HELP, max_term_width = 100)]
+struct Cli {
+    /// Configuration file (TOML; the keys are the long options with underscores). Options win
+    #[arg(short, long, value_name = "FILE")]
+    config: Option<PathBuf>,
+
+    /// Address to listen on: HOST, HOST:PORT, [IPV6%SCOPE]:PORT or :PORT for both families.
+    /// Repeatable. Port 0 lets the system choose. By default every IPv4 and IPv6 address
+    #[arg(short, long, value_name = "ADDRESS")]
+    listen: Vec<String>,
+
+    /// Port where an address names none [default: 7722]
+    #[arg(short, long)]
+    port: Option<u16>,
+
+    /// The chat log; created when it doesn't exist
+    #[arg(long, value_name = "FILE")]
+    log: Option<PathBuf>,
+
+    /// File holding the shared key, exactly 128 bytes
+    #[arg(short, long, value_name = "FILE")]
+    key_file: Option<PathBuf>,
+
+    /// Lines of the log that a new client sees first [default: 7]
+    #[arg(long, value_name = "LINES")]
+    replay: Option<usize>,
+
+    /// Seconds within which a client's key must arrive [default: 1]
+    #[arg(long, value_name = "SECONDS")]
+    auth_timeout: Option<f64>,
+
+    /// Clients served at a time; further ones are closed at once [default: 1024]
+    #[arg(long, value_name = "N")]
+    max_clients: Option<usize>,
+
+    /// Length of the queue of connections not yet accepted [default: 1024]
+    #[arg(long, value_name = "N")]
+    backlog: Option<i32>,
+
+    /// Run in the background; return when the daemon listens, or has failed
+    #[arg(short, long, conflicts_with = "foreground")]
+    daemon: bool,
+
+    /// Stay in the foreground, whatever the configuration file says
+    #[arg(short, long)]
+    foreground: bool,
+
+    /// File to write the daemon's process id to
+    #[arg(long, value_name = "FILE")]
+    pid_file: Option<PathBuf>,
+
+    /// File to write, when the server listens, the real addresses to, one a line
+    #[arg(long, value_name = "FILE")]
+    ready_file: Option<PathBuf>,
+
+    /// Descriptor to write the same to, and close
+    #[arg(long, value_name = "FD")]
+    ready_fd: Option<RawFd>,
+
+    /// User to become when started as root
+    #[arg(short, long, value_name = "NAME")]
+    user: Option<String>,
+
+    /// Where the server's own messages go [default: stderr, or syslog with --daemon]
+    #[arg(long, value_enum, value_name = "WHERE")]
+    log_to: Option<Sink>,
+
+    /// Write a new random key to FILE (mode 0600) and exit
+    #[arg(long, value_name = "FILE", exclusive = true)]
+    generate_key: Option<PathBuf>,
+}
+
+/// The configuration file.
+#[derive(Deserialize, Debug, Default)]
+#[serde(deny_unknown_fields, default)]
+struct File {
+    listen: Vec<String>,
+    port: Option<u16>,
+    log: Option<PathBuf>,
+    key_file: Option<PathBuf>,
+    replay: Option<usize>,
+    auth_timeout: Option<f64>,
+    max_clients: Option<usize>,
+    backlog: Option<i32>,
+    daemon: bool,
+    pid_file: Option<PathBuf>,
+    ready_file: Option<PathBuf>,
+    ready_fd: Option<RawFd>,
+    user: Option<String>,
+    log_to: Option<Sink>,
+}
+
+/// Everything the server was told, checked. All paths are absolute: a daemon leaves the directory
+/// that it was started in.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// What to listen on; empty for the default, both wildcard addresses.
+    pub listen: Vec<ListenAddress>,
+    /// The port of the default addresses.
+    pub port: u16,
+    /// The chat log.
+    pub log: PathBuf,
+    /// The shared key's file.
+    pub key_file: PathBuf,
+    /// Lines that a new client sees first.
+    pub replay: usize,
+    /// Time within which a key must arrive.
+    pub auth_timeout: Duration,
+    /// Clients served at a time.
+    pub max_clients: usize,
+    /// Length of the listening queues.
+    pub backlog: i32,
+    /// Whether to run in the background.
+    pub daemon: bool,
+    /// Where to write the process id.
+    pub pid_file: Option<PathBuf>,
+    /// Where to write the real addresses.
+    pub ready_file: Option<PathBuf>,
+    /// Which descriptor to write them to.
+    pub ready_fd: Option<RawFd>,
+    /// Who to become.
+    pub user: Option<String>,
+    /// Where messages go.
+    pub log_to: Sink,
+}
+
+/// What the command line asks for.
+#[derive(Debug)]
+pub enum Request {
+    /// Serve.
+    Serve(Box<Config>),
+    /// Write a new key.
+    GenerateKey(PathBuf),
+}
+
+/// Why a command line can't be followed.
+#[derive(Debug)]
+pub enum ArgsError {
+    /// clap's own answer: help, version, or a mistake with its explanation.
+    Clap(clap::Error),
+    /// What clap cannot know.
+    Start(StartError),
+}
+
+impl From<StartError> for ArgsError {
+    fn from(error: StartError) -> Self {
+        Self::Start(error)
+    }
+}
+
+impl Request {
+    /// Reads `args`, with the program's name first, and the configuration file that they name.
+    pub fn from_args(args: impl IntoIterator<Item = OsString>) -> Result<Self, ArgsError> {
+        let cli = Cli::try_parse_from(args).map_err(ArgsError::Clap)?;
+        if let Some(path) = cli.generate_key {
+            return Ok(Self::GenerateKey(path));
+        }
+        let file: File = match &cli.config {
+            Some(path) => {
+                settings::read(path).map_err(|error| StartError::usage(error.to_string()))?
+            }
+            None => File::default(),
+        };
+        Ok(Self::Serve(Box::new(merge(cli, file)?)))
+    }
+}
+
+fn merge(cli: Cli, file: File) -> Result<Config, StartError> {
+    let here = std::env::current_dir()
+        .map_err(|error| StartError::failure(format!("current directory: {error}")))?;
+    // Paths in the configuration file are relative to that file, those of options to here.
+    let beside = match cli.config.as_deref().and_then(Path::parent) {
+        Some(parent) => here.join(parent),
+        None => here.clone(),
+    };
+    let path = |flag: Option<PathBuf>, setting: Option<PathBuf>| {
+        flag.map(|path| here.join(path)).or_else(|| setting.map(|path| beside.join(path)))
+    };
+
+    let port = cli.port.or(file.port).unwrap_or(DEFAULT_PORT);
+    let names = if cli.listen.is_empty() { file.listen } else { cli.listen };
+    let listen = names
+        .iter()
+        .map(|name| ListenAddress::parse(name, port))
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(StartError::usage)?;
+
+    let seconds = cli.auth_timeout.or(file.auth_timeout).unwrap_or(1.0);
+    let auth_timeout = Duration::try_from_secs_f64(seconds)
+        .ok()
+        .filter(|timeout| !timeout.is_zero() && *timeout <= Duration::from_secs(3600))
+        .ok_or_else(|| {
+            StartError::usage(format!("auth timeout {seconds}: must be above 0 and at most 3600 s"))
+        })?;
+    let max_clients = cli.max_clients.or(file.max_clients).unwrap_or(DEFAULT_MAX_CLIENTS);
+    if max_clients == 0 {
+        return Err(StartError::usage("max clients 0: must be at least 1"));
+    }
+    let backlog = cli.backlog.or(file.backlog).unwrap_or(DEFAULT_BACKLOG);
+    if backlog < 1 {
+        return Err(StartError::usage(format!("backlog {backlog}: must be at least 1")));
+    }
+    let required = |value: Option<PathBuf>, option: &str, key: &str| {
+        value.ok_or_else(|| {
+            StartError::usage(format!(
+                "no {option}: give it, or `{key} = \"…\"` in the configuration file"
+            ))
+        })
+    };
+    let daemon = (cli.daemon || file.daemon) && !cli.foreground;
+    Ok(Config {
+        listen,
+        port,
+        log: required(path(cli.log, file.log), "--log FILE", "log")?,
+        key_file: required(path(cli.key_file, file.key_file), "--key-file FILE", "key_file")?,
+        replay: cli.replay.or(file.replay).unwrap_or(DEFAULT_REPLAY),
+        auth_timeout,
+        max_clients,
+        backlog,
+        daemon,
+        pid_file: path(cli.pid_file, file.pid_file),
+        ready_file: path(cli.ready_file, file.ready_file),
+        ready_fd: cli.ready_fd.or(file.ready_fd),
+        user: cli.user.or(file.user),
+        log_to: cli.log_to.or(file.log_to).unwrap_or(if daemon {
+            Sink::Syslog
+        } else {
+            Sink::Stderr
+        }),
+    })
+}

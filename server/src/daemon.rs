@@ -1,0 +1,243 @@
+//! The daemon: accepts, forks a cluster per client, reaps, and ends all when told to.
+//!
+//! # Process groups
+//! All clusters of a daemon are one process group, apart from the daemon's own: a multicast to it
+//! reaches every sender and nobody else, neither the shell that launched the server nor the other
+//! programs of its pipeline. The first cluster's receiver founds the group; it lasts as long as it
+//! has members, and when the last is reaped the next client founds another. (A group's number is
+//! not given to another process while the group has a member, POSIX.1-2024, `fork`; so long as one
+//! of its receivers is unreaped, the number is safe to use.)
+
+use std::collections::HashSet;
+use std::fs::File;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, ppoll};
+use nix::sys::signal::{SigSet, Signal, kill, killpg};
+use nix::sys::socket::{SockaddrLike, SockaddrStorage};
+use nix::sys::time::TimeSpec;
+use nix::sys::wait::{WaitPidFlag, waitpid};
+use nix::unistd::{ForkResult, Pid, fork, setpgid};
+
+use crate::config::Config;
+use crate::key::Key;
+use crate::listen::{Listener, to_std};
+use crate::{diagnostics, platform, receiver, signals};
+
+/// How long clusters may take to end by themselves once the server is told to.
+const GRACE: Duration = Duration::from_millis(1500);
+/// How often they are told meanwhile: a `SIGTERM` can come just before a wait that it should end.
+const REPEAT: Duration = Duration::from_millis(50);
+/// Pause of accepting when the system has no descriptor or memory to spare.
+const PAUSE: Duration = Duration::from_millis(100);
+/// Connections accepted before the daemon looks at its signals again.
+const BATCH: usize = 64;
+
+/// The accepting process.
+pub struct Daemon {
+    listeners: Vec<Listener>,
+    key: Key,
+    config: Config,
+    open_mask: SigSet,
+    /// The receivers that are alive or not yet reaped.
+    clusters: HashSet<Pid>,
+    /// The clusters' process group, while it has members.
+    group: Option<Pid>,
+    /// A descriptor in reserve: given up for a moment, it lets the daemon accept and close a
+    /// connection that it has no descriptor for, which would otherwise stay in the queue and keep
+    /// `ppoll` from ever waiting.
+    reserve: Option<File>,
+    pause_until: Option<Instant>,
+}
+
+impl Daemon {
+    /// Takes over listening sockets. From here on the daemon's dispositions are in force.
+    pub fn new(listeners: Vec<Listener>, key: Key, config: Config) -> nix::Result<Self> {
+        Ok(Self {
+            listeners,
+            key,
+            config,
+            open_mask: signals::DAEMON.assume()?,
+            clusters: HashSet::new(),
+            group: None,
+            reserve: open_reserve(),
+            pause_until: None,
+        })
+    }
+
+    /// Serves until `SIGTERM` or `SIGINT`, then ends every cluster.
+    pub fn run(mut self) {
+        platform::name_process(c"chatd");
+        while !signals::terminating() {
+            self.reap();
+            if signals::take_hangup() {
+                diagnostics::info("SIGHUP: nothing to do, the log is followed by name");
+            }
+            self.accept_ready();
+        }
+        self.end_all();
+    }
+
+    /// Waits for a signal or a connection, and accepts what is there.
+    fn accept_ready(&mut self) {
+        let pause = self.pause_until.and_then(|end| end.checked_duration_since(Instant::now()));
+        let mut ready: Vec<PollFd> = Vec::new();
+        if pause.is_none() {
+            self.pause_until = None;
+            ready.extend(
+                self.listeners.iter().map(|l| PollFd::new(l.socket.as_fd(), PollFlags::POLLIN)),
+            );
+        }
+        if ppoll(&mut ready, pause.map(TimeSpec::from), Some(self.open_mask)).is_err() {
+            return; // EINTR: the caller looks at what came
+        }
+        let readable: Vec<usize> = ready
+            .iter()
+            .enumerate()
+            .filter(|(_, fd)| fd.revents().is_some_and(|events| !events.is_empty()))
+            .map(|(index, _)| index)
+            .collect();
+        for index in readable {
+            self.accept_from(index);
+        }
+    }
+
+    fn accept_from(&mut self, index: usize) {
+        for _ in 0..BATCH {
+            match accept(&self.listeners[index].socket) {
+                Ok((socket, peer)) => self.start_cluster(socket, peer),
+                Err(Errno::EAGAIN) => return,
+                Err(Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM) => {
+                    return self.refuse_for_want_of_descriptors(index);
+                }
+                // The connection was gone before it was accepted (ECONNABORTED), or brings its own
+                // network's error with it (Linux accept(2), "Error handling").
+                Err(_) => {}
+            }
+        }
+    }
+
+    fn refuse_for_want_of_descriptors(&mut self, index: usize) {
+        diagnostics::error("out of descriptors or memory: refusing a client");
+        self.reserve = None;
+        let refused = accept(&self.listeners[index].socket);
+        drop(refused);
+        self.reserve = open_reserve();
+        self.pause_until = Some(Instant::now() + PAUSE);
+    }
+
+    fn start_cluster(&mut self, socket: OwnedFd, peer: SocketAddr) {
+        self.reap();
+        if self.clusters.len() >= self.config.max_clients {
+            diagnostics::warning(&format!(
+                "{peer}: refused: {} clients are the maximum",
+                self.config.max_clients
+            ));
+            return;
+        }
+        // SAFETY: this process has one thread.
+        match unsafe { fork() } {
+            Ok(ForkResult::Child) => {
+                let group = self.group.unwrap_or(Pid::from_raw(0));
+                let _ = setpgid(Pid::from_raw(0), group);
+                // What belongs to the daemon must not live on in a client's process: a listening
+                // socket would keep the port bound after the daemon's end.
+                self.listeners.clear();
+                self.reserve = None;
+                receiver::run(socket, peer, &self.key, &self.config);
+                // SAFETY: ends the process without running what its parent registered.
+                unsafe { libc::_exit(0) }
+            }
+            Ok(ForkResult::Parent { child }) => {
+                // In the parent too, so that the group is right whoever runs first. The child may
+                // already be gone.
+                let group = *self.group.get_or_insert(child);
+                let _ = setpgid(child, group);
+                self.clusters.insert(child);
+            }
+            Err(errno) => {
+                diagnostics::error(&format!("{peer}: refused: fork: {}", errno.desc()));
+            }
+        }
+    }
+
+    /// Collects every child that has ended: one SIGCHLD may stand for many.
+    fn reap(&mut self) {
+        signals::take_child();
+        loop {
+            match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+                Ok(status) => match status.pid() {
+                    Some(pid) => {
+                        self.clusters.remove(&pid);
+                    }
+                    None => break, // children, but none that has ended
+                },
+                Err(Errno::EINTR) => {}
+                Err(_) => break,
+            }
+        }
+        if self.clusters.is_empty() {
+            self.group = None;
+        }
+    }
+
+    /// Ends every cluster: asks, asks again, and finally forces.
+    fn end_all(&mut self) {
+        self.listeners.clear();
+        let deadline = Instant::now() + GRACE;
+        loop {
+            self.reap();
+            if self.clusters.is_empty() {
+                return;
+            }
+            if Instant::now() >= deadline {
+                break;
+            }
+            for &pid in &self.clusters {
+                let _ = kill(pid, Signal::SIGTERM);
+            }
+            let _ = ppoll(&mut [], Some(REPEAT.into()), Some(self.open_mask));
+        }
+        diagnostics::warning(&format!(
+            "{} clients' processes had to be killed",
+            self.clusters.len()
+        ));
+        if let Some(group) = self.group {
+            let _ = killpg(group, Signal::SIGKILL);
+        }
+        for pid in std::mem::take(&mut self.clusters) {
+            let _ = kill(pid, Signal::SIGKILL);
+            let _ = signals::retry(|| waitpid(pid, None));
+        }
+    }
+}
+
+fn open_reserve() -> Option<File> {
+    File::open("/dev/null").ok()
+}
+
+/// Accepts a connection as this process wants it: closed on exec, and blocking whatever the
+/// listener is. BSD systems pass `O_NONBLOCK` on from the listener, Linux doesn't (accept(2)).
+fn accept(listener: &OwnedFd) -> nix::Result<(OwnedFd, SocketAddr)> {
+    use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
+    // SAFETY: all-zero bytes are a valid address storage.
+    let mut storage: libc::sockaddr_storage = unsafe { std::mem::zeroed() };
+    let mut length = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
+    // nix's `accept` does not tell the peer, and asking later fails when the peer is gone.
+    // SAFETY: the pointers are to the two variables above, `length` is the storage's size.
+    let raw = Errno::result(unsafe {
+        libc::accept(listener.as_raw_fd(), (&raw mut storage).cast(), &raw mut length)
+    })?;
+    // SAFETY: accept has just returned this descriptor to us alone.
+    let socket = unsafe { OwnedFd::from_raw_fd(raw) };
+    fcntl(&socket, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
+    fcntl(&socket, FcntlArg::F_SETFL(OFlag::empty()))?;
+    // SAFETY: the kernel has written an address of `length` bytes.
+    let peer = unsafe { SockaddrStorage::from_raw((&raw const storage).cast(), Some(length)) }
+        .and_then(|peer| to_std(&peer))
+        .unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0)));
+    Ok((socket, peer))
+}

@@ -1,0 +1,116 @@
+//! Which process groups hear a multicast: every daemon's that serves the same log.
+//!
+//! A daemon's clusters are one process group, and a receiver multicasts by `killpg`. When a daemon
+//! dies its clusters live on, and the next daemon's are another group; both must hear each other,
+//! and a list of process ids in a file would go stale and one day name a stranger.
+//!
+//! So the kernel keeps the list. Beside the log stands an empty file, `LOG.groups`. Every sender
+//! holds a shared record lock (fcntl(2), `F_SETLK`) on the byte whose offset is its process group.
+//! To find the groups, a receiver asks which locks stand in its way (`F_GETLK`): the answer's
+//! offset is a group with a living member. A lock goes with its process, however that dies.
+//!
+//! Record locks and `flock` are kept apart by using different files: on FreeBSD the two see each
+//! other (flock(2) there), on Linux they don't.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, fcntl};
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::{Pid, getpgrp};
+
+/// The register of the process groups that serve one log.
+#[derive(Debug)]
+pub struct Generations(File);
+
+impl Generations {
+    /// The register's file: the log's name and `.groups`.
+    pub fn path(log: &Path) -> PathBuf {
+        let mut name = log.as_os_str().to_owned();
+        name.push(".groups");
+        name.into()
+    }
+
+    /// Opens the register of `log`, creating it when there is none.
+    pub fn open(log: &Path) -> io::Result<Self> {
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o660)
+            .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
+            .open(Self::path(log))?;
+        if file.metadata()?.is_file() {
+            Ok(Self(file))
+        } else {
+            Err(io::Error::other("it is not a regular file"))
+        }
+    }
+
+    /// Registers this process's group for as long as this process lives and keeps `self`. The
+    /// register must not be opened and closed again meanwhile: closing any descriptor of a file
+    /// drops the process's record locks on it.
+    pub fn join(&self) -> nix::Result<()> {
+        let group = libc::off_t::from(getpgrp().as_raw());
+        fcntl(&self.0, FcntlArg::F_SETLK(&record(libc::F_RDLCK, group, 1))).map(drop)
+    }
+
+    /// Sends `signal` to this process's group and to every other registered one.
+    pub fn multicast(&self, signal: Signal) {
+        let own = getpgrp();
+        let _ = killpg(own, signal);
+        let own = libc::off_t::from(own.as_raw());
+        let mut others = Vec::new();
+        self.find(0, Some(own), &mut others);
+        self.find(own + 1, None, &mut others);
+        for group in others {
+            // Another user's group, or one that is just gone: not ours to wake.
+            let _ = killpg(group, signal);
+        }
+    }
+
+    /// Collects the registered groups from `start` up to but not including `end`. The kernel
+    /// answers with any lock of the range, so the range is split around it.
+    fn find(&self, start: libc::off_t, end: Option<libc::off_t>, found: &mut Vec<Pid>) {
+        let length = match end {
+            Some(end) if end <= start => return,
+            Some(end) => end - start,
+            None => 0, // to the end of the file, wherever that may be
+        };
+        let mut lock = record(libc::F_WRLCK, start, length);
+        match fcntl(&self.0, FcntlArg::F_GETLK(&mut lock)) {
+            Err(Errno::EINTR) => return self.find(start, end, found),
+            Err(_) => return,
+            Ok(_) => {}
+        }
+        if lock.l_type == libc::F_UNLCK as libc::c_short {
+            return;
+        }
+        let at = lock.l_start;
+        let inside = at >= start && end.is_none_or(|end| at < end);
+        if !inside || lock.l_len != 1 {
+            return; // not a registration: someone else's lock on our file
+        }
+        // Offset 1 is no group of ours, and -1 or 0 would signal half the machine.
+        if let Some(group) = i32::try_from(at).ok().filter(|&group| group > 1) {
+            found.push(Pid::from_raw(group));
+        }
+        self.find(start, Some(at), found);
+        self.find(at + 1, end, found);
+    }
+}
+
+fn record(kind: libc::c_int, start: libc::off_t, length: libc::off_t) -> libc::flock {
+    // SAFETY: all-zero bytes are a valid `flock` structure: it holds integers only. Systems differ
+    // in its further fields (FreeBSD: l_sysid).
+    let mut lock: libc::flock = unsafe { std::mem::zeroed() };
+    lock.l_type = kind as libc::c_short;
+    lock.l_whence = libc::SEEK_SET as libc::c_short;
+    lock.l_start = start;
+    lock.l_len = length;
+    lock
+}

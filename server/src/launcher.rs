@@ -1,0 +1,232 @@
+//! From a configuration to a server that listens: in the foreground, or in the background with the
+//! launcher waiting until it is known how that went.
+//!
+//! The order is fixed. Everything that can be wrong is tried before the launcher returns: key,
+//! sockets, pid file, user, log. Only then is readiness told: to the launcher over a pipe, to a
+//! supervisor over a file, a descriptor or `NOTIFY_SOCKET`.
+
+use std::cell::Cell;
+use std::fs::File;
+use std::io::{Read, Write};
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::path::Path;
+
+use nix::sys::stat::{Mode, umask};
+use nix::unistd::{ForkResult, chdir, fork, pipe, setsid};
+
+use crate::config::Config;
+use crate::daemon::Daemon;
+use crate::diagnostics::Sink;
+use crate::generations::Generations;
+use crate::key::Key;
+use crate::log::ChatLog;
+use crate::{StartError, diagnostics, listen, platform, privileges, signals};
+
+/// Serves as `config` says. Returns when the server has ended, or, in the background, when the
+/// daemon is ready.
+pub fn launch(config: Config) -> Result<(), StartError> {
+    let (key, warning) = Key::read(&config.key_file)?;
+    if let Some(warning) = warning {
+        eprintln!("chatd: warning: {warning}");
+    }
+    if let Some(name) = &config.user {
+        privileges::find_user(name)?;
+    }
+    let ready_fd = config.ready_fd.map(take_descriptor).transpose()?;
+    if config.daemon {
+        launch_daemon(key, config, ready_fd)
+    } else {
+        diagnostics::open(config.log_to);
+        serve(key, config, |addresses| announce_fd(ready_fd, addresses))
+    }
+}
+
+/// Opens everything, tells that the server is ready, and serves until it is ended.
+fn serve(
+    key: Key,
+    config: Config,
+    tell: impl FnOnce(&str) -> Result<(), StartError>,
+) -> Result<(), StartError> {
+    // Never for all users: the log holds what people say.
+    umask(umask(Mode::empty()) | Mode::S_IRWXO);
+    let listeners = listen::open(&config.listen, config.port, config.backlog)?;
+    let pid_file = config.pid_file.clone();
+    if let Some(path) = &pid_file {
+        write_file(path, "pid file", &format!("{}\n", std::process::id()))?;
+    }
+    let served = (|| {
+        privileges::drop_to(config.user.as_deref(), &config.log)?;
+        let cannot = |path: &Path, error: std::io::Error| {
+            StartError::failure(format!("chat log {}: {error}", path.display()))
+        };
+        // Only to see that it can be opened: every process opens the log for itself.
+        drop(ChatLog::open(&config.log).map_err(|error| cannot(&config.log, error))?);
+        let register = Generations::path(&config.log);
+        drop(Generations::open(&config.log).map_err(|error| cannot(&register, error))?);
+
+        let addresses: Vec<SocketAddr> = listeners.iter().map(|l| l.address).collect();
+        let mut lines = String::new();
+        for address in &addresses {
+            diagnostics::info(&format!("listening on {address}"));
+            lines.push_str(&format!("{address}\n"));
+        }
+        let ready_file = config.ready_file.clone();
+        let daemon = Daemon::new(listeners, key, config).map_err(|errno| {
+            StartError::failure(format!("signal dispositions: {}", errno.desc()))
+        })?;
+        if let Some(path) = &ready_file {
+            write_file(path, "ready file", &lines)?;
+        }
+        tell(&lines)?;
+        if let Err(error) = platform::notify_ready() {
+            diagnostics::warning(&format!("NOTIFY_SOCKET: {error}"));
+        }
+        daemon.run();
+        if let Some(path) = &ready_file {
+            let _ = std::fs::remove_file(path);
+        }
+        Ok(())
+    })();
+    if let Some(path) = &pid_file {
+        // Another server may have written its own there since.
+        let ours = std::fs::read_to_string(path)
+            .is_ok_and(|text| text.trim_end() == std::process::id().to_string());
+        if ours {
+            let _ = std::fs::remove_file(path);
+        }
+    }
+    served
+}
+
+/// What the daemon writes to its launcher before the message: the daemon listens.
+const READY: u8 = b'+';
+
+fn launch_daemon(key: Key, config: Config, ready_fd: Option<File>) -> Result<(), StartError> {
+    let failed = |what: &str, errno: nix::Error| {
+        StartError::failure(format!("cannot go into the background: {what}: {}", errno.desc()))
+    };
+    let (outcome, report) = pipe().map_err(|errno| failed("pipe", errno))?;
+    // SAFETY: this process has one thread.
+    match unsafe { fork() }.map_err(|errno| failed("fork", errno))? {
+        ForkResult::Parent { child } => {
+            drop(report);
+            drop(ready_fd);
+            let _ = signals::retry(|| nix::sys::wait::waitpid(child, None));
+            await_daemon(outcome)
+        }
+        ForkResult::Child => {
+            drop(outcome);
+            // Taken and closed when the launcher has been told, so that nobody holds it on.
+            let report = Cell::new(Some(File::from(report)));
+            let to_syslog = config.log_to == Sink::Syslog;
+            let result = detach(&config).and_then(|()| {
+                serve(key, config, |addresses| {
+                    announce_fd(ready_fd, addresses)?;
+                    let Some(mut report) = report.take() else { return Ok(()) };
+                    report
+                        .write_all(&[READY])
+                        .map_err(|error| StartError::failure(format!("launcher: {error}")))
+                })
+            });
+            let status = match result {
+                Ok(()) => 0,
+                Err(error) => {
+                    if to_syslog {
+                        diagnostics::error(&error.message);
+                    }
+                    if let Some(mut report) = report.take() {
+                        let _ = report.write_all(&[error.status]);
+                        let _ = report.write_all(error.message.as_bytes());
+                    }
+                    i32::from(error.status)
+                }
+            };
+            // SAFETY: ends the process without running what its parent registered.
+            unsafe { libc::_exit(status) }
+        }
+    }
+}
+
+/// Reads the daemon's word: [`READY`], or an exit status and a message.
+fn await_daemon(outcome: OwnedFd) -> Result<(), StartError> {
+    let mut outcome = File::from(outcome);
+    let mut first = [0u8; 1];
+    match outcome.read(&mut first) {
+        Ok(1) if first[0] == READY => Ok(()),
+        Ok(1) => {
+            let mut message = String::new();
+            let _ = outcome.read_to_string(&mut message);
+            Err(StartError { message, status: first[0] })
+        }
+        _ => Err(StartError::failure("the daemon died before it was ready")),
+    }
+}
+
+/// Leaves the session, the terminal and the directory of the launcher. Returns in the daemon.
+fn detach(config: &Config) -> Result<(), StartError> {
+    let failed = |what: &str, errno: nix::Error| {
+        StartError::failure(format!("cannot go into the background: {what}: {}", errno.desc()))
+    };
+    setsid().map_err(|errno| failed("setsid", errno))?;
+    // Once more, so that the daemon is no session leader and never acquires a terminal by opening
+    // one (POSIX.1-2024, 11.1.3).
+    // SAFETY: this process has one thread.
+    match unsafe { fork() }.map_err(|errno| failed("fork", errno))? {
+        // SAFETY: ends the process without running what its parent registered.
+        ForkResult::Parent { .. } => unsafe { libc::_exit(0) },
+        ForkResult::Child => {}
+    }
+    chdir("/").map_err(|errno| failed("chdir", errno))?;
+    let null =
+        std::fs::OpenOptions::new().read(true).write(true).open("/dev/null").map_err(|error| {
+            StartError::failure(format!("cannot go into the background: /dev/null: {error}"))
+        })?;
+    let kept_stderr = config.log_to == Sink::Stderr;
+    for descriptor in 0..if kept_stderr { 2 } else { 3 } {
+        // SAFETY: both are descriptors of this process; 0 to 2 belong to nobody's `OwnedFd`.
+        nix::errno::Errno::result(unsafe { libc::dup2(null.as_fd().as_raw_fd(), descriptor) })
+            .map_err(|errno| failed("dup2", errno))?;
+    }
+    diagnostics::open(config.log_to);
+    Ok(())
+}
+
+/// Takes the descriptor that a supervisor passed us.
+fn take_descriptor(number: i32) -> Result<File, StartError> {
+    let bad = |why: String| StartError::usage(format!("ready descriptor {number}: {why}"));
+    if number < 3 {
+        return Err(bad("must be 3 or above".into()));
+    }
+    // SAFETY: F_GETFD only looks.
+    nix::errno::Errno::result(unsafe { libc::fcntl(number, libc::F_GETFD) })
+        .map_err(|errno| bad(errno.desc().to_lowercase()))?;
+    // SAFETY: it is open, and the user gave it to us for this.
+    let descriptor = unsafe { OwnedFd::from_raw_fd(number) };
+    let flag = nix::fcntl::FcntlArg::F_SETFD(nix::fcntl::FdFlag::FD_CLOEXEC);
+    nix::fcntl::fcntl(&descriptor, flag).map_err(|errno| bad(errno.desc().to_lowercase()))?;
+    Ok(File::from(descriptor))
+}
+
+fn announce_fd(ready_fd: Option<File>, addresses: &str) -> Result<(), StartError> {
+    match ready_fd {
+        Some(mut file) => file
+            .write_all(addresses.as_bytes())
+            .map_err(|error| StartError::failure(format!("ready descriptor: {error}"))),
+        None => Ok(()),
+    }
+}
+
+/// Writes a small file in one step: whoever reads it sees all of it or none.
+fn write_file(path: &Path, what: &str, content: &str) -> Result<(), StartError> {
+    let cannot = |error: std::io::Error| {
+        StartError::failure(format!("{what} {}: cannot be written: {error}", path.display()))
+    };
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(format!(".{}", std::process::id()));
+    std::fs::write(&temporary, content).map_err(cannot)?;
+    std::fs::rename(&temporary, path).map_err(|error| {
+        let _ = std::fs::remove_file(&temporary);
+        cannot(error)
+    })
+}

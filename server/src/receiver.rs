@@ -1,0 +1,280 @@
+//! The receiver: one client's bytes into the chat log.
+//!
+//! It checks the client's key, starts the sender and then appends what the client says, waking all
+//! senders after each append. It is the head of its cluster: when it ends, its sender ends, and
+//! when its sender ends, so does it; either way the client sees the connection close.
+
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, ppoll};
+use nix::sys::signal::{SigSet, Signal, kill};
+use nix::sys::socket::{MsgFlags, Shutdown, recv, setsockopt, shutdown, sockopt};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::{ForkResult, Pid, fork, pipe};
+
+use crate::config::Config;
+use crate::generations::Generations;
+use crate::key::{KEY_LENGTH, Key};
+use crate::log::{AppendError, CHUNK, ChatLog};
+use crate::sender::{self, DRAIN};
+use crate::{diagnostics, platform, signals};
+
+/// How long an unfinished line is held back for the rest of it. Lines are appended whole, so that
+/// no other client's message comes between the pieces in which the network delivers one.
+const LINE_PATIENCE: Duration = Duration::from_millis(100);
+
+/// The longest line that is held back as a whole; longer ones are appended in pieces of this.
+const LONGEST_LINE: usize = 1024 * 1024;
+
+/// Serves one client. Returns when its cluster is over.
+pub fn run(socket: OwnedFd, peer: SocketAddr, key: &Key, config: &Config) {
+    platform::name_process(c"chatd-receiver");
+    let Ok(open_mask) = signals::RECEIVER.assume() else {
+        return diagnostics::error("receiver: cannot set signal dispositions");
+    };
+    // Latency and dead peers; neither is worth losing a client for.
+    let _ = setsockopt(&socket, sockopt::TcpNoDelay, &true);
+    let _ = setsockopt(&socket, sockopt::KeepAlive, &true);
+
+    if let Err(why) = authenticate(&socket, key, config.auth_timeout, &open_mask) {
+        diagnostics::info(&format!("{peer}: refused: {why}"));
+        return close_politely(&socket);
+    }
+    match Receiver::start(socket, config, open_mask) {
+        Ok(mut receiver) => {
+            diagnostics::info(&format!("{peer}: joined"));
+            let why = receiver.serve();
+            receiver.end_sender();
+            diagnostics::info(&format!("{peer}: left: {why}"));
+        }
+        Err(error) => diagnostics::error(&format!("{peer}: cannot be served: {error}")),
+    }
+}
+
+/// Waits for exactly the key's bytes; what follows them stays in the socket, it is a message.
+fn authenticate(
+    socket: &OwnedFd,
+    key: &Key,
+    timeout: Duration,
+    open_mask: &SigSet,
+) -> Result<(), &'static str> {
+    let deadline = Instant::now() + timeout;
+    let mut offered = [0u8; KEY_LENGTH];
+    let mut have = 0;
+    while have < KEY_LENGTH {
+        if signals::terminating() {
+            return Err("the server ends");
+        }
+        let Some(left) = deadline.checked_duration_since(Instant::now()) else {
+            return Err("no key within the timeout");
+        };
+        match recv(socket.as_raw_fd(), &mut offered[have..], MsgFlags::MSG_DONTWAIT) {
+            Ok(0) => return Err("closed before the key"),
+            Ok(count) => have += count,
+            Err(Errno::EAGAIN) => {
+                let mut ready = [PollFd::new(socket.as_fd(), PollFlags::POLLIN)];
+                match ppoll(&mut ready, Some(left.into()), Some(*open_mask)) {
+                    Ok(_) | Err(Errno::EINTR) => {}
+                    Err(_) => return Err("poll failed"),
+                }
+            }
+            Err(Errno::EINTR) => {}
+            Err(_) => return Err("connection lost before the key"),
+        }
+    }
+    if key.matches(&offered) { Ok(()) } else { Err("wrong key") }
+}
+
+/// Closes with FIN rather than RST, as far as that is ours to choose: unread bytes make a RST of a
+/// close (RFC 9293, section 3.10.4, and RFC 1122, 4.2.2.13), so what is there is read away.
+fn close_politely(socket: &OwnedFd) {
+    let _ = shutdown(socket.as_raw_fd(), Shutdown::Write);
+    let mut scratch = [0u8; 4096];
+    for _ in 0..16 {
+        match recv(socket.as_raw_fd(), &mut scratch, MsgFlags::MSG_DONTWAIT) {
+            Ok(count) if count > 0 => {}
+            _ => break,
+        }
+    }
+}
+
+struct Receiver {
+    socket: OwnedFd,
+    log: ChatLog,
+    generations: Generations,
+    /// Held as long as this process lives: its end tells the sender.
+    lifeline: Option<OwnedFd>,
+    sender: Option<Pid>,
+    open_mask: SigSet,
+    /// Bytes received and not yet appended: the beginning of a line.
+    pending: Vec<u8>,
+}
+
+impl Receiver {
+    fn start(socket: OwnedFd, config: &Config, open_mask: SigSet) -> Result<Self, String> {
+        let named = |path: &std::path::Path| {
+            let path = path.display().to_string();
+            move |error: std::io::Error| format!("{path}: {error}")
+        };
+        let log = ChatLog::open(&config.log).map_err(named(&config.log))?;
+        let generations =
+            Generations::open(&config.log).map_err(named(&Generations::path(&config.log)))?;
+        let (lifeline_end, lifeline) = pipe().map_err(|errno| format!("pipe: {}", errno.desc()))?;
+        // SAFETY: this process has one thread.
+        match unsafe { fork() } {
+            Ok(ForkResult::Child) => {
+                // The sender opens the log and the register for itself; see `log`.
+                drop(lifeline);
+                drop(log);
+                drop(generations);
+                sender::run(socket, lifeline_end, config);
+                // SAFETY: ends the process without running what its ancestors registered.
+                unsafe { libc::_exit(0) }
+            }
+            Ok(ForkResult::Parent { child }) => Ok(Self {
+                socket,
+                log,
+                generations,
+                lifeline: Some(lifeline),
+                sender: Some(child),
+                open_mask,
+                pending: Vec::new(),
+            }),
+            Err(errno) => Err(format!("fork: {}", errno.desc())),
+        }
+    }
+
+    /// Reads and appends until the cluster is over; returns why it is.
+    fn serve(&mut self) -> String {
+        // Zeroed pages of a large allocation are not touched before they are read into.
+        let mut buffer = vec![0u8; CHUNK];
+        loop {
+            if signals::terminating() {
+                if !self.pending.is_empty() {
+                    let _ = self.log.try_append(&self.pending);
+                }
+                self.kill_sender();
+                return "the server ends".into();
+            }
+            if signals::take_child() && self.sender_is_gone() {
+                return "its sender ended".into();
+            }
+            match recv(self.socket.as_raw_fd(), &mut buffer, MsgFlags::MSG_DONTWAIT) {
+                Ok(0) => {
+                    let appended = self.append_pending();
+                    return self.finish(appended);
+                }
+                Ok(count) => {
+                    self.pending.extend_from_slice(&buffer[..count]);
+                    if let Err(error) = self.append_whole_lines() {
+                        self.kill_sender();
+                        return error;
+                    }
+                }
+                Err(Errno::EAGAIN) => {
+                    let patience = (!self.pending.is_empty()).then(|| LINE_PATIENCE.into());
+                    let mut ready = [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)];
+                    if let Ok(0) = ppoll(&mut ready, patience, Some(self.open_mask)) {
+                        if let Err(error) = self.append_pending() {
+                            self.kill_sender();
+                            return error;
+                        }
+                    }
+                }
+                Err(Errno::EINTR) => {}
+                Err(errno) => {
+                    // Nobody is there to read any more. What was said before still counts.
+                    let _ = self.append_pending();
+                    self.kill_sender();
+                    return errno.desc().to_lowercase();
+                }
+            }
+        }
+    }
+
+    fn append_whole_lines(&mut self) -> Result<(), String> {
+        let whole = match self.pending.iter().rposition(|&byte| byte == b'\n') {
+            Some(newline) => newline + 1,
+            None if self.pending.len() >= LONGEST_LINE => self.pending.len(),
+            None => return Ok(()),
+        };
+        self.append(whole)
+    }
+
+    fn append_pending(&mut self) -> Result<(), String> {
+        if self.pending.is_empty() { Ok(()) } else { self.append(self.pending.len()) }
+    }
+
+    fn append(&mut self, count: usize) -> Result<(), String> {
+        match self.log.append(&self.pending[..count]) {
+            Ok(()) => {
+                self.pending.drain(..count);
+                if self.pending.is_empty() && self.pending.capacity() > CHUNK {
+                    self.pending = Vec::new(); // a burst's memory is not kept for ever
+                }
+                self.generations.multicast(Signal::SIGUSR1);
+                Ok(())
+            }
+            Err(AppendError::Terminated) => Err("the server ends".into()),
+            Err(AppendError::Io(error)) => {
+                diagnostics::error(&format!("chat log: cannot append: {error}"));
+                Err("its message could not be stored".into())
+            }
+        }
+    }
+
+    /// The client has said all it will, and may still be listening: its sender writes what the log
+    /// holds and then ends.
+    fn finish(&mut self, appended: Result<(), String>) -> String {
+        if let Err(error) = appended {
+            self.kill_sender();
+            return error;
+        }
+        if let Some(lifeline) = self.lifeline.take() {
+            let _ = nix::unistd::write(&lifeline, &[DRAIN]);
+        }
+        while self.sender.is_some() {
+            if signals::terminating() {
+                self.kill_sender();
+                break;
+            }
+            if signals::take_child() && self.sender_is_gone() {
+                break;
+            }
+            let _ = ppoll(&mut [], None, Some(self.open_mask));
+        }
+        "it closed the connection".into()
+    }
+
+    fn sender_is_gone(&mut self) -> bool {
+        let Some(pid) = self.sender else { return true };
+        match waitpid(pid, Some(WaitPidFlag::WNOHANG)) {
+            Ok(WaitStatus::StillAlive) | Err(Errno::EINTR) => false,
+            _ => {
+                self.sender = None;
+                true
+            }
+        }
+    }
+
+    fn kill_sender(&mut self) {
+        if let Some(pid) = self.sender {
+            // It only reads: there is nothing it could leave half done. SIGKILL reaches it even
+            // when it is stopped.
+            let _ = kill(pid, Signal::SIGKILL);
+        }
+    }
+
+    /// Lets the lifeline go and waits for the sender, so that no process outlives its cluster's
+    /// head.
+    fn end_sender(&mut self) {
+        self.lifeline = None;
+        if let Some(pid) = self.sender.take() {
+            let _ = kill(pid, Signal::SIGKILL);
+            let _ = signals::retry(|| waitpid(pid, None));
+        }
+    }
+}

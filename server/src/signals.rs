@@ -1,0 +1,149 @@
+//! Signal dispositions and masks, set explicitly in every role.
+//!
+//! Nothing is inherited: a parent may have ignored or blocked any signal, and both survive `exec`
+//! (POSIX.1-2024, `exec`: "Signals set to be ignored … shall be set to be ignored", "the signal
+//! mask … shall be inherited"). Every `sigaction` structure is built whole by [`set`], so no flag
+//! is ever left to what the stack held before: an accidental `SA_RESETHAND` is how the server of
+//! the paper died at its second message.
+//!
+//! The signals that a role waits for stay blocked except inside `ppoll`, which opens the mask and
+//! waits in one step (POSIX.1-2024, `ppoll`): there is no moment between "nothing to do" and
+//! "asleep" in which a wake-up is lost.
+//!
+//! | role | caught | ignored |
+//! |---|---|---|
+//! | daemon | `SIGHUP`, `SIGINT`, `SIGTERM`, `SIGCHLD` | `SIGPIPE`, `SIGUSR1`, `SIGXFSZ` |
+//! | receiver | `SIGINT`, `SIGTERM`, `SIGCHLD` | `SIGHUP`, `SIGPIPE`, `SIGUSR1`, `SIGXFSZ` |
+//! | sender | `SIGUSR1` | `SIGHUP`, `SIGPIPE`, `SIGXFSZ` |
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use nix::errno::Errno;
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal};
+
+static TERMINATE: AtomicBool = AtomicBool::new(false);
+static HANGUP: AtomicBool = AtomicBool::new(false);
+static CHILD: AtomicBool = AtomicBool::new(false);
+
+extern "C" fn note(signal: libc::c_int) {
+    // An atomic store is all that happens here; everything else waits for the main line.
+    match signal {
+        libc::SIGTERM | libc::SIGINT => TERMINATE.store(true, Ordering::Relaxed),
+        libc::SIGHUP => HANGUP.store(true, Ordering::Relaxed),
+        libc::SIGCHLD => CHILD.store(true, Ordering::Relaxed),
+        _ => {} // SIGUSR1: that the wait ended is the whole message.
+    }
+}
+
+/// Whether `SIGTERM` or `SIGINT` has come. Stays true.
+pub fn terminating() -> bool {
+    TERMINATE.load(Ordering::Relaxed)
+}
+
+/// Whether `SIGHUP` has come since the last call.
+pub fn take_hangup() -> bool {
+    HANGUP.swap(false, Ordering::Relaxed)
+}
+
+/// Whether `SIGCHLD` has come since the last call.
+pub fn take_child() -> bool {
+    CHILD.swap(false, Ordering::Relaxed)
+}
+
+/// What a role does with its signals.
+#[derive(Debug, Clone, Copy)]
+pub struct Dispositions {
+    /// Caught, and blocked except inside `ppoll`.
+    pub caught: &'static [Signal],
+    /// Ignored.
+    pub ignored: &'static [Signal],
+}
+
+/// The daemon's dispositions.
+pub const DAEMON: Dispositions = Dispositions {
+    caught: &[Signal::SIGHUP, Signal::SIGINT, Signal::SIGTERM, Signal::SIGCHLD],
+    ignored: &[Signal::SIGPIPE, Signal::SIGUSR1, Signal::SIGXFSZ],
+};
+
+/// A receiver's dispositions.
+pub const RECEIVER: Dispositions = Dispositions {
+    caught: &[Signal::SIGINT, Signal::SIGTERM, Signal::SIGCHLD],
+    // A killed daemon leaves its clusters an orphaned process group, which is sent SIGHUP when one
+    // of them is stopped (POSIX.1-2024, `_Exit`): the chat goes on.
+    ignored: &[Signal::SIGHUP, Signal::SIGPIPE, Signal::SIGUSR1, Signal::SIGXFSZ],
+};
+
+/// A sender's dispositions. `SIGTERM` keeps its default: a sender has nothing to put in order.
+pub const SENDER: Dispositions = Dispositions {
+    caught: &[Signal::SIGUSR1],
+    ignored: &[Signal::SIGHUP, Signal::SIGPIPE, Signal::SIGXFSZ],
+};
+
+impl Dispositions {
+    /// Makes these the process's dispositions, every other signal's the default, and the mask
+    /// exactly the caught signals. Returns the mask to wait with: nothing blocked.
+    ///
+    /// The caught signals are blocked before any disposition changes, so that none is handled by
+    /// the role that the process had before.
+    pub fn assume(&self) -> nix::Result<SigSet> {
+        let mut blocked = SigSet::empty();
+        for &signal in self.caught {
+            blocked.add(signal);
+        }
+        nix::sys::signal::sigprocmask(SigmaskHow::SIG_BLOCK, Some(&blocked), None)?;
+        for signal in Signal::iterator() {
+            if signal == Signal::SIGKILL || signal == Signal::SIGSTOP {
+                continue;
+            }
+            let handler = if self.caught.contains(&signal) {
+                SigHandler::Handler(note)
+            } else if self.ignored.contains(&signal) {
+                SigHandler::SigIgn
+            } else {
+                SigHandler::SigDfl
+            };
+            set(signal, handler)?;
+        }
+        TERMINATE.store(false, Ordering::Relaxed);
+        HANGUP.store(false, Ordering::Relaxed);
+        CHILD.store(false, Ordering::Relaxed);
+        nix::sys::signal::sigprocmask(SigmaskHow::SIG_SETMASK, Some(&blocked), None)?;
+        Ok(SigSet::empty())
+    }
+}
+
+/// Sets one disposition with a structure that is initialised whole.
+///
+/// No `SA_RESTART`: a wait must end when its signal comes, so every interruptible call here
+/// expects `EINTR`.
+fn set(signal: Signal, handler: SigHandler) -> nix::Result<()> {
+    let action = SigAction::new(handler, SaFlags::empty(), SigSet::empty());
+    // SAFETY: the handler only stores to atomics, which is async-signal-safe.
+    match unsafe { nix::sys::signal::sigaction(signal, &action) } {
+        Ok(_) => Ok(()),
+        Err(errno) => Err(errno),
+    }
+}
+
+/// Lets `signal` through while `body` runs: for calls such as `flock` that cannot open the mask
+/// themselves. The signal may come just before the call; whoever sends it must send it again.
+pub fn with_open<T>(signal: Signal, body: impl FnOnce() -> T) -> T {
+    let mut set = SigSet::empty();
+    set.add(signal);
+    let opened = nix::sys::signal::sigprocmask(SigmaskHow::SIG_UNBLOCK, Some(&set), None).is_ok();
+    let result = body();
+    if opened {
+        let _ = nix::sys::signal::sigprocmask(SigmaskHow::SIG_BLOCK, Some(&set), None);
+    }
+    result
+}
+
+/// Repeats `call` while a signal interrupts it.
+pub fn retry<T>(mut call: impl FnMut() -> nix::Result<T>) -> nix::Result<T> {
+    loop {
+        match call() {
+            Err(Errno::EINTR) => {}
+            other => return other,
+        }
+    }
+}
