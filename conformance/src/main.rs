@@ -1,1 +1,5 @@
-fn main() {}
+//! The program `forkproof`.
+
+fn main() -> std::process::ExitCode {
+    forkproof::cli::main()
+}

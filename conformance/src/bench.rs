@@ -1,0 +1,7 @@
+//! bench
+use std::process::ExitCode;
+#[derive(clap::Args, Debug)]
+/// x
+pub struct Arguments {}
+/// x
+pub fn main(_a: &Arguments) -> ExitCode { ExitCode::SUCCESS }

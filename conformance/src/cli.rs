@@ -1,0 +1,422 @@
+//! The command line.
+
+use std::ffi::OsString;
+use std::io::{IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand};
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::catalogue::{self, Level};
+use crate::execution::{self, Conclusion, Event, Plan};
+use crate::facts::Facts;
+use crate::report::{self, Report};
+use crate::selection::{self, SelectionError, Shard};
+use crate::target::Target;
+use crate::{bench, slowness, warden};
+
+/// Everything that was checked holds.
+const CONFORMANT: u8 = 0;
+/// A requirement failed.
+const NOT_CONFORMANT: u8 = 1;
+/// The command line, or a file that it names, is wrong.
+const USAGE: u8 = 2;
+/// The harness or its surroundings failed, or the run was interrupted.
+const NO_VERDICT: u8 = 3;
+/// Nothing was selected.
+const NOTHING_SELECTED: u8 = 4;
+
+const AFTER_HELP: &str = "\
+Exit status: 0 conformant · 1 a requirement failed · 2 usage · 3 no verdict (the harness or the \
+environment failed, or the run was interrupted) · 4 nothing was selected.";
+
+/// Does this forking server behave the same on every Unix?
+#[derive(Parser, Debug)]
+#[command(name = "forkproof", version, after_help = AFTER_HELP, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Check a server on this host
+    #[command(after_help = AFTER_HELP)]
+    Run(Run),
+    /// Show the catalogue
+    List(List),
+    /// Show one requirement: source, trap, fix, and whether it can be checked here
+    Explain {
+        /// The requirement's id
+        id: String,
+    },
+    /// Measure a server's speed, latency, memory and idle cost on this host
+    Bench(bench::Arguments),
+    /// Run the reference server, which is part of this program
+    #[command(disable_help_flag = true)]
+    Chatd {
+        /// Its arguments; see `forkproof chatd --help`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
+    /// Run its client
+    #[command(disable_help_flag = true)]
+    Chat {
+        /// Its arguments; see `forkproof chat --help`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
+    /// The process around one check
+    #[command(name = "__check", hide = true)]
+    Check { task: String },
+    /// What slowness is measured with
+    #[command(name = "__nothing", hide = true)]
+    Nothing,
+    /// Whether a private network namespace can be had
+    #[command(name = "__try-network-namespace", hide = true)]
+    TryNetworkNamespace,
+}
+
+#[derive(clap::Args, Debug)]
+struct Selection {
+    /// Requirements: ids or globs (`signals/*`, `handler-persists`, `auth`); all when none is named
+    #[arg(value_name = "GLOB")]
+    globs: Vec<String>,
+
+    /// Only requirements of this level or a stronger one
+    #[arg(long, value_enum)]
+    level: Option<Level>,
+
+    /// Only the Kth of N parts
+    #[arg(long, value_name = "K/N")]
+    shard: Option<Shard>,
+}
+
+#[derive(clap::Args, Debug)]
+struct Run {
+    #[command(flatten)]
+    selection: Selection,
+
+    /// Check this program, which has the reference server's command line, instead of the one
+    /// inside
+    #[arg(long, value_name = "FILE")]
+    program: Option<PathBuf>,
+
+    /// Checks at a time [default: three for each processor]
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    jobs: Option<u16>,
+
+    /// Run each requirement so many times, and count what differs
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    repeat: u32,
+
+    /// Keep the private directories of the checks, and say where they are
+    #[arg(long)]
+    keep: bool,
+
+    /// Write the report as JSON
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
+
+    /// Write the report as JUnit XML
+    #[arg(long, value_name = "FILE")]
+    junit: Option<PathBuf>,
+
+    /// Write a summary as Markdown
+    #[arg(long, value_name = "FILE")]
+    summary: Option<PathBuf>,
+
+    /// Make all deadlines this many times as long, on top of the measured slowness
+    #[arg(long, value_name = "FACTOR", default_value_t = 1.0, value_parser = parse_scale)]
+    deadline_scale: f64,
+}
+
+#[derive(clap::Args, Debug)]
+struct List {
+    #[command(flatten)]
+    selection: Selection,
+
+    /// How to show it
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+}
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum Format {
+    Text,
+    Json,
+}
+
+fn parse_scale(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(scale) if (0.1..=1000.0).contains(&scale) => Ok(scale),
+        _ => Err("must be a number from 0.1 to 1000".into()),
+    }
+}
+
+/// The program `forkproof`.
+pub fn main() -> ExitCode {
+    match Cli::parse().command {
+        Command::Run(arguments) => run(&arguments),
+        Command::List(arguments) => list(&arguments),
+        Command::Explain { id } => explain(&id),
+        Command::Bench(arguments) => bench::main(&arguments),
+        Command::Chatd { arguments } => chatd::server_main(named("chatd", arguments)),
+        Command::Chat { arguments } => chatd::client::main(named("chat", arguments)),
+        Command::Check { task } => warden::main(&task),
+        Command::Nothing => ExitCode::SUCCESS,
+        Command::TryNetworkNamespace => match crate::platform::enter_private_network() {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(reason) => {
+                eprintln!("{reason}");
+                ExitCode::FAILURE
+            }
+        },
+    }
+}
+
+fn named(name: &str, arguments: Vec<OsString>) -> impl Iterator<Item = OsString> {
+    std::iter::once(OsString::from(name)).chain(arguments)
+}
+
+/// Says what is wrong, in one line, and gives the exit status.
+pub(crate) fn complain(status: u8, message: impl std::fmt::Display) -> ExitCode {
+    eprintln!("forkproof: {message}");
+    ExitCode::from(status)
+}
+
+/// As [`complain`], for wrong usage.
+pub(crate) fn complain_usage(message: impl std::fmt::Display) -> ExitCode {
+    complain(USAGE, message)
+}
+
+/// As [`complain`], for failures of the surroundings.
+pub(crate) fn complain_no_verdict(message: impl std::fmt::Display) -> ExitCode {
+    complain(NO_VERDICT, message)
+}
+
+fn select(arguments: &Selection) -> Result<Vec<&'static catalogue::Requirement>, ExitCode> {
+    let selected =
+        selection::select(&arguments.globs, arguments.level).map_err(|error| match error {
+            SelectionError::BadGlob(_) => complain(USAGE, error),
+            SelectionError::NoMatch(_) => complain(NOTHING_SELECTED, error),
+        })?;
+    let selected = selection::shard(selected, arguments.shard);
+    if selected.is_empty() {
+        return Err(complain(NOTHING_SELECTED, "nothing is selected: the level or the shard leaves none"));
+    }
+    Ok(selected)
+}
+
+fn list(arguments: &List) -> ExitCode {
+    let selected = match select(&arguments.selection) {
+        Ok(selected) => selected,
+        Err(status) => return status,
+    };
+    let text = match arguments.format {
+        Format::Text => report::terminal::list(&selected),
+        Format::Json => match report::json::catalogue(&selected) {
+            Ok(text) => text,
+            Err(error) => return complain(NO_VERDICT, error),
+        },
+    };
+    print(&text)
+}
+
+fn explain(id: &str) -> ExitCode {
+    // The name alone will do, as it does for `run`.
+    let found = catalogue::find(id).or_else(|| {
+        let mut named = catalogue::all().filter(|r| r.id.split('/').nth(1) == Some(id));
+        named.next().filter(|_| named.next().is_none())
+    });
+    match found {
+        Some(requirement) => print(&report::terminal::explanation(requirement)),
+        None => {
+            let nearest = catalogue::nearest(id);
+            let hint = if nearest.is_empty() {
+                "`forkproof list` shows them all".to_owned()
+            } else {
+                format!("did you mean {}?", nearest.join(" or "))
+            };
+            complain(USAGE, format!("no requirement `{id}`: {hint}"))
+        }
+    }
+}
+
+/// Writes to standard output; a reader that has gone, as `head` does, is no error.
+fn print(text: &str) -> ExitCode {
+    match anstream::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => complain(NO_VERDICT, error),
+        _ => ExitCode::SUCCESS,
+    }
+}
+
+/// A report file that is known to be writable before the run begins, and is there only when it is
+/// whole: a temporary file beside it, renamed at the end.
+struct Destination {
+    path: PathBuf,
+    file: tempfile::NamedTempFile,
+}
+
+impl Destination {
+    fn open(path: &Path) -> Result<Self, String> {
+        let cannot = |error: std::io::Error| format!("cannot write {}: {error}", path.display());
+        if path.is_dir() {
+            return Err(format!("cannot write {}: it is a directory", path.display()));
+        }
+        if path.exists() {
+            // Opened without truncation, only to see that it can be.
+            std::fs::OpenOptions::new().append(true).open(path).map_err(cannot)?;
+        }
+        let parent = match path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        };
+        let file = tempfile::Builder::new()
+            .prefix(".forkproof-")
+            .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
+            .tempfile_in(parent)
+            .map_err(|error| {
+                // tempfile's error names its own file, which nobody asked for.
+                let why = error.get_ref().and_then(|e| e.source()).map(ToString::to_string);
+                format!("cannot write {}: {}", path.display(), why.unwrap_or_else(|| error.to_string()))
+            })?;
+        Ok(Self { path: path.to_owned(), file })
+    }
+
+    fn write(mut self, text: &str) -> Result<(), String> {
+        let cannot =
+            |error: std::io::Error| format!("cannot write {}: {error}", self.path.display());
+        self.file.write_all(text.as_bytes()).map_err(cannot)?;
+        self.file
+            .persist(&self.path)
+            .map(drop)
+            .map_err(|error| format!("cannot write {}: {}", self.path.display(), error.error))
+    }
+}
+
+fn run(arguments: &Run) -> ExitCode {
+    let requirements = match select(&arguments.selection) {
+        Ok(selected) => selected,
+        Err(status) => return status,
+    };
+    let target = match &arguments.program {
+        Some(path) => match absolute_program(path) {
+            Ok(path) => Target::program(path),
+            Err(message) => return complain(USAGE, message),
+        },
+        None => match Target::reference() {
+            Ok(target) => target,
+            Err(error) => return complain(NO_VERDICT, format!("this program's own path: {error}")),
+        },
+    };
+    let mut destinations = Vec::new();
+    for path in [&arguments.report, &arguments.junit, &arguments.summary] {
+        match path.as_deref().map(Destination::open).transpose() {
+            Ok(destination) => destinations.push(destination),
+            Err(message) => return complain(USAGE, message),
+        }
+    }
+    let dir = match tempfile::Builder::new().prefix("forkproof-").tempdir() {
+        Ok(dir) => dir,
+        Err(error) => return complain(NO_VERDICT, format!("no temporary directory: {error}")),
+    };
+    if let Err(errno) = execution::catch_interrupts() {
+        return complain(NO_VERDICT, format!("signals: {}", errno.desc()));
+    }
+    let facts = Facts::gather(dir.path());
+    let jobs = arguments.jobs.map_or(facts.processors * 3, usize::from);
+    let plan = Plan {
+        requirements,
+        repeat: arguments.repeat as usize,
+        jobs,
+        target,
+        slowness: slowness::measure() * arguments.deadline_scale,
+        dir: dir.path().to_owned(),
+        keep: arguments.keep,
+    };
+    let started = chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
+    let execution = watch(&plan, &facts);
+    let report = Report::new(&plan, &execution, facts, started);
+    if print(&report::terminal::conclusion(&report)) != ExitCode::SUCCESS {
+        return ExitCode::from(NO_VERDICT);
+    }
+    if arguments.keep {
+        let kept = dir.keep();
+        let _ = writeln!(anstream::stdout(), "Directories kept in {}", kept.display());
+    }
+    let texts = [
+        report::json::render(&report).map_err(|error| error.to_string()),
+        report::junit::render(&report).map_err(|error| error.to_string()),
+        Ok(report::markdown::render(&report)),
+    ];
+    for (destination, text) in destinations.into_iter().zip(texts) {
+        if let Some(destination) = destination {
+            if let Err(message) = text.and_then(|text| destination.write(&text)) {
+                return complain(NO_VERDICT, message);
+            }
+        }
+    }
+    ExitCode::from(match report.conclusion {
+        Conclusion::Conformant => CONFORMANT,
+        Conclusion::NotConformant => NOT_CONFORMANT,
+        Conclusion::NoVerdict => NO_VERDICT,
+    })
+}
+
+fn absolute_program(path: &Path) -> Result<PathBuf, String> {
+    let cannot = |error: std::io::Error| format!("program {}: {error}", path.display());
+    let path = path.canonicalize().map_err(cannot)?;
+    nix::unistd::access(&path, nix::unistd::AccessFlags::X_OK)
+        .map_err(|errno| format!("program {}: cannot be executed: {}", path.display(), errno.desc()))?;
+    if path.is_dir() {
+        return Err(format!("program {}: it is a directory", path.display()));
+    }
+    Ok(path)
+}
+
+/// Executes the plan and shows how it goes: a line for each check that is over, and on a terminal
+/// a bar with the ones that are running.
+fn watch(plan: &Plan, facts: &Facts) -> execution::Execution {
+    let total = plan.requirements.len() * plan.repeat;
+    let mut out = anstream::stdout();
+    let _ = writeln!(
+        out,
+        "forkproof {} checks {} against {} requirements\n{}\n",
+        env!("CARGO_PKG_VERSION"),
+        plan.target.name,
+        plan.requirements.len(),
+        facts.line()
+    );
+    let bar = if std::io::stderr().is_terminal() && std::io::stdout().is_terminal() {
+        ProgressBar::new(total as u64)
+    } else {
+        ProgressBar::hidden()
+    };
+    if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} {elapsed} {wide_msg}") {
+        bar.set_style(style);
+    }
+    bar.enable_steady_tick(Duration::from_millis(200));
+    let mut running: Vec<&str> = Vec::new();
+    let execution = execution::execute(plan, |event| {
+        match event {
+            Event::Started(requirement) => running.push(requirement.id),
+            Event::Finished(record) => {
+                if let Some(at) = running.iter().position(|&id| id == record.requirement.id) {
+                    running.remove(at);
+                }
+                let line = report::terminal::record_line(record, plan.repeat > 1);
+                bar.suspend(|| {
+                    // A reader that has gone is met again at the summary.
+                    let _ = writeln!(out, "{line}");
+                });
+                bar.inc(1);
+            }
+        }
+        bar.set_message(running.join(" "));
+    });
+    bar.finish_and_clear();
+    execution
+}

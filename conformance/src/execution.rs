@@ -1,0 +1,286 @@
+//! Runs a plan: a warden per check, several at a time, the exclusive ones alone and last.
+
+use std::collections::VecDeque;
+use std::io::Read;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, poll};
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
+
+use crate::catalogue::Requirement;
+use crate::needs::Need;
+use crate::target::Target;
+use crate::verdict::Verdict;
+use crate::warden::{Finding, Task};
+
+/// Limit of one check on an ordinary machine. Every wait inside has a shorter one of its own.
+const CHECK_LIMIT: Duration = Duration::from_secs(60);
+/// How often a worker looks whether the run was interrupted.
+const TICK: u8 = 50;
+
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
+extern "C" fn note_interrupt(_signal: libc::c_int) {
+    INTERRUPTED.store(true, Ordering::Relaxed);
+}
+
+/// Makes `SIGINT`, `SIGTERM` and `SIGHUP` end a run with what there is so far. A second one ends
+/// the program.
+pub fn catch_interrupts() -> nix::Result<()> {
+    let handler = SigHandler::Handler(note_interrupt);
+    let action = SigAction::new(handler, SaFlags::SA_RESETHAND, SigSet::empty());
+    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
+        // SAFETY: the handler only stores to an atomic.
+        unsafe { sigaction(signal, &action) }?;
+    }
+    Ok(())
+}
+
+/// What is to be run, and how.
+#[derive(Debug)]
+pub struct Plan {
+    /// The requirements, in the catalogue's order.
+    pub requirements: Vec<&'static Requirement>,
+    /// How often each.
+    pub repeat: usize,
+    /// How many checks at a time.
+    pub jobs: usize,
+    /// The server under test.
+    pub target: Target,
+    /// How much longer than usual deadlines are.
+    pub slowness: f64,
+    /// Where the checks' private directories are made.
+    pub dir: PathBuf,
+    /// Whether they stay.
+    pub keep: bool,
+}
+
+/// One check that has been run.
+#[derive(Debug)]
+pub struct Record {
+    /// Its requirement.
+    pub requirement: &'static Requirement,
+    /// Which repetition, from 0.
+    pub round: usize,
+    /// What it came to.
+    pub finding: Finding,
+    /// How long it took.
+    pub duration: Duration,
+    /// Its directory, if it was kept.
+    pub dir: Option<PathBuf>,
+}
+
+/// What a run tells while it goes on.
+#[derive(Debug)]
+pub enum Event {
+    /// A check begins.
+    Started(&'static Requirement),
+    /// A check is over.
+    Finished(Box<Record>),
+}
+
+/// Everything that a run came to.
+#[derive(Debug)]
+pub struct Execution {
+    /// The checks, in the order in which they ended.
+    pub records: Vec<Record>,
+    /// Whether it was ended before its time.
+    pub interrupted: bool,
+    /// How long it took.
+    pub duration: Duration,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Item {
+    requirement: &'static Requirement,
+    round: usize,
+}
+
+/// Runs `plan`; `observe` hears of every event, in this thread.
+pub fn execute(plan: &Plan, mut observe: impl FnMut(&Event)) -> Execution {
+    let begin = Instant::now();
+    let mut records = Vec::new();
+    let mut parallel = VecDeque::new();
+    let mut exclusive = VecDeque::new();
+    for round in 0..plan.repeat {
+        for &requirement in &plan.requirements {
+            // Only what can be checked here takes a place in the queue.
+            match Need::first_missing(requirement.needs) {
+                Some(stop) => {
+                    let record = Record {
+                        requirement,
+                        round,
+                        finding: Finding::from_stop(stop, Default::default),
+                        duration: Duration::ZERO,
+                        dir: None,
+                    };
+                    let event = Event::Finished(Box::new(record));
+                    observe(&event);
+                    if let Event::Finished(record) = event {
+                        records.push(*record);
+                    }
+                }
+                None if requirement.exclusive => exclusive.push_back(Item { requirement, round }),
+                None => parallel.push_back(Item { requirement, round }),
+            }
+        }
+    }
+    for (queue, jobs) in [(parallel, plan.jobs), (exclusive, 1)] {
+        work(plan, queue, jobs, |event| {
+            observe(&event);
+            if let Event::Finished(record) = event {
+                records.push(*record);
+            }
+        });
+    }
+    let interrupted = INTERRUPTED.load(Ordering::Relaxed);
+    Execution { records, interrupted, duration: begin.elapsed() }
+}
+
+/// Works off `queue` with `jobs` threads.
+fn work(plan: &Plan, queue: VecDeque<Item>, jobs: usize, mut observe: impl FnMut(Event)) {
+    let queue = Mutex::new(queue);
+    let (tell, told) = mpsc::channel();
+    std::thread::scope(|scope| {
+        for _ in 0..jobs.max(1) {
+            let (queue, tell) = (&queue, tell.clone());
+            scope.spawn(move || {
+                while !INTERRUPTED.load(Ordering::Relaxed) {
+                    let item = match queue.lock() {
+                        Ok(mut queue) => queue.pop_front(),
+                        Err(_) => None,
+                    };
+                    let Some(item) = item else { break };
+                    let _ = tell.send(Event::Started(item.requirement));
+                    if let Some(record) = check(plan, item) {
+                        let _ = tell.send(Event::Finished(Box::new(record)));
+                    }
+                }
+            });
+        }
+        drop(tell);
+        for event in told {
+            observe(event);
+        }
+    });
+}
+
+/// Runs one check. None when the run was interrupted meanwhile.
+fn check(plan: &Plan, item: Item) -> Option<Record> {
+    let begin = Instant::now();
+    let name = match plan.repeat {
+        1 => item.requirement.id.replace('/', "."),
+        _ => format!("{}.{}", item.requirement.id.replace('/', "."), item.round + 1),
+    };
+    let dir = plan.dir.join(name);
+    let finding = match make_private_dir(&dir) {
+        Ok(()) => guarded(plan, item, &dir)?,
+        Err(error) => Finding::error(format!("{}: {error}", dir.display())),
+    };
+    Some(Record {
+        requirement: item.requirement,
+        round: item.round,
+        finding,
+        duration: begin.elapsed(),
+        dir: plan.keep.then_some(dir),
+    })
+}
+
+/// Makes a directory that no other user may enter.
+pub fn make_private_dir(path: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new().mode(0o700).create(path)
+}
+
+fn guarded(plan: &Plan, item: Item, dir: &Path) -> Option<Finding> {
+    let task = Task {
+        id: item.requirement.id.to_owned(),
+        dir: dir.to_owned(),
+        keep: plan.keep,
+        slowness: plan.slowness,
+        limit: CHECK_LIMIT.mul_f64(plan.slowness),
+        target: plan.target.clone(),
+    };
+    match run_warden(&task) {
+        Ok(Some(text)) => Some(serde_json::from_slice(&text).unwrap_or_else(|error| {
+            Finding::error(format!("the warden gave no finding: {error}"))
+        })),
+        Ok(None) => None,
+        Err(error) => Some(Finding::error(format!("the warden cannot be run: {error}"))),
+    }
+}
+
+/// Runs a warden to its end; none when the run was interrupted.
+fn run_warden(task: &Task) -> std::io::Result<Option<Vec<u8>>> {
+    let mut warden = Command::new(std::env::current_exe()?)
+        .arg("__check")
+        .arg(serde_json::to_string(task)?)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()?;
+    let (Some(lifeline), Some(mut output)) = (warden.stdin.take(), warden.stdout.take()) else {
+        return Err(std::io::Error::other("no pipe to the warden"));
+    };
+    let mut text = Vec::new();
+    let complete = loop {
+        if INTERRUPTED.load(Ordering::Relaxed) {
+            break false;
+        }
+        let mut ready = [PollFd::new(output.as_fd(), PollFlags::POLLIN)];
+        match poll(&mut ready, TICK) {
+            Ok(0) | Err(Errno::EINTR) => continue,
+            Ok(_) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+        let mut buffer = [0; 16 * 1024];
+        match output.read(&mut buffer)? {
+            0 => break true,
+            count => text.extend_from_slice(&buffer[..count]),
+        }
+    };
+    // Without its lifeline the warden ends everything and then itself.
+    drop(lifeline);
+    warden.wait()?;
+    Ok(complete.then_some(text))
+}
+
+/// What a run as a whole came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Conclusion {
+    /// Every requirement that was checked holds.
+    Conformant,
+    /// A requirement failed.
+    NotConformant,
+    /// Nothing failed, but not everything that was to be checked was.
+    NoVerdict,
+}
+
+impl Execution {
+    /// Decides, here and nowhere else, what the findings mean for the whole.
+    pub fn conclusion(&self) -> Conclusion {
+        let any = |verdict| {
+            self.records.iter().any(|record| {
+                record.finding.verdict == verdict
+                    && record.requirement.level != crate::catalogue::Level::May
+            })
+        };
+        if self.interrupted {
+            Conclusion::NoVerdict
+        } else if any(Verdict::Fail) {
+            Conclusion::NotConformant
+        } else if any(Verdict::Error) || !any(Verdict::Pass) {
+            Conclusion::NoVerdict
+        } else {
+            Conclusion::Conformant
+        }
+    }
+}

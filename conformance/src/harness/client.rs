@@ -1,0 +1,385 @@
+//! A client of the server under test. It compares what it hears line by line, and it waits for
+//! what it expects, never for time to pass.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, poll};
+
+use super::{World, excerpt};
+use crate::verdict::{OrError, Outcome, Step, Stop, fail};
+
+/// What a barrier line begins with. Barriers are part of the chat like any other line; readers of
+/// lines pass over them.
+const BARRIER: &[u8] = b"=barrier ";
+
+/// A line as the server carries it: with its newline.
+pub fn line_of(text: &str) -> Vec<u8> {
+    format!("{text}\n").into_bytes()
+}
+
+/// One connection.
+#[derive(Debug)]
+pub struct Client {
+    /// Its name in the timeline.
+    pub name: String,
+    pub(super) world: Rc<World>,
+    stream: TcpStream,
+    /// All that was received.
+    inbox: Vec<u8>,
+    /// How much of it has been looked at.
+    cursor: usize,
+    /// What is still to be sent.
+    outbox: Vec<u8>,
+    /// How the connection ended, if it has.
+    ended: Option<&'static str>,
+}
+
+impl Client {
+    pub(super) fn connect(world: &Rc<World>, name: &str, address: SocketAddr) -> Step<Self> {
+        let stream = match TcpStream::connect_timeout(&address, world.patience()) {
+            Ok(stream) => stream,
+            Err(error) => {
+                world.note(name, format!("cannot connect to {address}: {error}"));
+                return fail(
+                    format!("a client can connect to {address}"),
+                    format!("{name} cannot: {error}"),
+                );
+            }
+        };
+        world.note(name, format!("connects to {address}"));
+        Self::over(world, name, stream)
+    }
+
+    fn over(world: &Rc<World>, name: &str, stream: TcpStream) -> Step<Self> {
+        stream.set_nonblocking(true).or_error("O_NONBLOCK")?;
+        // Messages leave when they are said, not when an earlier one is acknowledged.
+        stream.set_nodelay(true).or_error("TCP_NODELAY")?;
+        Ok(Self {
+            name: name.to_owned(),
+            world: world.clone(),
+            stream,
+            inbox: Vec::new(),
+            cursor: 0,
+            outbox: Vec::new(),
+            ended: None,
+        })
+    }
+
+    /// The socket itself, for what the harness has no word for.
+    pub fn stream(&self) -> &TcpStream {
+        &self.stream
+    }
+
+    /// Puts `bytes` on their way; they leave whenever the client is waited for.
+    pub fn queue(&mut self, bytes: &[u8]) {
+        self.world.note(&self.name, format!("sends {}", excerpt(bytes)));
+        self.outbox.extend_from_slice(bytes);
+        self.pump();
+    }
+
+    /// Sends `bytes`, all of them, and returns when the system has taken them.
+    pub fn send(&mut self, bytes: &[u8]) -> Outcome {
+        self.queue(bytes);
+        let patience = self.world.patience();
+        let sent = wait_for(&mut [self], patience, |clients| clients[0].outbox.is_empty())?;
+        match (sent, self.ended) {
+            (true, _) => Ok(()),
+            (false, Some(how)) => fail(
+                format!("the server takes what {} says", self.name),
+                format!("{} with {} bytes unsent", how, self.outbox.len()),
+            ),
+            (false, None) => fail(
+                format!("the server takes what {} says", self.name),
+                format!("{} bytes are still unsent after {patience:.0?}", self.outbox.len()),
+            ),
+        }
+    }
+
+    /// Says a line.
+    pub fn say(&mut self, text: &str) -> Outcome {
+        self.send(&line_of(text))
+    }
+
+    /// Closes the sending half.
+    pub fn finish_sending(&mut self) -> Outcome {
+        self.world.note(&self.name, "closes its sending half");
+        self.stream.shutdown(Shutdown::Write).or_error("shutdown")
+    }
+
+    /// Closes the connection with a reset instead of an orderly end (`SO_LINGER` of zero).
+    pub fn reset(self) -> Outcome {
+        self.world.note(&self.name, "resets the connection");
+        let linger = libc::linger { l_onoff: 1, l_linger: 0 };
+        nix::sys::socket::setsockopt(&self.stream, nix::sys::socket::sockopt::Linger, &linger)
+            .or_error("SO_LINGER")
+    }
+
+    /// Says a line that nobody has said before, and waits until it comes back: whatever the server
+    /// did for this client before is now done. What was heard meanwhile is passed over.
+    pub fn barrier(&mut self) -> Outcome {
+        let token = self.start_barrier();
+        self.await_barrier(&token)
+    }
+
+    /// The first half of a [`barrier`](Self::barrier); returns what to wait for.
+    pub(super) fn start_barrier(&mut self) -> Vec<u8> {
+        let mut token = BARRIER.to_vec();
+        token.extend_from_slice(format!("{} of {}=\n", self.world.serial(), self.name).as_bytes());
+        self.queue(&token);
+        token
+    }
+
+    /// The second half.
+    pub(super) fn await_barrier(&mut self, token: &[u8]) -> Outcome {
+        let patience = self.world.patience();
+        wait_for(&mut [self], patience, |clients| {
+            clients[0].find(token).is_some() || clients[0].ended.is_some()
+        })?;
+        match self.find(token) {
+            Some(end) => {
+                self.cursor = end;
+                Ok(())
+            }
+            None => fail(
+                format!("{} is let in and hears what it says", self.name),
+                match self.ended {
+                    Some(how) => format!("{how} (after {} bytes)", self.inbox.len()),
+                    None => format!(
+                        "it does not hear it within {patience:.1?}; so far it heard {}",
+                        excerpt(&self.inbox[self.cursor..])
+                    ),
+                },
+            ),
+        }
+    }
+
+    /// Where `token` ends in what has not been looked at yet.
+    pub(super) fn find(&self, token: &[u8]) -> Option<usize> {
+        let unread = &self.inbox[self.cursor..];
+        let first = token.first()?;
+        let mut from = 0;
+        while let Some(at) = unread[from..].iter().position(|byte| byte == first) {
+            if unread[from + at..].starts_with(token) {
+                return Some(self.cursor + from + at + token.len());
+            }
+            from += at + 1;
+        }
+        None
+    }
+
+    pub(super) fn pass_to(&mut self, position: usize) {
+        self.cursor = position;
+    }
+
+    /// Expects `text` as the next line.
+    pub fn hears(&mut self, text: &str) -> Outcome {
+        self.hears_all(&[text])
+    }
+
+    /// Expects these lines, in this order, with none between them.
+    pub fn hears_all(&mut self, lines: &[impl AsRef<str>]) -> Outcome {
+        for (index, expected) in lines.iter().enumerate() {
+            let expected = expected.as_ref();
+            let Some(line) = self.next_line(self.world.patience())? else {
+                let rest = excerpt(&self.inbox[self.cursor..]);
+                return fail(
+                    format!("{} hears {:?} ({} of {})", self.name, expected, index + 1, lines.len()),
+                    match self.ended {
+                        Some(how) => how.to_owned(),
+                        None => format!(
+                            "nothing after {:.1?} without further traffic; unread: {rest}",
+                            self.world.patience()
+                        ),
+                    },
+                );
+            };
+            if line != expected.as_bytes() {
+                return fail(
+                    format!("{} hears {:?} ({} of {})", self.name, expected, index + 1, lines.len()),
+                    format!("it hears {}", excerpt(&line)),
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// The next line without its newline; none when it doesn't come within `limit`.
+    pub fn next_line(&mut self, limit: Duration) -> Step<Option<Vec<u8>>> {
+        loop {
+            wait_for(&mut [self], limit, |clients| {
+                clients[0].unread().contains(&b'\n') || clients[0].ended.is_some()
+            })?;
+            let Some(length) = self.unread().iter().position(|&byte| byte == b'\n') else {
+                return Ok(None);
+            };
+            let line = self.unread()[..length].to_vec();
+            self.cursor += length + 1;
+            if !line.starts_with(BARRIER) {
+                return Ok(Some(line));
+            }
+        }
+    }
+
+    /// Expects exactly these bytes next, barriers included if there are any.
+    pub fn hears_bytes(&mut self, expected: &[u8]) -> Outcome {
+        let patience = self.world.patience();
+        wait_for(&mut [self], patience, |clients| {
+            clients[0].unread().len() >= expected.len() || clients[0].ended.is_some()
+        })?;
+        let unread = self.unread();
+        let count = unread.len().min(expected.len());
+        if let Some(at) = (0..count).find(|&at| unread[at] != expected[at]) {
+            return fail(
+                format!("{} hears {}", self.name, excerpt(expected)),
+                format!("byte {at} is {:#04x}, not {:#04x}", unread[at], expected[at]),
+            );
+        }
+        if count < expected.len() {
+            return fail(
+                format!("{} hears {}", self.name, excerpt(expected)),
+                match self.ended {
+                    Some(how) => format!("{how} after {count} of them"),
+                    None => format!("only {count} of the bytes come within {patience:.1?}"),
+                },
+            );
+        }
+        self.cursor += expected.len();
+        Ok(())
+    }
+
+    /// Expects the server to close the connection, and returns what came before.
+    pub fn hears_end(&mut self) -> Step<Vec<u8>> {
+        let patience = self.world.patience();
+        wait_for(&mut [self], patience, |clients| clients[0].ended.is_some())?;
+        if self.ended.is_none() {
+            return fail(
+                format!("the server closes the connection of {}", self.name),
+                format!("it is still open after {patience:.1?}"),
+            );
+        }
+        let rest = self.unread().to_vec();
+        self.cursor = self.inbox.len();
+        Ok(rest)
+    }
+
+    /// How long until the server closes the connection, at most `limit`.
+    pub fn time_to_end(&mut self, limit: Duration) -> Step<Option<Duration>> {
+        let begin = Instant::now();
+        wait_for(&mut [self], limit, |clients| clients[0].ended.is_some())?;
+        Ok(self.ended.map(|_| begin.elapsed()))
+    }
+
+    /// Everything received and not looked at, as it is right now.
+    pub fn heard_so_far(&mut self) -> &[u8] {
+        self.pump();
+        self.unread()
+    }
+
+    /// Whether the connection has ended, as far as is known right now.
+    pub fn has_ended(&mut self) -> bool {
+        self.pump();
+        self.ended.is_some()
+    }
+
+    /// How many bytes were received in all.
+    pub fn received(&self) -> usize {
+        self.inbox.len()
+    }
+
+    /// Whether everything queued has left.
+    pub fn all_sent(&self) -> bool {
+        self.outbox.is_empty()
+    }
+
+    pub(super) fn unread(&self) -> &[u8] {
+        &self.inbox[self.cursor..]
+    }
+
+    pub(super) fn is_over(&self) -> Option<&'static str> {
+        self.ended
+    }
+
+    fn interest(&self) -> PollFlags {
+        if self.outbox.is_empty() { PollFlags::POLLIN } else { PollFlags::POLLIN | PollFlags::POLLOUT }
+    }
+
+    /// Sends and receives what is possible without waiting.
+    pub(super) fn pump(&mut self) {
+        if self.ended.is_some() {
+            return;
+        }
+        while !self.outbox.is_empty() {
+            match self.stream.write(&self.outbox) {
+                Ok(count) => {
+                    self.outbox.drain(..count);
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                // Reading tells how the connection ended, after what was still to be read.
+                Err(_) => break,
+            }
+        }
+        let mut buffer = [0; 64 * 1024];
+        loop {
+            match self.stream.read(&mut buffer) {
+                Ok(0) => return self.note_end("the server closed the connection"),
+                Ok(count) => {
+                    self.world.note(&self.name, format!("hears {}", excerpt(&buffer[..count])));
+                    self.inbox.extend_from_slice(&buffer[..count]);
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(_) => return self.note_end("the server reset the connection"),
+            }
+        }
+    }
+
+    fn note_end(&mut self, how: &'static str) {
+        self.world.note(&self.name, how);
+        self.ended = Some(how);
+    }
+}
+
+impl AsFd for Client {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.stream.as_fd()
+    }
+}
+
+/// Sends and receives for all `clients` until `done`, for at most `limit`. Returns whether it came
+/// to that.
+pub(super) fn wait_for(
+    clients: &mut [&mut Client],
+    limit: Duration,
+    mut done: impl FnMut(&[&mut Client]) -> bool,
+) -> Step<bool> {
+    let deadline = Instant::now() + limit;
+    loop {
+        for client in clients.iter_mut() {
+            client.pump();
+        }
+        if done(clients) {
+            return Ok(true);
+        }
+        let Some(left) = deadline.checked_duration_since(Instant::now()) else { return Ok(false) };
+        let mut ready: Vec<PollFd> = clients
+            .iter()
+            .filter(|client| client.ended.is_none())
+            .map(|client| PollFd::new(client.stream.as_fd(), client.interest()))
+            .collect();
+        if ready.is_empty() {
+            return Ok(false);
+        }
+        // Rounded up, so that the last wait is not a busy one.
+        let milliseconds = u16::try_from(left.as_millis() + 1).unwrap_or(u16::MAX);
+        match poll(&mut ready, milliseconds) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(errno) => return Err(Stop::Error(format!("poll: {}", errno.desc()))),
+        }
+    }
+}

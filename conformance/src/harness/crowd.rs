@@ -1,0 +1,162 @@
+//! Many clients at once, pumped together, so that none of them holds the others up unless a check
+//! wants that.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use super::client::wait_for;
+use super::{Client, Server, excerpt};
+use crate::verdict::{Outcome, Step, Stop, fail};
+
+/// Clients that have all been let in and have heard the same last line.
+#[derive(Debug)]
+pub struct Crowd {
+    /// The clients.
+    pub clients: Vec<Client>,
+}
+
+impl Crowd {
+    pub(super) fn join(server: &Server, size: usize) -> Step<Self> {
+        let mut clients = Vec::with_capacity(size);
+        for number in 0..size {
+            clients.push(server.enter(&format!("client-{number}"))?);
+        }
+        let mut crowd = Self { clients };
+        let tokens: Vec<Vec<u8>> = crowd.clients.iter_mut().map(Client::start_barrier).collect();
+        for (client, token) in crowd.clients.iter_mut().zip(&tokens) {
+            client.await_barrier(token)?;
+        }
+        crowd.level()?;
+        Ok(crowd)
+    }
+
+    /// Brings every client to the same point: one says a line, and all wait for it.
+    pub fn level(&mut self) -> Outcome {
+        let Some(first) = self.clients.first_mut() else { return Ok(()) };
+        let token = first.start_barrier();
+        let patience = first.world.patience();
+        let all = self.wait(patience, |clients| {
+            clients.iter().all(|client| client.find(&token).is_some())
+        })?;
+        if !all {
+            let deaf: Vec<&str> = self
+                .clients
+                .iter()
+                .filter(|client| client.find(&token).is_none())
+                .map(|client| client.name.as_str())
+                .collect();
+            return fail("every client hears a line that one of them says", format!(
+                "after {patience:.1?} without further traffic {} have not heard it",
+                deaf.join(", ")
+            ));
+        }
+        for client in &mut self.clients {
+            if let Some(end) = client.find(&token) {
+                client.pass_to(end);
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends and receives for all until `done`.
+    pub fn wait(
+        &mut self,
+        limit: Duration,
+        done: impl FnMut(&[&mut Client]) -> bool,
+    ) -> Step<bool> {
+        let mut clients: Vec<&mut Client> = self.clients.iter_mut().collect();
+        wait_for(&mut clients, limit, done)
+    }
+
+    /// Every client hears exactly `count` more lines; returns them per client.
+    ///
+    /// Patience starts anew whenever anyone hears something: a long conversation may take its time,
+    /// silence may not.
+    pub fn hear_lines(&mut self, count: usize) -> Step<Vec<Vec<Vec<u8>>>> {
+        let Some(first) = self.clients.first() else { return Ok(Vec::new()) };
+        let patience = first.world.patience();
+        let complete =
+            |client: &Client| client.unread().iter().filter(|&&byte| byte == b'\n').count() >= count;
+        loop {
+            let before: usize = self.clients.iter().map(Client::received).sum();
+            let unsent_before: usize = self.clients.iter().map(|c| usize::from(!c.all_sent())).sum();
+            let all = self.wait(patience, |clients| {
+                clients.iter().all(|client| complete(client) || client.is_over().is_some())
+            })?;
+            let progress = self.clients.iter().map(Client::received).sum::<usize>() != before
+                || self.clients.iter().map(|c| usize::from(!c.all_sent())).sum::<usize>()
+                    != unsent_before;
+            if all || !progress {
+                break;
+            }
+        }
+        let mut heard = Vec::with_capacity(self.clients.len());
+        for client in &mut self.clients {
+            let lines: Vec<Vec<u8>> =
+                client.unread().split_inclusive(|&byte| byte == b'\n').map(<[u8]>::to_vec).collect();
+            let whole = lines.iter().filter(|line| line.ends_with(b"\n")).count();
+            if whole != count || lines.len() != count {
+                return fail(
+                    format!("{} hears exactly {count} lines", client.name),
+                    format!(
+                        "it hears {whole}, and {} bytes after the last of them{}; the last is {}",
+                        lines.last().filter(|line| !line.ends_with(b"\n")).map_or(0, Vec::len),
+                        client.is_over().map(|how| format!(", then {how}")).unwrap_or_default(),
+                        lines.last().map_or("none".into(), |line| excerpt(line)),
+                    ),
+                );
+            }
+            client.pass_to(client.received());
+            heard.push(lines);
+        }
+        Ok(heard)
+    }
+
+    /// Every client hears every one of `expected` once, and all hear them in the same order.
+    /// `expected` holds whole lines with their newlines.
+    pub fn hear_everything_in_one_order(&mut self, expected: &[Vec<u8>]) -> Outcome {
+        let heard = self.hear_lines(expected.len())?;
+        let mut wanted: HashMap<&[u8], isize> = HashMap::new();
+        for line in expected {
+            *wanted.entry(line).or_default() += 1;
+        }
+        for (client, lines) in self.clients.iter().zip(&heard) {
+            let mut count = wanted.clone();
+            for line in lines {
+                match count.get_mut(line.as_slice()) {
+                    Some(left) if *left > 0 => *left -= 1,
+                    Some(_) => {
+                        return fail(
+                            format!("{} hears every line once", client.name),
+                            format!("it hears {} again", excerpt(line)),
+                        );
+                    }
+                    None => {
+                        return fail(
+                            format!("{} hears only what was said", client.name),
+                            format!("it hears {}", excerpt(line)),
+                        );
+                    }
+                }
+            }
+        }
+        let Some(first) = heard.first() else {
+            return Err(Stop::Error("a crowd of nobody".into()));
+        };
+        for (client, lines) in self.clients.iter().zip(&heard) {
+            if let Some(at) = (0..lines.len()).find(|&at| lines[at] != first[at]) {
+                return fail(
+                    "all clients hear the lines in the same order",
+                    format!(
+                        "line {at} is {} for {} and {} for {}",
+                        excerpt(&first[at]),
+                        self.clients[0].name,
+                        excerpt(&lines[at]),
+                        client.name
+                    ),
+                );
+            }
+        }
+        Ok(())
+    }
+}

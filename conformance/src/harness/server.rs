@@ -1,0 +1,601 @@
+//! A private server: launched, found, asked, ended.
+
+use std::cell::Cell;
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use nix::poll::{PollFd, PollFlags, poll};
+use nix::sys::resource::Resource;
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, sigaction, sigprocmask};
+use nix::sys::wait::WaitStatus;
+
+use super::processes::{self, Cluster, descends, status_words};
+use super::{Check, Client, Crowd, LockMode, World, try_lock};
+use crate::platform::{self, Process};
+use crate::target::KEY_LENGTH;
+use crate::verdict::{OrError, Outcome, Step, Stop, ensure, fail};
+
+/// How long a server may take to listen, and a launcher to return, on an ordinary machine.
+const START_LIMIT: Duration = Duration::from_secs(10);
+/// How long a server may take to end.
+pub(crate) const END_LIMIT: Duration = Duration::from_secs(2);
+
+/// How a server is to be started. What is not named is as the catalogue expects it: seven lines of
+/// replay, one second for the key, IPv4 loopback on a port that the system chooses, foreground.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    listen: Vec<String>,
+    default_addresses: bool,
+    replay: Option<usize>,
+    daemon: bool,
+    arguments: Vec<OsString>,
+    log: Option<PathBuf>,
+    key_file: Option<PathBuf>,
+    port: Option<u16>,
+    ignored: Vec<Signal>,
+    all_blocked: bool,
+    without_ipv6: bool,
+    limits: Vec<(Resource, u64)>,
+    own_group: bool,
+}
+
+impl Options {
+    /// The defaults.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Listens on `address` (repeatable) instead of `127.0.0.1:0`.
+    pub fn listen(mut self, address: impl ToString) -> Self {
+        self.listen.push(address.to_string());
+        self
+    }
+
+    /// Names no address: the server's own default, on a port that the system chooses.
+    pub fn default_addresses(mut self) -> Self {
+        self.default_addresses = true;
+        self
+    }
+
+    /// With [`default_addresses`](Self::default_addresses): on this port.
+    pub fn port(mut self, port: u16) -> Self {
+        self.port = Some(port);
+        self
+    }
+
+    /// Sends this many lines of the log first.
+    pub fn replay(mut self, lines: usize) -> Self {
+        self.replay = Some(lines);
+        self
+    }
+
+    /// Goes into the background by itself.
+    pub fn daemon(mut self) -> Self {
+        self.daemon = true;
+        self
+    }
+
+    /// Further arguments.
+    pub fn arguments<A: Into<OsString>>(mut self, arguments: impl IntoIterator<Item = A>) -> Self {
+        self.arguments.extend(arguments.into_iter().map(Into::into));
+        self
+    }
+
+    /// Keeps the chat log there.
+    pub fn log(mut self, path: impl Into<PathBuf>) -> Self {
+        self.log = Some(path.into());
+        self
+    }
+
+    /// Reads the key there, without one being written.
+    pub fn key_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.key_file = Some(path.into());
+        self
+    }
+
+    /// Is started with these signals ignored, as a parent may have left them.
+    pub fn ignoring(mut self, signals: &[Signal]) -> Self {
+        self.ignored.extend(signals);
+        self
+    }
+
+    /// Is started with every signal blocked.
+    pub fn all_blocked(mut self) -> Self {
+        self.all_blocked = true;
+        self
+    }
+
+    /// Finds a kernel that knows no IPv6.
+    pub fn without_ipv6(mut self) -> Self {
+        self.without_ipv6 = true;
+        self
+    }
+
+    /// Is started with a resource limit.
+    pub fn limit(mut self, resource: Resource, value: u64) -> Self {
+        self.limits.push((resource, value));
+        self
+    }
+
+    /// Is started in a process group of its own, as a shell with job control does it. Otherwise it
+    /// is in the check's, as a script does it.
+    pub fn own_group(mut self) -> Self {
+        self.own_group = true;
+        self
+    }
+}
+
+/// What is known about a server that was started.
+#[derive(Debug)]
+pub(crate) struct Running {
+    pub(crate) name: String,
+    pub(crate) daemon: Cell<i32>,
+    pub(crate) addresses: Vec<SocketAddr>,
+    pub(crate) log: PathBuf,
+    key: Vec<u8>,
+    output: PathBuf,
+    /// The check has ended it, or seen it end; nothing more is expected of it.
+    pub(crate) over: Cell<bool>,
+}
+
+impl Running {
+    pub(super) fn output_tail(&self, length: u64) -> String {
+        tail(&self.output, length)
+    }
+}
+
+fn tail(path: &Path, length: u64) -> String {
+    let mut bytes = Vec::new();
+    if let Ok(mut file) = File::open(path) {
+        let end = file.seek(SeekFrom::End(0)).unwrap_or(0);
+        let _ = file.seek(SeekFrom::Start(end.saturating_sub(length)));
+        let _ = file.take(length).read_to_end(&mut bytes);
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// What became of a server that was launched.
+#[derive(Debug)]
+pub struct Launched {
+    /// The launcher's exit status; none while a foreground server runs, or after a signal.
+    pub status: Option<i32>,
+    /// What it has said so far, on standard output and standard error.
+    pub output: String,
+    /// The server, if it listens.
+    pub server: Option<Server>,
+    /// How long it took from exec to the answer.
+    pub took: Duration,
+}
+
+/// A server that listens.
+#[derive(Debug, Clone)]
+pub struct Server {
+    pub(super) world: Rc<World>,
+    pub(super) running: Rc<Running>,
+}
+
+pub(super) fn start(world: &Rc<World>, options: Options) -> Step<Server> {
+    let launched = launch(world, options)?;
+    match launched.server {
+        Some(server) => Ok(server),
+        None => fail(
+            "the server starts and listens",
+            format!(
+                "it never did: exit status {:?}, it says: {}",
+                launched.status,
+                launched.output.trim().replace('\n', " / ")
+            ),
+        ),
+    }
+}
+
+pub(super) fn launch(world: &Rc<World>, options: Options) -> Step<Launched> {
+    let number = world.serial();
+    let dir = &world.orders.dir;
+    let log = options.log.clone().unwrap_or_else(|| dir.join("chat.log"));
+    let key_path = options.key_file.clone().unwrap_or_else(|| dir.join("key"));
+    if options.key_file.is_none() && !key_path.exists() {
+        write_key(&key_path)?;
+    }
+    // A key file that is wrong on purpose gives no key to speak of.
+    let key = std::fs::read(&key_path).unwrap_or_default();
+    let output = dir.join(format!("server-{number}.output"));
+    let pid_file = dir.join(format!("server-{number}.pid"));
+    let output_file = File::create(&output).or_error("server's output")?;
+    let (ready, ready_end) = nix::unistd::pipe().or_error("pipe")?;
+
+    let target = &world.orders.target;
+    let mut command = Command::new(&target.program);
+    command.args(&target.arguments);
+    if options.default_addresses {
+        command.arg("--port").arg(options.port.unwrap_or(0).to_string());
+    } else if options.listen.is_empty() {
+        command.args(["--listen", "127.0.0.1:0"]);
+    }
+    for address in &options.listen {
+        command.arg("--listen").arg(address);
+    }
+    command.arg("--log").arg(&log).arg("--key-file").arg(&key_path);
+    command.args(["--log-to", "stderr", "--ready-fd"]).arg(ready_end.as_raw_fd().to_string());
+    if let Some(lines) = options.replay {
+        command.arg("--replay").arg(lines.to_string());
+    }
+    if options.daemon {
+        command.arg("--daemon").arg("--pid-file").arg(&pid_file);
+    }
+    command.args(&options.arguments);
+    command.stdin(Stdio::null());
+    command.stdout(output_file.try_clone().or_error("server's output")?);
+    command.stderr(output_file);
+    if options.own_group {
+        command.process_group(0);
+    }
+    let (read_raw, write_raw) = (ready.as_raw_fd(), ready_end.as_raw_fd());
+    let in_child = options.clone();
+    // SAFETY: between fork and exec the closure makes system calls only; it allocates nothing.
+    unsafe {
+        command.pre_exec(move || {
+            libc::close(read_raw);
+            libc::fcntl(write_raw, libc::F_SETFD, 0);
+            for &(resource, value) in &in_child.limits {
+                nix::sys::resource::setrlimit(resource, value as _, value as _)?;
+            }
+            if in_child.without_ipv6 {
+                platform::deny_ipv6_sockets()?;
+            }
+            for &signal in &in_child.ignored {
+                let ignore =
+                    SigAction::new(SigHandler::SigIgn, SaFlags::empty(), SigSet::empty());
+                sigaction(signal, &ignore)?;
+            }
+            if in_child.all_blocked {
+                sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), None)?;
+            }
+            Ok(())
+        });
+    }
+    let begin = Instant::now();
+    world.note("check", format!("starts server {number}"));
+    let child = command.spawn().or_error(target.program.display())?;
+    drop(ready_end);
+    // From here on the process is known by its number; `reap` waits for it.
+    let launcher = child.id() as i32;
+    drop(child);
+
+    let limit = world.scaled(START_LIMIT);
+    let announced = read_announcement(ready, begin + limit)?;
+    let addresses: Vec<SocketAddr> =
+        announced.lines().filter_map(|line| line.trim().parse().ok()).collect();
+    // A daemon's launcher returns; so does whoever could not start.
+    let status = if addresses.is_empty() || options.daemon {
+        let status = world.wait(limit, || Ok(ended(world, launcher)))?;
+        match status {
+            Some(WaitStatus::Exited(_, status)) => Some(status),
+            Some(_) => None,
+            None => {
+                return fail(
+                    "the launcher says within its time whether the server listens",
+                    format!("nothing after {:.0} s", limit.as_secs_f64()),
+                );
+            }
+        }
+    } else {
+        None
+    };
+    let server = if addresses.is_empty() {
+        None
+    } else {
+        let daemon = if options.daemon {
+            std::fs::read_to_string(&pid_file)
+                .ok()
+                .and_then(|text| text.trim().parse().ok())
+                .ok_or_else(|| Stop::Error(format!("no pid in {}", pid_file.display())))?
+        } else {
+            launcher
+        };
+        let running = Rc::new(Running {
+            name: format!("server {number}"),
+            daemon: Cell::new(daemon),
+            addresses,
+            log,
+            key,
+            output: output.clone(),
+            over: Cell::new(false),
+        });
+        world.note("check", format!("server {number} listens on {:?}", running.addresses));
+        world.servers.borrow_mut().push(running.clone());
+        Some(Server { world: world.clone(), running })
+    };
+    Ok(Launched { status, output: tail(&output, 16 * 1024), server, took: begin.elapsed() })
+}
+
+/// Reads what the server writes to its ready descriptor, until it is closed.
+fn read_announcement(ready: std::os::fd::OwnedFd, deadline: Instant) -> Step<String> {
+    let mut ready = File::from(ready);
+    let mut text = Vec::new();
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let milliseconds = u16::try_from(left.as_millis()).unwrap_or(u16::MAX);
+        let mut fds = [PollFd::new(ready.as_fd(), PollFlags::POLLIN)];
+        match poll(&mut fds, milliseconds) {
+            Ok(0) => {
+                return fail(
+                    "the server says that it listens, or ends",
+                    "it does neither within its time",
+                );
+            }
+            Err(nix::errno::Errno::EINTR) => continue,
+            Err(errno) => return Err(Stop::Error(format!("poll: {}", errno.desc()))),
+            Ok(_) => {}
+        }
+        let mut buffer = [0; 1024];
+        match ready.read(&mut buffer) {
+            Ok(0) => return Ok(String::from_utf8_lossy(&text).into_owned()),
+            Ok(count) => text.extend_from_slice(&buffer[..count]),
+            Err(error) => return Err(Stop::Error(format!("ready pipe: {error}"))),
+        }
+    }
+}
+
+/// A key like real ones, different for each check.
+fn write_key(path: &Path) -> Outcome {
+    let mut random = [0u8; KEY_LENGTH];
+    File::open("/dev/urandom")
+        .and_then(|mut source| source.read_exact(&mut random))
+        .or_error("/dev/urandom")?;
+    let key: Vec<u8> = random.iter().map(|byte| b'a' + byte % 26).collect();
+    std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+        .and_then(|mut file| std::io::Write::write_all(&mut file, &key))
+        .or_error("key file")
+}
+
+fn ended(world: &World, pid: i32) -> Option<WaitStatus> {
+    world.ended.borrow().iter().find(|(ended, _)| *ended == pid).map(|(_, status)| *status)
+}
+
+impl Server {
+    /// The first address that it listens on.
+    pub fn address(&self) -> SocketAddr {
+        self.running.addresses[0]
+    }
+
+    /// Every address that it listens on.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.running.addresses
+    }
+
+    /// The chat log.
+    pub fn log(&self) -> &Path {
+        &self.running.log
+    }
+
+    /// What the chat log holds.
+    pub fn log_content(&self) -> Step<Vec<u8>> {
+        std::fs::read(self.log()).or_error(self.log().display())
+    }
+
+    /// The shared key.
+    pub fn key(&self) -> &[u8] {
+        &self.running.key
+    }
+
+    /// The daemon's process id.
+    pub fn daemon(&self) -> i32 {
+        self.running.daemon.get()
+    }
+
+    /// What the server has said so far.
+    pub fn output(&self) -> String {
+        self.running.output_tail(u64::from(u32::MAX))
+    }
+
+    /// Connects to its first address, and says nothing yet.
+    pub fn connect(&self, name: &str) -> Step<Client> {
+        self.connect_to(name, self.address())
+    }
+
+    /// Connects to `address`, and says nothing yet.
+    pub fn connect_to(&self, name: &str, address: SocketAddr) -> Step<Client> {
+        Client::connect(&self.world, name, address)
+    }
+
+    /// Connects and sends the key, and waits for nothing.
+    pub fn enter(&self, name: &str) -> Step<Client> {
+        self.enter_at(name, self.address())
+    }
+
+    /// As [`enter`](Self::enter), at `address`.
+    pub fn enter_at(&self, name: &str, address: SocketAddr) -> Step<Client> {
+        let mut client = self.connect_to(name, address)?;
+        client.send(self.key())?;
+        Ok(client)
+    }
+
+    /// A client that has been let in: it has heard itself.
+    pub fn join(&self, name: &str) -> Step<Client> {
+        self.join_at(name, self.address())
+    }
+
+    /// As [`join`](Self::join), at `address`.
+    pub fn join_at(&self, name: &str, address: SocketAddr) -> Step<Client> {
+        let mut client = self.enter_at(name, address)?;
+        client.barrier()?;
+        Ok(client)
+    }
+
+    /// A client that has been let in, with the processes that serve it. Nobody else may join or
+    /// leave meanwhile.
+    pub fn join_with_cluster(&self, name: &str) -> Step<(Client, Cluster)> {
+        let before: Vec<i32> = descends()?.iter().map(|process| process.pid).collect();
+        let client = self.join(name)?;
+        let mut fresh: Vec<Process> = descends()?;
+        fresh.retain(|process| !before.contains(&process.pid));
+        let receiver = fresh.iter().find(|process| process.parent == self.daemon());
+        let sender =
+            receiver.and_then(|head| fresh.iter().find(|process| process.parent == head.pid));
+        match (receiver, sender, fresh.len()) {
+            (Some(receiver), Some(sender), 2) => {
+                self.world.note(
+                    "check",
+                    format!("{name} is served by receiver {} and sender {}", receiver.pid, sender.pid),
+                );
+                Ok((client, Cluster { receiver: receiver.pid, sender: sender.pid }))
+            }
+            _ => fail(
+                "a client is served by a child of the daemon, the receiver, and a child of that, \
+                 the sender",
+                format!("{name} brought {} processes", fresh.len()),
+            ),
+        }
+    }
+
+    /// Many clients that have been let in, all at once.
+    pub fn crowd(&self, size: usize) -> Step<Crowd> {
+        Crowd::join(self, size)
+    }
+
+    /// The server's processes that are still there, zombies included.
+    pub fn processes(&self) -> Step<Vec<Process>> {
+        descends()
+    }
+
+    /// The process `pid`, if it is still there.
+    pub fn process(&self, pid: i32) -> Step<Option<Process>> {
+        Ok(descends()?.into_iter().find(|process| process.pid == pid))
+    }
+
+    /// Sends a signal to one of its processes.
+    pub fn signal(&self, pid: i32, signal: Signal) -> Outcome {
+        processes::signal(&self.world, pid, signal)
+    }
+
+    /// Stops a process and waits until it is stopped.
+    pub fn freeze(&self, check: &Check, pid: i32) -> Outcome {
+        self.signal(pid, Signal::SIGSTOP)?;
+        check.until(
+            Duration::from_secs(5),
+            "a process stops at SIGSTOP",
+            || Ok(self.process(pid)?.is_some_and(|p| p.state == platform::State::Stopped)),
+            || format!("process {pid} did not"),
+        )
+    }
+
+    /// Kills the daemon at once, and leaves its clusters alone. Waits until it is gone.
+    pub fn kill_daemon(&self, check: &Check) -> Outcome {
+        self.running.over.set(true);
+        self.signal(self.daemon(), Signal::SIGKILL)?;
+        check.until(
+            Duration::from_secs(5),
+            "a killed daemon is gone",
+            || Ok(self.process(self.daemon())?.is_none()),
+            || "it is still there".into(),
+        )
+    }
+
+    /// Sends `signal` to the daemon and waits until it has ended; returns how.
+    pub fn end_with(&self, signal: Signal) -> Step<String> {
+        self.running.over.set(true);
+        self.signal(self.daemon(), signal)?;
+        let limit = self.world.scaled(END_LIMIT);
+        let status = self.world.wait(limit, || Ok(ended(&self.world, self.daemon())))?;
+        match status {
+            Some(status) => Ok(status_words(&status)),
+            None => fail(
+                format!("the server ends within {:.1} s of {}", limit.as_secs_f64(), signal.as_str()),
+                "its daemon is still there",
+            ),
+        }
+    }
+
+    /// Ends the server as an administrator does, and checks that it ends well.
+    pub fn end(&self) -> Outcome {
+        end(&self.world, &self.running)
+    }
+
+    /// Nothing more is expected of this server at the end of the check.
+    pub fn is_over(&self) {
+        self.running.over.set(true);
+    }
+}
+
+/// At the end of a check: is the server still one?
+pub(super) fn check_sane(world: &Rc<World>, running: &Rc<Running>) -> Outcome {
+    if running.over.get() {
+        return Ok(());
+    }
+    let server = Server { world: world.clone(), running: running.clone() };
+    processes::reap_all(world);
+    if let Some(status) = ended(world, server.daemon()) {
+        return fail(
+            "the server is still alive at the end of the check",
+            format!("its daemon {} {}", server.daemon(), status_words(&status)),
+        );
+    }
+    world.note("check", format!("looks whether {} still serves", running.name));
+    server.join("last").map(drop).map_err(|stop| match stop {
+        Stop::Fail(failure) => Stop::Fail(crate::verdict::Failure {
+            expected: "the server still serves a new client at the end of the check".into(),
+            actual: failure.actual,
+        }),
+        other => other,
+    })
+}
+
+/// Ends a server with SIGTERM; it must exit with status 0 in time.
+pub(super) fn end(world: &Rc<World>, running: &Rc<Running>) -> Outcome {
+    if running.over.get() {
+        return Ok(());
+    }
+    let server = Server { world: world.clone(), running: running.clone() };
+    let words = server.end_with(Signal::SIGTERM)?;
+    ensure(words == "exited with status 0", "SIGTERM ends the server with exit status 0", || {
+        format!("the daemon {words}")
+    })
+}
+
+/// After a server's end: no process, no bound port, no lock.
+pub(super) fn check_nothing_left(world: &Rc<World>, running: &Rc<Running>) -> Outcome {
+    let limit = world.scaled(END_LIMIT);
+    let mut left = Vec::new();
+    let gone = world.wait(limit, || {
+        left = match descends() {
+            Ok(left) => left,
+            // Where nothing tells about processes, the warden still sees its own children.
+            Err(Stop::NotRun(_)) => Vec::new(),
+            Err(other) => return Err(other),
+        };
+        Ok(left.is_empty().then_some(()))
+    })?;
+    if gone.is_none() {
+        let names: Vec<String> = left
+            .iter()
+            .map(|process| format!("{} {} ({})", process.name, process.pid, process.state.word()))
+            .collect();
+        return fail("no process of the server is left after its end", names.join(", "));
+    }
+    for address in &running.addresses {
+        if std::net::TcpStream::connect_timeout(address, limit).is_ok() {
+            return fail(
+                "the port is free after the server's end",
+                format!("{address} still accepts connections"),
+            );
+        }
+    }
+    if running.log.is_file() && try_lock(&running.log, LockMode::Exclusive)?.is_none() {
+        return fail("the chat log is unlocked after the server's end", "someone still holds a lock");
+    }
+    Ok(())
+}

@@ -1,0 +1,90 @@
+//! What a requirement needs of the platform, and how a run finds out whether it is there.
+
+use std::net::{Ipv6Addr, TcpListener};
+
+use serde::Serialize;
+
+use crate::platform;
+use crate::verdict::Stop;
+
+/// Something that not every platform or every run has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Need {
+    /// `::1` can be bound.
+    Ipv6,
+    /// The run has root's rights.
+    Root,
+    /// The run has not root's rights: root is exempt from what is checked.
+    NotRoot,
+    /// The system tells about processes: parents, states, signal dispositions.
+    ProcessTable,
+    /// The system tells which sockets a process has open.
+    DescriptorTable,
+    /// The system tells who holds and who waits for which lock.
+    LockTable,
+    /// Private network namespaces (Linux), with or without root.
+    NetworkNamespace,
+    /// System call filters (Linux).
+    SyscallFilter,
+    /// The system tells a process's processor time in nanoseconds, wake by wake.
+    ProcessorTime,
+    /// The system tells a process's private memory.
+    ProcessMemory,
+    /// All of 127.0.0.0/8 is this machine (Linux; not FreeBSD by default).
+    LoopbackNet,
+}
+
+impl Need {
+    /// The need in words.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Ipv6 => "IPv6",
+            Self::Root => "root",
+            Self::NotRoot => "an ordinary user",
+            Self::ProcessTable => "a process table",
+            Self::DescriptorTable => "other processes' descriptors",
+            Self::LockTable => "the system's lock table",
+            Self::NetworkNamespace => "a private network namespace",
+            Self::SyscallFilter => "a system call filter",
+            Self::ProcessorTime => "exact processor times",
+            Self::ProcessMemory => "processes' memory sizes",
+            Self::LoopbackNet => "127.0.0.2",
+        }
+    }
+
+    /// Why this need is not met here, if it isn't.
+    pub fn missing(self) -> Option<Stop> {
+        let root = nix::unistd::geteuid().is_root();
+        match self {
+            Self::Ipv6 => TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).err().map(|error| {
+                Stop::Unsupported(format!("this machine has no IPv6 loopback: {error}"))
+            }),
+            Self::Root => (!root).then(|| Stop::NotRun("needs root".into())),
+            Self::NotRoot => {
+                root.then(|| Stop::NotRun("root is exempt from what is checked; run it as a user".into()))
+            }
+            Self::ProcessTable => platform::process_table().err().map(Stop::NotRun),
+            Self::DescriptorTable => platform::open_sockets(std::process::id() as i32)
+                .err()
+                .map(Stop::NotRun),
+            Self::LockTable => platform::lock_table().err().map(Stop::NotRun),
+            Self::NetworkNamespace => platform::network_namespace_missing(),
+            Self::SyscallFilter => platform::syscall_filter_missing(),
+            Self::ProcessorTime => {
+                platform::processor_time(std::process::id() as i32).err().map(Stop::NotRun)
+            }
+            Self::ProcessMemory => {
+                platform::private_memory(std::process::id() as i32).err().map(Stop::NotRun)
+            }
+            Self::LoopbackNet => TcpListener::bind(("127.0.0.2", 0)).err().map(|error| {
+                Stop::Unsupported(format!("127.0.0.2 is no address of this machine: {error}"))
+            }),
+        }
+    }
+
+    /// Why the first unmet one of `needs` is not met.
+    pub fn first_missing(needs: &[Self]) -> Option<Stop> {
+        needs.iter().find_map(|need| need.missing())
+    }
+}

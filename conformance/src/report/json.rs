@@ -1,0 +1,35 @@
+//! The report for programs: `forkproof-report/1`, described by
+//! `conformance/schema/forkproof-report-1.schema.json`.
+
+use super::Report;
+
+/// The report as JSON.
+pub fn render(report: &Report) -> serde_json::Result<String> {
+    let mut text = serde_json::to_string_pretty(report)?;
+    text.push('\n');
+    Ok(text)
+}
+
+/// The catalogue as JSON: a list of objects with the fields of a requirement.
+pub fn catalogue(
+    requirements: &[&'static crate::catalogue::Requirement],
+) -> serde_json::Result<String> {
+    let list: Vec<serde_json::Value> = requirements
+        .iter()
+        .map(|requirement| {
+            serde_json::json!({
+                "id": requirement.id,
+                "title": requirement.title,
+                "level": requirement.level,
+                "clause": requirement.clause,
+                "trap": requirement.trap,
+                "fix": requirement.fix,
+                "needs": requirement.needs,
+                "exclusive": requirement.exclusive,
+            })
+        })
+        .collect();
+    let mut text = serde_json::to_string_pretty(&list)?;
+    text.push('\n');
+    Ok(text)
+}

@@ -1,0 +1,90 @@
+//! Markdown, for the job summary of a CI run.
+
+use std::fmt::Write;
+
+use super::{Entry, Report};
+use crate::execution::Conclusion;
+use crate::verdict::Verdict;
+
+/// The report as Markdown: the failures with their reasons first, then what did not run.
+pub fn render(report: &Report) -> String {
+    let mut text = String::new();
+    let verdict = match report.conclusion {
+        Conclusion::Conformant => "conformant",
+        Conclusion::NotConformant => "not conformant",
+        Conclusion::NoVerdict => "no verdict",
+    };
+    // Writing to a String cannot fail.
+    let _ = writeln!(text, "## forkproof: {verdict}\n");
+    let _ = writeln!(text, "{}.\n", report.summary());
+    let _ = writeln!(text, "- Target: {}", cell(&report.target.name));
+    let _ = writeln!(text, "- Platform: {}", cell(&report.platform.line()));
+    let _ = writeln!(
+        text,
+        "- Run time: {:.1} s with {} jobs, deadlines × {}",
+        report.duration_ms as f64 / 1e3,
+        report.options.jobs,
+        report.options.slowness
+    );
+    let of = |verdicts: &[Verdict]| -> Vec<&Entry> {
+        report.requirements.iter().filter(|entry| verdicts.contains(&entry.verdict)).collect()
+    };
+    let troubled = of(&[Verdict::Fail, Verdict::Error]);
+    if !troubled.is_empty() {
+        let _ = writeln!(text, "\n### Failures\n");
+        for entry in troubled {
+            let _ = writeln!(text, "- **{}** ({}): {}", entry.id, entry.level.word(), entry.title);
+            for (name, value) in [
+                ("Expected", &entry.expected),
+                ("Actual", &entry.actual),
+                ("Error", &entry.reason),
+                ("Trap", &entry.trap),
+                ("Fix", &entry.fix),
+            ] {
+                if let Some(value) = value {
+                    let _ = writeln!(text, "  - {name}: {}", cell(value));
+                }
+            }
+        }
+    }
+    let skipped = of(&[Verdict::Unsupported, Verdict::NotRun]);
+    if !skipped.is_empty() {
+        let _ = writeln!(text, "\n### Not checked\n\n| requirement | verdict | reason |\n|---|---|---|");
+        for entry in skipped {
+            let reason = entry.reason.as_deref().unwrap_or("");
+            let _ = writeln!(text, "| {} | {} | {} |", entry.id, entry.verdict.word(), cell(reason));
+        }
+    }
+    let _ = writeln!(
+        text,
+        "\n<details><summary>All requirements</summary>\n\n| requirement | level | verdict | s |\n|---|---|---|---|"
+    );
+    for entry in &report.requirements {
+        let _ = writeln!(
+            text,
+            "| {} | {} | {} | {:.2} |",
+            entry.id,
+            entry.level.word(),
+            entry.verdict.word(),
+            entry.duration().as_secs_f64()
+        );
+    }
+    let _ = writeln!(text, "\n</details>");
+    text
+}
+
+/// Text that comes from elsewhere, harmless in a list or a table.
+fn cell(text: &str) -> String {
+    let mut out = String::new();
+    for c in text.chars() {
+        match c {
+            '|' | '*' | '_' | '`' | '[' | ']' | '<' | '>' | '#' | '\\' => {
+                out.push('\\');
+                out.push(c);
+            }
+            '\n' | '\r' => out.push(' '),
+            c => out.push(c),
+        }
+    }
+    out
+}

@@ -1,0 +1,212 @@
+//! Reports: what a run came to, for machines ([`json`], [`junit`]) and for people ([`terminal`],
+//! [`markdown`]). A report only reads; nothing here reaches back into execution.
+
+pub mod json;
+pub mod junit;
+pub mod markdown;
+pub mod terminal;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::catalogue::Level;
+use crate::execution::{Conclusion, Execution, Plan};
+use crate::facts::Facts;
+use crate::harness::Evidence;
+use crate::verdict::Verdict;
+
+/// The name and version of the report's format.
+pub const SCHEMA: &str = "forkproof-report/1";
+
+/// A run, as reports tell it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// [`SCHEMA`].
+    pub schema: String,
+    /// Version of the program that made it.
+    pub forkproof: String,
+    /// When the run began (RFC 3339, UTC).
+    pub started: String,
+    /// How long it took, in milliseconds.
+    pub duration_ms: u64,
+    /// Where.
+    pub platform: Facts,
+    /// What was checked.
+    pub target: TargetInfo,
+    /// How.
+    pub options: RunOptions,
+    /// What it came to.
+    pub conclusion: Conclusion,
+    /// Whether it was ended before its time.
+    pub interrupted: bool,
+    /// How many requirements have which verdict.
+    pub counts: BTreeMap<String, usize>,
+    /// Every requirement that was selected and reached.
+    pub requirements: Vec<Entry>,
+}
+
+/// The server under test.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TargetInfo {
+    /// Its name.
+    pub name: String,
+    /// What was executed.
+    pub program: String,
+}
+
+/// How a run was made.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunOptions {
+    /// Checks at a time.
+    pub jobs: usize,
+    /// Repetitions of each.
+    pub repeat: usize,
+    /// Factor of all deadlines.
+    pub slowness: f64,
+}
+
+/// One requirement in a report.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// Its id.
+    pub id: String,
+    /// What must hold.
+    pub title: String,
+    /// How strongly.
+    pub level: Level,
+    /// What says so.
+    pub clause: String,
+    /// The verdict; over several runs the worst.
+    pub verdict: Verdict,
+    /// How often it was run.
+    pub runs: usize,
+    /// How many of the runs had another verdict than `pass`.
+    pub not_passed: usize,
+    /// Time of the longest run in milliseconds.
+    pub duration_ms: u64,
+    /// Why it was not run, is unsupported, or ended in an error.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// What should have happened.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected: Option<String>,
+    /// What happened.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub actual: Option<String>,
+    /// What usually causes this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trap: Option<String>,
+    /// What to do about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fix: Option<String>,
+    /// What there is to show.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evidence: Option<Evidence>,
+    /// The private directory, if it was kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub directory: Option<String>,
+}
+
+impl Entry {
+    /// Whether the repeated runs disagree.
+    pub fn is_flaky(&self) -> bool {
+        self.not_passed > 0 && self.not_passed < self.runs
+    }
+
+    /// Its duration.
+    pub fn duration(&self) -> Duration {
+        Duration::from_millis(self.duration_ms)
+    }
+}
+
+impl Report {
+    /// Tells a run.
+    pub fn new(plan: &Plan, execution: &Execution, facts: Facts, started: String) -> Self {
+        let mut requirements = Vec::new();
+        for &requirement in &plan.requirements {
+            let records: Vec<_> = execution
+                .records
+                .iter()
+                .filter(|record| std::ptr::eq(record.requirement, requirement))
+                .collect();
+            // The worst speaks for all.
+            let gravity = |verdict| match verdict {
+                Verdict::Fail => 4,
+                Verdict::Error => 3,
+                Verdict::NotRun => 2,
+                Verdict::Unsupported => 1,
+                Verdict::Pass => 0,
+            };
+            let Some(worst) = records.iter().max_by_key(|r| gravity(r.finding.verdict)) else {
+                continue; // interrupted before it was reached
+            };
+            let finding = &worst.finding;
+            let troubled = matches!(finding.verdict, Verdict::Fail | Verdict::Error);
+            requirements.push(Entry {
+                id: requirement.id.to_owned(),
+                title: requirement.title.to_owned(),
+                level: requirement.level,
+                clause: requirement.clause.to_owned(),
+                verdict: finding.verdict,
+                runs: records.len(),
+                not_passed: records.iter().filter(|r| r.finding.verdict != Verdict::Pass).count(),
+                duration_ms: records.iter().map(|r| r.duration.as_millis() as u64).max().unwrap_or(0),
+                reason: finding.reason.clone(),
+                expected: finding.failure.as_ref().map(|failure| failure.expected.clone()),
+                actual: finding.failure.as_ref().map(|failure| failure.actual.clone()),
+                trap: troubled.then(|| requirement.trap.to_owned()),
+                fix: troubled.then(|| requirement.fix.to_owned()),
+                evidence: finding.evidence.clone(),
+                directory: worst.dir.as_ref().map(|dir| dir.display().to_string()),
+            });
+        }
+        let mut counts: BTreeMap<String, usize> =
+            Verdict::ALL.iter().map(|verdict| (verdict.word().to_owned(), 0)).collect();
+        for entry in &requirements {
+            *counts.entry(entry.verdict.word().to_owned()).or_default() += 1;
+        }
+        Self {
+            schema: SCHEMA.to_owned(),
+            forkproof: env!("CARGO_PKG_VERSION").to_owned(),
+            started,
+            duration_ms: execution.duration.as_millis() as u64,
+            platform: facts,
+            target: TargetInfo {
+                name: plan.target.name.clone(),
+                program: plan.target.program.display().to_string(),
+            },
+            options: RunOptions {
+                jobs: plan.jobs,
+                repeat: plan.repeat,
+                slowness: (plan.slowness * 100.0).round() / 100.0,
+            },
+            conclusion: execution.conclusion(),
+            interrupted: execution.interrupted,
+            counts,
+            requirements,
+        }
+    }
+
+    /// How many requirements have `verdict`.
+    pub fn count(&self, verdict: Verdict) -> usize {
+        self.counts.get(verdict.word()).copied().unwrap_or(0)
+    }
+
+    /// The summary's one line.
+    pub fn summary(&self) -> String {
+        let count = |verdict| self.count(verdict);
+        let flaky = self.requirements.iter().filter(|entry| entry.is_flaky()).count();
+        format!(
+            "{} passed, {} failed, {} unsupported, {} not run, {} errors{}{}",
+            count(Verdict::Pass),
+            count(Verdict::Fail),
+            count(Verdict::Unsupported),
+            count(Verdict::NotRun),
+            count(Verdict::Error),
+            if flaky > 0 { format!(", {flaky} flaky") } else { String::new() },
+            if self.interrupted { "; interrupted" } else { "" },
+        )
+    }
+}

@@ -1,0 +1,293 @@
+//! The warden: the process around one check.
+//!
+//! ```text
+//! runner ── warden ── check ── server under test ── its processes
+//!             │          └ reaper of the server's orphans
+//!             └ reaper of everything, should the check die
+//! ```
+//!
+//! The warden is in a session of its own and reaps every orphan below it, so nothing that a server
+//! forks can get away. It ends its check at the deadline, and at once when the *lifeline* ends: its
+//! standard input, a pipe that only the runner holds open. So even `kill -9` of the runner leaves
+//! no process behind.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, poll};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill, sigprocmask};
+use nix::sys::wait::{WaitPidFlag, waitpid};
+use nix::unistd::{ForkResult, Pid, fork, pipe, setsid};
+use serde::{Deserialize, Serialize};
+
+use crate::catalogue::{self, Requirement};
+use crate::harness::{Check, Evidence, Orders};
+use crate::platform;
+use crate::target::Target;
+use crate::verdict::{Failure, Stop, Verdict};
+
+/// What the runner tells a warden.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Task {
+    /// The requirement's id.
+    pub id: String,
+    /// The private directory, which exists and is empty.
+    pub dir: PathBuf,
+    /// Whether to leave it there.
+    pub keep: bool,
+    /// See [`Orders::slowness`].
+    pub slowness: f64,
+    /// Limit of the whole check.
+    pub limit: Duration,
+    /// The server under test.
+    pub target: Target,
+}
+
+/// What a warden tells the runner.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finding {
+    /// The answer.
+    pub verdict: Verdict,
+    /// Why it isn't a pass, in one line; for failures see `failure`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// What was expected and what happened.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<Failure>,
+    /// What there is to show for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evidence: Option<Evidence>,
+}
+
+impl Finding {
+    /// A pass.
+    pub fn pass() -> Self {
+        Self { verdict: Verdict::Pass, reason: None, failure: None, evidence: None }
+    }
+
+    /// A failure of the harness.
+    pub fn error(reason: impl Into<String>) -> Self {
+        Self { verdict: Verdict::Error, reason: Some(reason.into()), failure: None, evidence: None }
+    }
+
+    /// What a stop comes to, with its evidence where that helps.
+    pub fn from_stop(stop: Stop, evidence: impl FnOnce() -> Evidence) -> Self {
+        let (verdict, reason, failure) = match stop {
+            Stop::Fail(failure) => (Verdict::Fail, None, Some(failure)),
+            Stop::Unsupported(reason) => (Verdict::Unsupported, Some(reason), None),
+            Stop::NotRun(reason) => (Verdict::NotRun, Some(reason), None),
+            Stop::Error(reason) => (Verdict::Error, Some(reason), None),
+        };
+        let evidence = matches!(verdict, Verdict::Fail | Verdict::Error).then(evidence);
+        Self { verdict, reason, failure, evidence }
+    }
+}
+
+/// The warden's program. `task` is a [`Task`] in JSON; the finding goes to standard output.
+pub fn main(task: &str) -> std::process::ExitCode {
+    let finding = match serde_json::from_str::<Task>(task) {
+        Ok(task) => match catalogue::find(&task.id) {
+            Some(requirement) => match guard(requirement, &task) {
+                Some(finding) => finding,
+                None => return std::process::ExitCode::FAILURE, // nobody is there to be told
+            },
+            None => Finding::error(format!("no requirement {}", task.id)),
+        },
+        Err(error) => Finding::error(format!("task: {error}")),
+    };
+    let told = serde_json::to_vec(&finding)
+        .map_err(std::io::Error::from)
+        .and_then(|text| std::io::stdout().write_all(&text));
+    if told.is_ok() { std::process::ExitCode::SUCCESS } else { std::process::ExitCode::FAILURE }
+}
+
+/// Runs the check below this process. None when the runner is gone.
+fn guard(requirement: &'static Requirement, task: &Task) -> Option<Finding> {
+    let finding = match start(requirement, task) {
+        Ok((check, result)) => watch(check, result, task),
+        Err(reason) => Some(Finding::error(reason)),
+    };
+    let left = end_descendants();
+    if !task.keep {
+        let _ = std::fs::remove_dir_all(&task.dir);
+        if finding.is_none() {
+            // The last warden takes the run's own directory along; the others find it not empty.
+            let _ = task.dir.parent().map(std::fs::remove_dir);
+        }
+    }
+    let finding = finding?;
+    if finding.verdict == Verdict::Pass && !left.is_empty() {
+        return Some(Finding::from_stop(
+            Stop::Fail(Failure {
+                expected: "no process of the server is left after its end".into(),
+                actual: left.join(", "),
+            }),
+            Evidence::default,
+        ));
+    }
+    Some(finding)
+}
+
+/// Forks the check; returns its process id and where its finding comes from.
+fn start(requirement: &'static Requirement, task: &Task) -> Result<(Pid, OwnedFd), String> {
+    let words = |what: &'static str| move |errno: Errno| format!("{what}: {}", errno.desc());
+    setsid().map_err(words("setsid"))?;
+    platform::become_reaper()?;
+    let (result, result_end) = pipe().map_err(words("pipe"))?;
+    // SAFETY: this process has one thread.
+    match unsafe { fork() }.map_err(words("fork"))? {
+        ForkResult::Parent { child } => Ok((child, result)),
+        ForkResult::Child => {
+            drop(result);
+            let finding = run_check(requirement, task);
+            let written = serde_json::to_vec(&finding)
+                .map_err(std::io::Error::from)
+                .and_then(|text| File::from(result_end).write_all(&text));
+            // SAFETY: ends the process without running what its parent registered.
+            unsafe { libc::_exit(i32::from(written.is_err())) }
+        }
+    }
+}
+
+/// The check itself, in its own process.
+fn run_check(requirement: &'static Requirement, task: &Task) -> Finding {
+    // A group and a session of its own: a server that signals its group hits this check at most.
+    if let Err(errno) = setsid() {
+        return Finding::error(format!("setsid: {}", errno.desc()));
+    }
+    if let Err(reason) = platform::become_reaper() {
+        return Finding::error(reason);
+    }
+    // The lifeline is the warden's.
+    if let Err(error) = replace_stdin() {
+        return Finding::error(format!("/dev/null: {error}"));
+    }
+    // The server must find no descriptor of ours, and the check starts from a known mask.
+    let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None);
+    raise_descriptor_limit();
+    let orders = Orders {
+        dir: task.dir.clone(),
+        slowness: task.slowness,
+        target: task.target.clone(),
+    };
+    let mut check = Check::new(orders);
+    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        (requirement.check)(&mut check).and_then(|()| check.finish())
+    }));
+    let stop = match outcome {
+        Ok(Ok(())) => return Finding::pass(),
+        Ok(Err(stop)) => stop,
+        Err(panic) => {
+            let words = panic
+                .downcast_ref::<String>()
+                .map(String::as_str)
+                .or_else(|| panic.downcast_ref::<&str>().copied())
+                .unwrap_or("no message");
+            Stop::Error(format!("the check panicked: {words}"))
+        }
+    };
+    Finding::from_stop(stop, || check.evidence())
+}
+
+fn replace_stdin() -> std::io::Result<()> {
+    let null = File::open("/dev/null")?;
+    // SAFETY: both are open; descriptor 0 belongs to nobody's `OwnedFd`.
+    Errno::result(unsafe { libc::dup2(std::os::fd::AsRawFd::as_raw_fd(&null), 0) })?;
+    Ok(())
+}
+
+/// Hundreds of clients need as many descriptors; common soft limits are 256 and 1024.
+fn raise_descriptor_limit() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
+        let wanted = hard.min(4096);
+        if soft < wanted {
+            let _ = setrlimit(Resource::RLIMIT_NOFILE, wanted, hard);
+        }
+    }
+}
+
+/// Waits for the finding, the deadline, or the end of the runner (then: none).
+fn watch(check: Pid, result: OwnedFd, task: &Task) -> Option<Finding> {
+    let deadline = Instant::now() + task.limit;
+    let mut result = File::from(result);
+    let lifeline = std::io::stdin();
+    let mut text = Vec::new();
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            let mut evidence = Evidence::default();
+            if let Ok(table) = platform::process_table() {
+                for process in platform::descendants(&table, std::process::id() as i32) {
+                    evidence.processes.push(format!(
+                        "{} {} {}",
+                        process.pid,
+                        process.name,
+                        process.state.word()
+                    ));
+                }
+            }
+            let reason = format!("the check was not over after {:.0} s", task.limit.as_secs_f64());
+            return Some(Finding { evidence: Some(evidence), ..Finding::error(reason) });
+        }
+        let mut ready = [
+            PollFd::new(result.as_fd(), PollFlags::POLLIN),
+            PollFd::new(lifeline.as_fd(), PollFlags::POLLIN),
+        ];
+        let milliseconds = u16::try_from(left.as_millis() + 1).unwrap_or(u16::MAX);
+        match poll(&mut ready, milliseconds) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(errno) => return Some(Finding::error(format!("poll: {}", errno.desc()))),
+        }
+        let spoke = |fd: &PollFd| fd.revents().is_some_and(|events| !events.is_empty());
+        let (has_result, runner_is_gone) = (spoke(&ready[0]), spoke(&ready[1]));
+        if runner_is_gone {
+            return None;
+        }
+        if !has_result {
+            continue;
+        }
+        let mut buffer = [0; 16 * 1024];
+        match result.read(&mut buffer) {
+            Ok(0) => {
+                let status = nix::sys::wait::waitpid(check, None);
+                return Some(serde_json::from_slice(&text).unwrap_or_else(|_| {
+                    Finding::error(format!("the check died without a finding: {status:?}"))
+                }));
+            }
+            Ok(count) => text.extend_from_slice(&buffer[..count]),
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Some(Finding::error(format!("result: {error}"))),
+        }
+    }
+}
+
+/// Kills and reaps everything below this process. Returns what there was, in words.
+///
+/// Each round kills the children there are; their children become ours by then, until `wait` says
+/// that there are none.
+fn end_descendants() -> Vec<String> {
+    let mut met = Vec::new();
+    loop {
+        match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+            Err(Errno::ECHILD) => return met,
+            Ok(status) if status.pid().is_some() => continue,
+            _ => {}
+        }
+        let table = platform::process_table().unwrap_or_default();
+        for process in platform::descendants(&table, std::process::id() as i32) {
+            let words =
+                format!("{} {} ({})", process.name, process.pid, process.state.word());
+            if !met.iter().any(|known: &String| known.contains(&format!(" {} ", process.pid))) {
+                met.push(words);
+            }
+            let _ = kill(Pid::from_raw(process.pid), Signal::SIGKILL);
+        }
+        // Killed processes take a moment to end.
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
