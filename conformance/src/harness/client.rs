@@ -33,8 +33,9 @@ pub struct Client {
     inbox: Vec<u8>,
     /// How much of it has been looked at.
     cursor: usize,
-    /// What is still to be sent.
+    /// What is to be sent, and how much of it has been.
     outbox: Vec<u8>,
+    sent: usize,
     /// How the connection ended, if it has.
     ended: Option<&'static str>,
 }
@@ -66,6 +67,7 @@ impl Client {
             inbox: Vec::new(),
             cursor: 0,
             outbox: Vec::new(),
+            sent: 0,
             ended: None,
         })
     }
@@ -78,6 +80,10 @@ impl Client {
     /// Puts `bytes` on their way; they leave whenever the client is waited for.
     pub fn queue(&mut self, bytes: &[u8]) {
         self.world.note(&self.name, format!("sends {}", excerpt(bytes)));
+        if self.all_sent() {
+            self.outbox.clear();
+            self.sent = 0;
+        }
         self.outbox.extend_from_slice(bytes);
         self.pump();
     }
@@ -86,16 +92,19 @@ impl Client {
     pub fn send(&mut self, bytes: &[u8]) -> Outcome {
         self.queue(bytes);
         let patience = self.world.patience();
-        let sent = wait_for(&mut [self], patience, |clients| clients[0].outbox.is_empty())?;
+        let sent = wait_for(&mut [self], patience, |clients| clients[0].all_sent())?;
         match (sent, self.ended) {
             (true, _) => Ok(()),
             (false, Some(how)) => fail(
                 format!("the server takes what {} says", self.name),
-                format!("{} with {} bytes unsent", how, self.outbox.len()),
+                format!("{how} with {} bytes unsent", self.outbox.len() - self.sent),
             ),
             (false, None) => fail(
                 format!("the server takes what {} says", self.name),
-                format!("{} bytes are still unsent after {patience:.0?}", self.outbox.len()),
+                format!(
+                    "{} bytes are still unsent after {patience:.0?}",
+                    self.outbox.len() - self.sent
+                ),
             ),
         }
     }
@@ -293,7 +302,7 @@ impl Client {
 
     /// Whether everything queued has left.
     pub fn all_sent(&self) -> bool {
-        self.outbox.is_empty()
+        self.sent == self.outbox.len()
     }
 
     pub(super) fn unread(&self) -> &[u8] {
@@ -305,7 +314,7 @@ impl Client {
     }
 
     fn interest(&self) -> PollFlags {
-        if self.outbox.is_empty() { PollFlags::POLLIN } else { PollFlags::POLLIN | PollFlags::POLLOUT }
+        if self.all_sent() { PollFlags::POLLIN } else { PollFlags::POLLIN | PollFlags::POLLOUT }
     }
 
     /// Sends and receives what is possible without waiting.
@@ -313,11 +322,9 @@ impl Client {
         if self.ended.is_some() {
             return;
         }
-        while !self.outbox.is_empty() {
-            match self.stream.write(&self.outbox) {
-                Ok(count) => {
-                    self.outbox.drain(..count);
-                }
+        while !self.all_sent() {
+            match self.stream.write(&self.outbox[self.sent..]) {
+                Ok(count) => self.sent += count,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 // Reading tells how the connection ended, after what was still to be read.

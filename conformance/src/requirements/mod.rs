@@ -1,8 +1,109 @@
 //! The requirements, one file per area: the code of `signals/handler-persists` is in `signals.rs`.
+//!
+//! Here are the few situations that several areas put a server in.
 
+mod auth;
+mod delivery;
+mod listen;
+mod locking;
+mod processes;
 mod signals;
 
+use std::time::Duration;
+
 use crate::catalogue::Requirement;
+use crate::harness::{Check, Client, Cluster, Server};
+use crate::platform;
+use crate::verdict::{OrError, Outcome, Step, Stop, ensure, fail};
 
 /// The areas, in the order in which they are shown.
-pub const AREAS: &[&[Requirement]] = &[signals::REQUIREMENTS];
+pub const AREAS: &[&[Requirement]] = &[
+    listen::REQUIREMENTS,
+    signals::REQUIREMENTS,
+    locking::REQUIREMENTS,
+    processes::REQUIREMENTS,
+    auth::REQUIREMENTS,
+    delivery::REQUIREMENTS,
+];
+
+/// `count` different lines of `length` bytes each, newline included.
+fn lines(word: &str, count: usize, length: usize) -> Vec<Vec<u8>> {
+    (0..count)
+        .map(|number| {
+            let mut line = format!("{word} {number} ").into_bytes();
+            // A pattern that shows where a piece is missing or comes twice.
+            while line.len() < length - 1 {
+                line.push(b'a' + (line.len() % 26) as u8);
+            }
+            line.push(b'\n');
+            line
+        })
+        .collect()
+}
+
+/// A client named `name` that does not read while `speaker` says more than the sockets between
+/// them hold: its sender is blocked. Returns what it has still to hear.
+fn blocked_client(
+    check: &Check,
+    server: &Server,
+    speaker: &mut Client,
+    name: &str,
+) -> Step<(Client, Cluster, Vec<u8>)> {
+    let (client, cluster) = server.join_with_cluster(name)?;
+    // A small window at once; the sender's side of the socket may still take a few MiB.
+    nix::sys::socket::setsockopt(client.stream(), nix::sys::socket::sockopt::RcvBuf, &4096)
+        .or_error("SO_RCVBUF")?;
+    // More than the largest send buffers of today's systems (Linux: tcp_wmem, 4 MiB).
+    let said = lines("for a client that does not read", 8_000, 1024).concat();
+    speaker.barrier()?;
+    speaker.queue(&said);
+    speaker.hears_bytes(&said)?;
+    // The speaker has heard all of it, so it is in the log; the sender writes until it can't.
+    check.until(
+        Duration::from_secs(10),
+        "the sender of a client that does not read waits",
+        || {
+            let before = platform::processor_time(cluster.sender);
+            let asleep = server.process(cluster.sender)?.map(|process| process.state);
+            match asleep {
+                Some(platform::State::Sleeping) => Ok(before == platform::processor_time(cluster.sender)),
+                Some(_) => Ok(false),
+                None => fail(
+                    "the sender of a client that does not read waits",
+                    "it has ended".to_owned(),
+                ),
+            }
+        },
+        || format!("sender {} is busy", cluster.sender),
+    )?;
+    Ok((client, cluster, said))
+}
+
+/// Fails if the server's processes use processor time while nobody speaks.
+fn idle_cost(check: &Check, server: &Server, when: &str) -> Outcome {
+    const WINDOW: Duration = Duration::from_millis(500);
+    /// Half a per cent of one processor: a poll of ten times a second is already more.
+    const ALLOWED: Duration = Duration::from_micros(2_500);
+    let used = || -> Step<Duration> {
+        let mut total = 0;
+        for process in server.processes()? {
+            total += platform::processor_time(process.pid).map_err(Stop::NotRun)?;
+        }
+        Ok(Duration::from_nanos(total))
+    };
+    // What is still on its way may take its time; then there must be a quiet window.
+    let mut last = used()?;
+    let mut spent = Duration::ZERO;
+    for _ in 0..4 {
+        check.throughout(WINDOW, "", || Ok(true), String::new)?;
+        let now = used()?;
+        spent = now.saturating_sub(last);
+        last = now;
+        if spent <= ALLOWED {
+            return Ok(());
+        }
+    }
+    ensure(false, format!("the server uses no processor time {when}, while nobody speaks"), || {
+        format!("its processes used {spent:.1?} of processor time in {WINDOW:?}")
+    })
+}

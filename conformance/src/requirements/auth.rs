@@ -1,0 +1,386 @@
+//! auth/ : the key, and what comes before it.
+
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
+use std::time::{Duration, Instant};
+
+use super::lines;
+use crate::catalogue::{Level, Requirement};
+use crate::harness::{Check, Client, Options, Server, excerpt};
+use crate::verdict::{OrError, Outcome, ensure, fail};
+
+const PROTOCOL: &str = "papaya line protocol: the client sends exactly the key's bytes; a missing or wrong key gets the connection closed without a byte";
+
+pub(super) const REQUIREMENTS: &[Requirement] = &[
+    Requirement {
+        id: "auth/exact-key",
+        title: "The exact key, sent in one piece, lets a client in",
+        level: Level::Must,
+        clause: PROTOCOL,
+        trap: "a key compared as a C string, or with the newline of its file",
+        fix: "compare exactly the key's bytes, and their number",
+        needs: &[],
+        exclusive: false,
+        check: exact_key,
+    },
+    Requirement {
+        id: "auth/key-in-pieces",
+        title: "A key that arrives in pieces (64+64, 127+1, byte by byte) within the timeout lets a client in",
+        level: Level::Must,
+        clause: "POSIX.1-2024, recv on a stream socket: message boundaries are not kept; a read may return any part",
+        trap: "one read() taken for the whole key: works on loopback, fails on a network that splits it",
+        fix: "read until the key's length is there or the time is over",
+        needs: &[],
+        exclusive: false,
+        check: key_in_pieces,
+    },
+    Requirement {
+        id: "auth/wrong-key-refused",
+        title: "A key that differs in its first, middle or last byte is refused",
+        level: Level::Must,
+        clause: PROTOCOL,
+        trap: "a comparison that stops early: at a NUL, at the length of a prefix, or one byte short",
+        fix: "compare all bytes, in constant time",
+        needs: &[],
+        exclusive: false,
+        check: wrong_key_refused,
+    },
+    Requirement {
+        id: "auth/short-key-refused",
+        title: "A key that lacks its last byte is refused, also when the client closes after it",
+        level: Level::Must,
+        clause: PROTOCOL,
+        trap: "comparing as many bytes as came",
+        fix: "refuse whatever is not as long as the key when the time is over or the client closes",
+        needs: &[],
+        exclusive: false,
+        check: short_key_refused,
+    },
+    Requirement {
+        id: "auth/long-key-refused",
+        title: "The key behind one more byte is refused",
+        level: Level::Must,
+        clause: PROTOCOL,
+        trap: "searching for the key in what came instead of comparing",
+        fix: "compare the first bytes of the connection, as many as the key has",
+        needs: &[],
+        exclusive: false,
+        check: long_key_refused,
+    },
+    Requirement {
+        id: "auth/upper-cased-key-refused",
+        title: "The key in capital letters is refused",
+        level: Level::Must,
+        clause: PROTOCOL,
+        trap: "strcasecmp and friends",
+        fix: "compare bytes, not letters",
+        needs: &[],
+        exclusive: false,
+        check: upper_cased_key_refused,
+    },
+    Requirement {
+        id: "auth/nul-filled-key-refused",
+        title: "A key of NUL bytes, or one that is NUL after its first byte, is refused",
+        level: Level::Must,
+        clause: PROTOCOL,
+        trap: "strcmp or strncmp end at the first NUL: an empty string may equal a key buffer that was never filled",
+        fix: "compare with memcmp's semantics, in constant time",
+        needs: &[],
+        exclusive: false,
+        check: nul_filled_key_refused,
+    },
+    Requirement {
+        id: "auth/nothing-before-auth",
+        title: "A client without the key gets not a byte of the log, however the chat goes on",
+        level: Level::Must,
+        clause: PROTOCOL,
+        trap: "the sender started, or the replay sent, before the key was checked",
+        fix: "open the log for a client only once its key is right",
+        needs: &[],
+        exclusive: false,
+        check: nothing_before_auth,
+    },
+    Requirement {
+        id: "auth/silent-client-times-out",
+        title: "A client that sends nothing, or half a key, is closed between 1 and 2 s after it connected",
+        level: Level::Must,
+        clause: "papaya line protocol: the key must arrive within the auth timeout (1 s)",
+        trap: "no timeout, one that starts anew with each byte, or SO_RCVTIMEO taken as a limit for several reads",
+        fix: "fix the deadline when the connection is accepted, and wait for what is left of it",
+        needs: &[],
+        exclusive: false,
+        check: silent_client_times_out,
+    },
+    Requirement {
+        id: "auth/late-key-accepted",
+        title: "A key that is complete after 0.9 s lets a client in",
+        level: Level::Must,
+        clause: "papaya line protocol: the key must arrive within the auth timeout (1 s)",
+        trap: "timeouts in whole seconds of a coarse clock: alarm(1), time() differences",
+        fix: "use a monotonic clock with sub-second resolution",
+        needs: &[],
+        exclusive: true,
+        check: late_key_accepted,
+    },
+    Requirement {
+        id: "auth/bytes-after-key-are-a-message",
+        title: "What follows the key in the same packet is a message, and is delivered",
+        level: Level::Must,
+        clause: "POSIX.1-2024, recv: a stream has no message boundaries",
+        trap: "one large read for the key throws away what came with it",
+        fix: "read no more than the key, or keep the rest",
+        needs: &[],
+        exclusive: false,
+        check: bytes_after_key_are_a_message,
+    },
+    Requirement {
+        id: "auth/idle-strangers-block-nobody",
+        title: "200 connections that send nothing keep nobody from joining",
+        level: Level::Must,
+        clause: "papaya line protocol, auth timeout",
+        trap: "the daemon reads the key itself, before it forks: each stranger costs everyone a second",
+        fix: "check keys in the client's own process",
+        needs: &[],
+        exclusive: false,
+        check: idle_strangers_block_nobody,
+    },
+    Requirement {
+        id: "auth/key-never-logged",
+        title: "Neither the key nor a key that was offered appears in the server's messages or the chat log",
+        level: Level::Must,
+        clause: "CWE-532: insertion of sensitive information into log file",
+        trap: "a debug line with the buffer in it; the wrong key of a user who mistyped is nearly the right one",
+        fix: "log that a key was refused, never the key",
+        needs: &[],
+        exclusive: false,
+        check: key_never_logged,
+    },
+    Requirement {
+        id: "auth/key-file-permissions",
+        title: "A key file that every user of the machine can read is warned about, a private one is not",
+        level: Level::Should,
+        clause: "CWE-732: incorrect permission assignment for critical resource; ssh(1) does the same for its keys",
+        trap: "a key with the default umask's mode 0644 is no secret",
+        fix: "look at the mode when reading the key, and say what to do",
+        needs: &[],
+        exclusive: false,
+        check: key_file_permissions,
+    },
+];
+
+/// A server whose log has something to leak.
+fn server_with_history(check: &mut Check) -> Result<Server, crate::verdict::Stop> {
+    std::fs::write(check.dir().join("chat.log"), lines("a secret", 7, 40).concat())
+        .or_error("chat.log")?;
+    check.server()
+}
+
+/// Fails unless the server closes the connection without a byte.
+fn is_refused(client: &mut Client, what: &str) -> Outcome {
+    let heard = client.hears_end()?;
+    ensure(heard.is_empty(), format!("{what} gets the connection closed without a byte"), || {
+        format!("the server sends {}", excerpt(&heard))
+    })
+}
+
+/// Offers `key`, expecting a refusal.
+fn refused(server: &Server, what: &str, key: &[u8]) -> Outcome {
+    let mut stranger = server.connect(what)?;
+    stranger.send(key)?;
+    is_refused(&mut stranger, what)
+}
+
+fn exact_key(check: &mut Check) -> Outcome {
+    let server = server_with_history(check)?;
+    let mut alice = server.enter("alice")?;
+    alice.hears_bytes(&lines("a secret", 7, 40).concat())
+}
+
+fn key_in_pieces(check: &mut Check) -> Outcome {
+    let server = server_with_history(check)?;
+    let key = server.key().to_vec();
+    let splits: [(&str, Vec<&[u8]>); 3] = [
+        ("64+64", vec![&key[..64], &key[64..]]),
+        ("127+1", vec![&key[..127], &key[127..]]),
+        ("byte by byte", key.chunks(1).collect()),
+    ];
+    for (name, pieces) in splits {
+        let mut alice = server.connect(name)?;
+        for piece in pieces {
+            alice.send(piece)?;
+            // The next piece leaves when the server has had the chance to see this one alone:
+            // when the daemon has answered someone else.
+            if piece.len() > 1 {
+                server.join("someone else")?;
+            }
+        }
+        alice.barrier()?;
+    }
+    Ok(())
+}
+
+fn wrong_key_refused(check: &mut Check) -> Outcome {
+    let server = server_with_history(check)?;
+    for at in [0, 64, 127] {
+        let mut key = server.key().to_vec();
+        key[at] ^= 1;
+        refused(&server, &format!("a key with byte {at} wrong"), &key)?;
+    }
+    Ok(())
+}
+
+fn short_key_refused(check: &mut Check) -> Outcome {
+    let server = server_with_history(check)?;
+    let short = &server.key()[..127];
+    let mut closing = server.connect("a short key and the end")?;
+    closing.send(short)?;
+    closing.finish_sending()?;
+    is_refused(&mut closing, "a short key and the end")?;
+    refused(&server, "a short key", short)
+}
+
+fn long_key_refused(check: &mut Check) -> Outcome {
+    let server = server_with_history(check)?;
+    refused(&server, "a key with a byte before it", &[b"x", server.key()].concat())
+}
+
+fn upper_cased_key_refused(check: &mut Check) -> Outcome {
+    let server = server_with_history(check)?;
+    refused(&server, "a key in capitals", &server.key().to_ascii_uppercase())
+}
+
+fn nul_filled_key_refused(check: &mut Check) -> Outcome {
+    let server = server_with_history(check)?;
+    let length = server.key().len();
+    refused(&server, "a key of NUL bytes", &vec![0; length])?;
+    let mut key = vec![0; length];
+    key[0] = server.key()[0];
+    refused(&server, "a key that is NUL after its first byte", &key)
+}
+
+fn nothing_before_auth(check: &mut Check) -> Outcome {
+    let server = server_with_history(check)?;
+    let mut alice = server.join("alice")?;
+    let mut silent = server.connect("silent")?;
+    let mut half = server.connect("half a key")?;
+    half.send(&server.key()[..64])?;
+    for number in 0..10 {
+        alice.say(&format!("not for strangers {number}"))?;
+    }
+    alice.barrier()?;
+    is_refused(&mut silent, "a client that says nothing")?;
+    is_refused(&mut half, "half a key")
+}
+
+fn silent_client_times_out(check: &mut Check) -> Outcome {
+    let server = check.server()?;
+    let begin = Instant::now();
+    let mut silent = server.connect("silent")?;
+    let mut half = server.connect("half a key")?;
+    half.send(&server.key()[..64])?;
+    let latest = check.scaled(Duration::from_secs(2));
+    for client in [&mut silent, &mut half] {
+        let limit = latest.saturating_sub(begin.elapsed());
+        let ended = client.time_to_end(limit)?;
+        let after = begin.elapsed();
+        ensure(
+            ended.is_some() && after >= Duration::from_millis(990),
+            format!("{} is closed between 1 and {:.0} s after it connected", client.name, latest.as_secs_f64()),
+            || match ended {
+                Some(_) => format!("it is closed after {:.2} s", after.as_secs_f64()),
+                None => format!("it is still open after {:.2} s", after.as_secs_f64()),
+            },
+        )?;
+    }
+    Ok(())
+}
+
+fn late_key_accepted(check: &mut Check) -> Outcome {
+    // The time itself is what is tested. On a machine so busy that this process comes too late
+    // itself, nothing was tested, and it is tried again.
+    for _ in 0..10 {
+        let server = check.server()?;
+        let begin = Instant::now();
+        let mut alice = server.connect("alice")?;
+        alice.send(&server.key()[..64])?;
+        let rest = Duration::from_millis(900).saturating_sub(begin.elapsed());
+        check.throughout(rest, "", || Ok(true), String::new)?;
+        alice.send(&server.key()[64..])?;
+        let sent_after = begin.elapsed();
+        if sent_after > Duration::from_millis(960) {
+            check.note(format!("too late: the key was complete after {sent_after:.3?}"));
+            server.end()?;
+            continue;
+        }
+        return alice.barrier();
+    }
+    Err(crate::verdict::Stop::Error(
+        "this machine is too busy to send anything 0.9 s after connecting".into(),
+    ))
+}
+
+fn bytes_after_key_are_a_message(check: &mut Check) -> Outcome {
+    let server = check.server()?;
+    let mut bob = server.join("bob")?;
+    let mut alice = server.connect("alice")?;
+    alice.send(&[server.key(), b"right behind the key\n"].concat())?;
+    bob.hears("right behind the key")?;
+    alice.barrier()
+}
+
+fn idle_strangers_block_nobody(check: &mut Check) -> Outcome {
+    let server = check.server()?;
+    let mut strangers: Vec<Client> =
+        (0..200).map(|n| server.connect(&format!("stranger-{n}"))).collect::<Result<_, _>>()?;
+    let begin = Instant::now();
+    let mut alice = server.join("alice")?;
+    alice.say("among strangers")?;
+    alice.hears("among strangers")?;
+    let took = begin.elapsed();
+    check.note(format!("joined after {took:.3?}"));
+    // One stranger costs a second when strangers are in the way; nothing else here takes long.
+    let limit = check.scaled(Duration::from_secs(3));
+    ensure(took < limit, "a client joins at once although 200 strangers are connected", || {
+        format!("it took {took:.1?}")
+    })?;
+    for stranger in &mut strangers {
+        is_refused(stranger, "a stranger")?;
+    }
+    Ok(())
+}
+
+fn key_never_logged(check: &mut Check) -> Outcome {
+    let server = check.server()?;
+    drop(server.join("alice")?);
+    let wrong: Vec<u8> = server.key().iter().rev().copied().collect();
+    refused(&server, "a wrong key", &wrong)?;
+    refused(&server, "half a key", &server.key()[..64])?;
+    server.end()?;
+    let said = [server.output().into_bytes(), server.log_content()?].concat();
+    for (whose, key) in [("the key", server.key()), ("an offered key", wrong.as_slice())] {
+        for piece in key.chunks(16) {
+            if said.windows(piece.len()).any(|window| window == piece) {
+                return fail(
+                    "the server's messages and the chat log hold no key",
+                    format!("they hold 16 bytes of {whose}"),
+                );
+            }
+        }
+    }
+    Ok(())
+}
+
+fn key_file_permissions(check: &mut Check) -> Outcome {
+    let private = check.server()?;
+    let key_file = check.dir().join("key");
+    let warns = |server: &Server| {
+        server.output().lines().any(|line| line.contains("key") && line.contains(&key_file.display().to_string()))
+    };
+    ensure(!warns(&private), "a key file of mode 0600 is nothing to warn about", || private.output())?;
+    private.end()?;
+    std::fs::set_permissions(&key_file, Permissions::from_mode(0o644)).or_error("chmod")?;
+    let open = check.server_with(Options::new())?;
+    ensure(warns(&open), "a key file of mode 0644 is warned about by its name", || {
+        format!("the server says: {}", open.output().trim())
+    })
+}

@@ -1,0 +1,376 @@
+//! delivery/ : everything that is said, to everyone, once, in one order, unchanged.
+
+use std::time::Duration;
+
+use super::{blocked_client, lines};
+use crate::catalogue::{Level, Requirement};
+use crate::harness::{Check, Options, excerpt};
+use crate::needs::Need;
+use crate::verdict::{OrError, Outcome, ensure};
+
+const PROTOCOL: &str = "papaya line protocol: on success the server sends the last lines of the chat log, then every byte appended to it";
+const ONE_ORDER_TRAP: &str = "a wake-up lost or a read cut short under load; counting bytes hides it, since a loss and a repetition cancel out";
+const ONE_ORDER_FIX: &str = "read the log to its end after each wake, at a position of one's own, and write out all that was read";
+
+pub(super) const REQUIREMENTS: &[Requirement] = &[
+    everyone("delivery/everyone-hears-everything-2", "Two clients hear everything once and in one order, whoever speaks, at 0, 10 and 50 ms", everyone_2),
+    everyone("delivery/everyone-hears-everything-8", "8 clients hear everything once and in one order, whoever speaks, at 0, 10 and 50 ms", everyone_8),
+    everyone("delivery/everyone-hears-everything-32", "32 clients hear everything once and in one order, whoever speaks, at 0, 10 and 50 ms", everyone_32),
+    everyone("delivery/everyone-hears-everything-64", "64 clients hear everything once and in one order, whoever speaks, at 0, 10 and 50 ms", everyone_64),
+    Requirement {
+        id: "delivery/bytes-intact",
+        title: "Every byte value arrives unchanged: NUL, invalid UTF-8, and a last byte without newline",
+        level: Level::Must,
+        clause: PROTOCOL,
+        trap: "buffers handled as C strings: cut at the first NUL, the last byte overwritten by a terminator, text decoded and encoded again",
+        fix: "carry lengths, not terminators",
+        needs: &[],
+        exclusive: false,
+        check: bytes_intact,
+    },
+    Requirement {
+        id: "delivery/nothing-foreign",
+        title: "Clients and log get no byte that no client sent",
+        level: Level::Must,
+        clause: "CWE-200, CWE-908: use of uninitialised resource",
+        trap: "sizeof(buffer) written instead of what was read: old messages or uninitialised memory, a key perhaps, go to everyone",
+        fix: "write exactly as many bytes as were read",
+        needs: &[],
+        exclusive: false,
+        check: nothing_foreign,
+    },
+    Requirement {
+        id: "delivery/replay-last-lines",
+        title: "A new client first gets exactly the last N lines: with fewer there, with long ones, without a final newline, with an empty log",
+        level: Level::Must,
+        clause: PROTOCOL,
+        trap: "off by one at the file's first line or its missing last newline; a fixed buffer for the whole replay",
+        fix: "search backwards in pieces for the Nth newline before the last line's end",
+        needs: &[],
+        exclusive: false,
+        check: replay_last_lines,
+    },
+    Requirement {
+        id: "delivery/missed-messages-on-return",
+        title: "A client that returns gets what was said meanwhile, and then what follows, without a gap",
+        level: Level::Must,
+        clause: PROTOCOL,
+        trap: "replay and following begin at different positions: what is said between the two is lost or comes twice",
+        fix: "follow from the very position at which the replay ended",
+        needs: &[],
+        exclusive: false,
+        check: missed_messages_on_return,
+    },
+    Requirement {
+        id: "delivery/joining-amid-traffic",
+        title: "A client that joins while others speak gets replay and news without a gap or a repetition",
+        level: Level::Must,
+        clause: PROTOCOL,
+        trap: "the signal handler installed after the replay was read: a message in between wakes nobody",
+        fix: "be ready for the signal first, then look at the log",
+        needs: &[],
+        exclusive: false,
+        check: joining_amid_traffic,
+    },
+    Requirement {
+        id: "delivery/chunk-boundaries",
+        title: "Messages around 4096, 8192 and 65536 bytes arrive whole",
+        level: Level::Must,
+        clause: "POSIX.1-2024, recv and read: a count short of the buffer's size, or equal to it",
+        trap: "a message that just fills the buffer: off by one, or a full read taken for the end",
+        fix: "read until there is nothing more; a full buffer says nothing",
+        needs: &[],
+        exclusive: false,
+        check: chunk_boundaries,
+    },
+    Requirement {
+        id: "delivery/slow-reader-catches-up",
+        title: "A client that reads late gets all of it, in order",
+        level: Level::Must,
+        clause: "POSIX.1-2024, send: EAGAIN or a short count when there is no room",
+        trap: "a short write to a full socket taken as complete",
+        fix: "keep the rest and wait until there is room",
+        needs: &[Need::ProcessTable, Need::ProcessorTime],
+        exclusive: false,
+        check: slow_reader_catches_up,
+    },
+    Requirement {
+        id: "delivery/half-close-gets-its-echo",
+        title: "A client that closes its sending half still hears what it said, then the end",
+        level: Level::Should,
+        clause: "POSIX.1-2024, shutdown(SHUT_WR); RFC 9293, 3.6: a half-closed connection still receives",
+        trap: "end of file from the client ends its cluster at once: `echo hi | nc` never sees its line, and cannot know whether it was taken",
+        fix: "at end of file let the sender write out what the log holds before it ends",
+        needs: &[],
+        exclusive: false,
+        check: half_close_gets_its_echo,
+    },
+    Requirement {
+        id: "delivery/history-after-restart",
+        title: "The log outlives the server: after a restart new clients get its last lines",
+        level: Level::Must,
+        clause: PROTOCOL,
+        trap: "O_TRUNC at the start",
+        fix: "open the log with O_APPEND and O_CREAT only",
+        needs: &[],
+        exclusive: false,
+        check: history_after_restart,
+    },
+];
+
+const fn everyone(
+    id: &'static str,
+    title: &'static str,
+    check: fn(&mut Check) -> Outcome,
+) -> Requirement {
+    Requirement {
+        id,
+        title,
+        level: Level::Must,
+        clause: PROTOCOL,
+        trap: ONE_ORDER_TRAP,
+        fix: ONE_ORDER_FIX,
+        needs: &[],
+        exclusive: false,
+        check,
+    }
+}
+
+fn everyone_2(check: &mut Check) -> Outcome {
+    everyone_hears_everything(check, 2)
+}
+
+fn everyone_8(check: &mut Check) -> Outcome {
+    everyone_hears_everything(check, 8)
+}
+
+fn everyone_32(check: &mut Check) -> Outcome {
+    everyone_hears_everything(check, 32)
+}
+
+fn everyone_64(check: &mut Check) -> Outcome {
+    everyone_hears_everything(check, 64)
+}
+
+fn everyone_hears_everything(check: &mut Check, size: usize) -> Outcome {
+    let server = check.server()?;
+    let mut crowd = server.crowd(size)?;
+    for (pause, rounds) in [(0, 20), (10, 6), (50, 3)] {
+        let pause = Duration::from_millis(pause);
+        // One speaks for all.
+        let said = lines(&format!("one speaker at {pause:?}"), rounds, 50);
+        for line in &said {
+            crowd.clients[0].queue(line);
+            check.throughout(pause, "", || Ok(true), String::new)?;
+        }
+        crowd.hear_everything_in_one_order(&said)?;
+        // Everyone speaks.
+        let said = lines(&format!("everyone at {pause:?}"), size * 2, 50);
+        for half in said.chunks(size) {
+            for (client, line) in crowd.clients.iter_mut().zip(half) {
+                client.queue(line);
+            }
+            check.throughout(pause, "", || Ok(true), String::new)?;
+        }
+        crowd.hear_everything_in_one_order(&said)?;
+    }
+    Ok(())
+}
+
+fn bytes_intact(check: &mut Check) -> Outcome {
+    let server = check.server()?;
+    let mut crowd = server.crowd(2)?;
+    let every_value: Vec<u8> = (0..=255).collect();
+    let messages: [&[u8]; 5] = [
+        &every_value,
+        b"NUL \0 in the middle\n",
+        b"\xff\xfe\xc3\x28 invalid UTF-8 \xf0\x28\x8c\x28\n",
+        b"a last byte that is no newline!",
+        b"\0",
+    ];
+    for message in messages {
+        crowd.clients[0].send(message)?;
+        for client in &mut crowd.clients {
+            client.hears_bytes(message)?;
+        }
+    }
+    Ok(())
+}
+
+fn nothing_foreign(check: &mut Check) -> Outcome {
+    let server = check.server()?;
+    let mut crowd = server.crowd(2)?;
+    let before = server.log_content()?.len();
+    let mut said = Vec::new();
+    // Long ones first: what a short one leaves of them in a buffer must not follow it.
+    for length in (1..=300).rev().step_by(7).chain([5000, 1, 4096, 2, 100, 1]) {
+        let mut message = vec![b'a' + (length % 26) as u8; length];
+        message.push(b'\n');
+        crowd.clients[0].send(&message)?;
+        crowd.clients[1].hears_bytes(&message)?;
+        said.extend(message);
+    }
+    let log = server.log_content()?;
+    ensure(log[before..] == said, "the log holds exactly what was said", || {
+        format!("it holds {} bytes instead of {}", log.len() - before, said.len())
+    })
+}
+
+fn replay_last_lines(check: &mut Check) -> Outcome {
+    let long = "x".repeat(70_000);
+    let cases: [(&str, String, usize, String); 8] = [
+        ("exactly N", "1\n2\n3\n".into(), 3, "1\n2\n3\n".into()),
+        ("more than N", "1\n2\n3\n4\n".into(), 3, "2\n3\n4\n".into()),
+        ("fewer than N", "1\n2\n".into(), 3, "1\n2\n".into()),
+        ("no final newline", "1\n2\n3\n4".into(), 3, "2\n3\n4".into()),
+        ("an empty log", String::new(), 3, String::new()),
+        ("no replay", "1\n2\n".into(), 0, String::new()),
+        ("long lines", format!("1\n{long}\n{long}\n{long}\n"), 2, format!("{long}\n{long}\n")),
+        ("empty lines", "1\n\n\n\n".into(), 2, "\n\n".into()),
+    ];
+    for (number, (name, content, replay, expected)) in cases.into_iter().enumerate() {
+        let log = check.dir().join(format!("chat-{number}.log"));
+        std::fs::write(&log, content).or_error(log.display())?;
+        let server = check.server_with(Options::new().log(log).replay(replay))?;
+        let mut alice = server.enter("alice")?;
+        alice.hears_bytes(expected.as_bytes())?;
+        // Then nothing more: the next that comes is what alice says.
+        alice.say("what alice says")?;
+        alice.hears_bytes(b"what alice says\n").map_err(|stop| in_case(stop, name))?;
+        drop(alice);
+        server.end()?;
+    }
+    Ok(())
+}
+
+fn in_case(stop: crate::verdict::Stop, case: &str) -> crate::verdict::Stop {
+    match stop {
+        crate::verdict::Stop::Fail(mut failure) => {
+            failure.actual = format!("with {case}: {}", failure.actual);
+            crate::verdict::Stop::Fail(failure)
+        }
+        other => other,
+    }
+}
+
+fn missed_messages_on_return(check: &mut Check) -> Outcome {
+    let server = check.server()?;
+    let mut alice = server.join("alice")?;
+    let bob = server.join("bob")?;
+    alice.barrier()?;
+    drop(bob);
+    for number in 1..=7 {
+        let line = format!("while bob was away {number}");
+        alice.say(&line)?;
+        alice.hears(&line)?;
+    }
+    let mut bob = server.enter("bob, back")?;
+    alice.say("welcome back")?;
+    // Bob's return and the greeting meet in either order: seven lines of replay, one of which may
+    // already be the greeting.
+    let first = bob.next_line(check.scaled(Duration::from_secs(5)))?.unwrap_or_default();
+    let offset = match first.as_slice() {
+        b"while bob was away 1" => 1,
+        b"while bob was away 2" => 2,
+        other => {
+            return crate::verdict::fail(
+                "the replay begins seven lines before the end",
+                format!("it begins with {}", excerpt(other)),
+            );
+        }
+    };
+    for number in offset + 1..=7 {
+        bob.hears(&format!("while bob was away {number}"))?;
+    }
+    bob.hears("welcome back")?;
+    alice.say("and on")?;
+    bob.hears("and on")
+}
+
+fn joining_amid_traffic(check: &mut Check) -> Outcome {
+    let server = check.server()?;
+    let mut alice = server.join("alice")?;
+    let mut late = Vec::new();
+    const LINES: usize = 400;
+    for number in 0..LINES {
+        alice.queue(format!("{number}\n").as_bytes());
+        if number % 20 == 10 {
+            late.push(server.enter(&format!("joined-at-{number}"))?);
+        }
+    }
+    alice.barrier()?;
+    for client in &mut late {
+        // Whatever line comes first, from there on every one follows, to the last.
+        let patience = check.scaled(Duration::from_secs(5));
+        let first = client.next_line(patience)?.unwrap_or_default();
+        let Some(begin) = std::str::from_utf8(&first).ok().and_then(|text| text.parse::<usize>().ok())
+        else {
+            // Joined after the last line: the replay may begin with the barriers.
+            ensure(first.is_empty(), "a late client hears whole lines", || excerpt(&first))?;
+            continue;
+        };
+        for number in begin + 1..LINES {
+            client.hears(&number.to_string())?;
+        }
+    }
+    Ok(())
+}
+
+fn chunk_boundaries(check: &mut Check) -> Outcome {
+    let server = check.server()?;
+    let mut crowd = server.crowd(2)?;
+    for boundary in [4096usize, 8192, 65536] {
+        for length in boundary - 2..=boundary + 2 {
+            let said = lines("boundary", 1, length);
+            crowd.clients[0].queue(&said[0]);
+            crowd.hear_everything_in_one_order(&said)?;
+        }
+    }
+    Ok(())
+}
+
+fn slow_reader_catches_up(check: &mut Check) -> Outcome {
+    let server = check.server()?;
+    let mut alice = server.join("alice")?;
+    let (mut bob, _, said) = blocked_client(check, &server, &mut alice, "bob")?;
+    alice.say("and one more")?;
+    bob.hears_bytes(&said)?;
+    bob.hears("and one more")
+}
+
+fn half_close_gets_its_echo(check: &mut Check) -> Outcome {
+    let server = check.server()?;
+    let mut bob = server.join("bob")?;
+    for ending in ["\n", ""] {
+        let mut alice = server.enter("alice")?;
+        let said = format!("said before closing{ending}");
+        alice.send(said.as_bytes())?;
+        alice.finish_sending()?;
+        let heard = alice.hears_end()?;
+        ensure(
+            heard.ends_with(said.as_bytes()),
+            "a client that closed its sending half hears what it said, then the end",
+            || format!("it hears {}", excerpt(&heard[heard.len().saturating_sub(50)..])),
+        )?;
+        bob.hears_bytes(said.as_bytes())?;
+    }
+    Ok(())
+}
+
+fn history_after_restart(check: &mut Check) -> Outcome {
+    let first = check.server()?;
+    let mut alice = first.join("alice")?;
+    for number in 1..=10 {
+        alice.say(&format!("before the restart {number}"))?;
+    }
+    alice.barrier()?;
+    first.end()?;
+    let expected: Vec<u8> = {
+        let log = first.log_content()?;
+        let all: Vec<&[u8]> = log.split_inclusive(|&byte| byte == b'\n').collect();
+        all[all.len() - 7..].concat()
+    };
+    let second = check.server()?;
+    let mut bob = second.enter("bob")?;
+    bob.hears_bytes(&expected)
+}
