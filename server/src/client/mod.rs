@@ -14,6 +14,7 @@
 //! where they cannot be told apart.
 
 mod connection;
+mod conversation;
 mod delivery;
 mod display;
 mod key;
@@ -21,6 +22,7 @@ mod options;
 mod pipe;
 mod terminal;
 
+use std::env;
 use std::ffi::OsString;
 use std::io::{IsTerminal, stdin, stdout};
 use std::process::ExitCode;
@@ -28,8 +30,11 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use connection::Connection;
+use conversation::converse;
 use display::Output;
 use options::{Arguments, Options};
+use pipe::Pipe;
+use terminal::Terminal;
 
 /// How the program ends; the numbers are documented in `--help`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,9 +81,8 @@ impl Failure {
 /// Runs the client with `args`, the first of which is the program's name, on the process's
 /// standard input, output and error. Messages and the exit status are those of the program.
 ///
-/// Settings come from `args`, then the environment, then the configuration file. At a terminal
-/// the disposition of `SIGINT` and the terminal's mode are changed, and restored before the
-/// return. `SIGPIPE` must be ignored, as it is in every Rust program by default.
+/// Settings come from `args`, then the environment, then the configuration file. The mode of a
+/// terminal is changed while lines are edited, and restored before the return. `SIGPIPE` must be ignored, as it is in every Rust program by default.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let arguments = match Arguments::try_parse_from(args) {
         Ok(arguments) => arguments,
@@ -118,20 +122,21 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
         return pipe::listen(&connection, Output::stdout());
     }
     let at_terminal = stdin().is_terminal();
-    if at_terminal && stdout().is_terminal() && !options.raw {
+    // A dumb terminal, as in an editor's shell, edits lines itself and obeys no control sequence.
+    let dumb = env::var_os("TERM").is_some_and(|name| name == "dumb");
+    if at_terminal && stdout().is_terminal() && !dumb && !options.raw {
         let username = options.username.as_str();
-        if let Some(session) = terminal::Session::new(username)? {
-            return session.run(connection, options.timeout);
-        }
+        let mut terminal = Terminal::open(username).map_err(|errno| {
+            let message = format!("cannot use the terminal: {}", errno.desc());
+            Failure::new(Exit::LocalIo, message)
+        })?;
+        return converse(&connection, &mut terminal, options.timeout);
     }
-    let sender = pipe::Sender {
-        prefix: match options.raw {
-            true => None,
-            false => Some(format!("{}: ", options.username.as_str())),
-        },
-        timeout: options.timeout,
+    let prefix = match options.raw {
+        true => None,
+        false => Some(format!("{}: ", options.username.as_str())),
     };
     // Who types at a terminal without having said --print still wants to see the chat somewhere.
     let output = (options.print || at_terminal).then(Output::stdout);
-    sender.run(&connection, output)
+    converse(&connection, &mut Pipe::new(prefix, output), options.timeout)
 }

@@ -57,7 +57,7 @@ pub(super) struct Arguments {
     host: Option<String>,
 
     /// The server's TCP port [default: 7722]
-    #[arg(short, long, env = "CHAT_PORT")]
+    #[arg(short, long, env = "CHAT_PORT", value_parser = parse_port)]
     port: Option<NonZeroU16>,
 
     /// Your name in the chat [default: $USER, or your login name]
@@ -92,6 +92,11 @@ pub(super) struct Arguments {
     /// How long the server may make no progress with what was sent [default: 10]
     #[arg(long, value_name = "SECONDS")]
     timeout: Option<Seconds>,
+}
+
+fn parse_port(text: &str) -> Result<NonZeroU16, &'static str> {
+    text.parse()
+        .map_err(|_| "a port is a number from 1 to 65535")
 }
 
 /// The environment variable that holds the value clap complains about, if one does: clap names
@@ -276,6 +281,9 @@ impl TryFrom<f64> for Seconds {
     type Error = NotSeconds;
 
     fn try_from(seconds: f64) -> Result<Self, Self::Error> {
+        if seconds.is_nan() {
+            return Err(NotSeconds);
+        }
         // A day is for ever, and keeps the sums with points in time from overflowing.
         match Duration::try_from_secs_f64(seconds.min(86_400.0)) {
             Ok(duration) if !duration.is_zero() => Ok(Self(duration)),
