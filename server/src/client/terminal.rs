@@ -117,10 +117,12 @@ impl Terminal {
     /// Gives the terminal back. What was typed and not sent stays on the screen.
     fn leave(&mut self) {
         if !self.left {
-            let _ = match self.input.value().is_empty() {
-                true => write(TAKE_OFF),
-                false => write("\n"),
-            };
+            let mut screen = TAKE_OFF.to_owned();
+            if !self.input.value().is_empty() {
+                self.draw(&mut screen);
+                screen.push('\n');
+            }
+            let _ = write(&screen);
             self.mode.leave();
             self.left = true;
         }
