@@ -656,10 +656,9 @@ mod pipes {
     fn a_long_conversation() {
         let home = Home::new();
         let server = reference(b"");
-        let input: String = (0..200_000).map(|n| format!("line {n}\n")).collect();
-        let expected: String = (0..200_000)
-            .map(|n| format!("tester: line {n}\n"))
-            .collect();
+        let text = "x".repeat(8000);
+        let input: String = (0..3000).map(|n| format!("{n} {text}\n")).collect();
+        let expected: String = (0..3000).map(|n| format!("tester: {n} {text}\n")).collect();
         run(home.chat(server.port))
             .write_stdin(input)
             .assert()
