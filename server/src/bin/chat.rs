@@ -1,1 +1,5 @@
-fn main() {}
+//! `chat`: see `chatd::client`.
+
+fn main() -> std::process::ExitCode {
+    chatd::client::main(std::env::args_os())
+}

@@ -1,0 +1,116 @@
+//! Whether the server took what was sent.
+
+use std::collections::VecDeque;
+
+use memchr::memmem;
+
+use super::{Exit, Failure};
+
+/// The lines that were sent and have not come back yet.
+///
+/// The server sends every byte of the log to everybody, the sender included, so a line that comes
+/// back was appended. Lines are compared whole and in order; other people's may stand between
+/// them. One weakness cannot be mended from this side: an equal line among the last lines that
+/// the server replays is taken for the one just sent. That is why a sender also waits for the
+/// server to close in good order.
+#[derive(Debug, Default)]
+pub(super) struct Delivery {
+    pending: VecDeque<Vec<u8>>,
+    /// The end of what arrived, as far as a line may have begun in it.
+    tail: Vec<u8>,
+    returned: u64,
+}
+
+impl Delivery {
+    /// Notes bytes given to the connection: a whole line, or the last one, which has no end.
+    pub(super) fn sent(&mut self, line: Vec<u8>) {
+        self.pending.push_back(line);
+    }
+
+    /// Notes bytes that arrived; returns whether they brought a line back.
+    pub(super) fn heard(&mut self, bytes: &[u8]) -> bool {
+        let before = self.returned;
+        self.tail.extend_from_slice(bytes);
+        let mut searched = 0;
+        while let Some(line) = self.pending.front() {
+            match memmem::find(&self.tail[searched..], line) {
+                Some(at) => {
+                    searched += at + line.len();
+                    self.pending.pop_front();
+                    self.returned += 1;
+                }
+                None => break,
+            }
+        }
+        let kept = self.pending.front().map_or(0, |line| line.len() - 1);
+        let searched = searched.max(self.tail.len().saturating_sub(kept));
+        self.tail.drain(..searched);
+        self.returned > before
+    }
+
+    /// How many lines have not come back.
+    pub(super) fn missing(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// Adds to a loss what became of the lines.
+    pub(super) fn explain(&self, mut failure: Failure) -> Failure {
+        if let (Some(message), Exit::Lost, missing @ 1..) =
+            (&mut failure.message, failure.exit, self.missing())
+        {
+            let lines = if missing == 1 { "line" } else { "lines" };
+            message.push_str(&format!(
+                "; {missing} {lines} sent last did not come back, {} did",
+                self.returned
+            ));
+        }
+        failure
+    }
+
+    /// How many lines came back.
+    pub(super) fn returned(&self) -> u64 {
+        self.returned
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case::all(&["a: 1\n", "a: 2\n"], "a: 1\na: 2\n", 0)]
+    #[case::others_between(&["a: 1\n", "a: 2\n"], "b: x\na: 1\nb: y\na: 2\nb: z\n", 0)]
+    #[case::last_missing(&["a: 1\n", "a: 2\n"], "a: 1\n", 1)]
+    #[case::first_missing(&["a: 1\n", "a: 2\n"], "a: 2\n", 2)]
+    #[case::wrong_order(&["a: 1\n", "a: 2\n"], "a: 2\na: 1\n", 1)]
+    #[case::equal_lines_once(&["a: 1\n", "a: 1\n"], "a: 1\n", 1)]
+    #[case::torn(&["a: 1\n"], "a: b: x\n1\n", 1)]
+    #[case::without_its_end(&["a: 1\n"], "a: 1", 1)]
+    #[case::raw_without_end(&["raw"], "something raw", 0)]
+    #[case::nothing_sent(&[], "b: x\n", 0)]
+    fn what_came_back(#[case] sent: &[&str], #[case] heard: &str, #[case] missing: usize) {
+        for size in 1..=heard.len() {
+            let mut delivery = Delivery::default();
+            for line in sent {
+                delivery.sent(line.as_bytes().to_vec());
+            }
+            for piece in heard.as_bytes().chunks(size) {
+                delivery.heard(piece);
+            }
+            assert_eq!(delivery.missing(), missing, "in pieces of {size}");
+            assert_eq!(delivery.returned(), (sent.len() - missing) as u64);
+        }
+    }
+
+    #[test]
+    fn what_arrived_is_not_hoarded() {
+        let mut delivery = Delivery::default();
+        delivery.heard(&[b'x'; 1000]);
+        assert_eq!(delivery.tail.len(), 0);
+        delivery.sent(b"a: 1\n".to_vec());
+        delivery.heard(&[b'x'; 1000]);
+        assert_eq!(delivery.tail.len(), 4);
+    }
+}

@@ -1,0 +1,336 @@
+//! What the user asked for: arguments, then the environment, then the configuration file.
+
+use std::fmt;
+use std::num::NonZeroU16;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use clap::Parser;
+use clap::error::{ContextKind, ContextValue};
+use etcetera::BaseStrategy;
+use nix::unistd::{User, getuid};
+use serde::Deserialize;
+
+use super::{Exit, Failure};
+use crate::settings;
+
+const DEFAULT_HOST: &str = "localhost";
+const DEFAULT_PORT: NonZeroU16 = NonZeroU16::new(7722).unwrap();
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
+
+const AFTER_HELP: &str = "\
+At a terminal, what you type is edited and sent line by line, and the chat appears above it; \
+control characters that others sent are shown, not obeyed. Empty lines are not sent. Ctrl-D \
+leaves, Ctrl-C leaves at once.
+
+In a pipe, each line of standard input is sent as `USERNAME: LINE`, and nothing is printed \
+unless --print is given or standard input is a terminal. After the last line the client waits \
+until the server has sent every line back and closed: status 0 means that the server took them \
+all. What is printed into a pipe or a file are the server's bytes as they are.
+
+Examples:
+  echo 'Tea is ready' | chat      say one thing
+  chat --listen | grep -i tea     follow the chat, from its last lines on
+  chat --print </dev/null         only read the last lines
+
+Configuration: chat/config.toml in $XDG_CONFIG_HOME (~/.config), if it is there, with any of
+  host, port, username, key-file, connect-timeout, timeout
+A key-file in it is relative to the configuration file. Arguments win over the environment, and \
+the environment wins over the file.
+
+Exit status:
+  0    done: every line was taken, you left, or the reader of standard output did
+  1    standard input or output failed
+  2    wrong arguments, configuration or key file
+  3    cannot connect
+  4    closed before the server sent a byte: most likely the key was refused
+  5    the connection was lost or timed out; the last lines may not have been taken
+  130  Ctrl-C";
+
+/// Chat on a papaya line protocol server
+#[derive(Debug, Parser)]
+#[command(name = "chat", version, after_help = AFTER_HELP)]
+pub(super) struct Arguments {
+    /// The server's name or address; all addresses of a name are tried [default: localhost]
+    #[arg(long, env = "CHAT_HOST")]
+    host: Option<String>,
+
+    /// The server's TCP port [default: 7722]
+    #[arg(short, long, env = "CHAT_PORT", value_parser = parse_port)]
+    port: Option<NonZeroU16>,
+
+    /// Your name in the chat [default: $USER, or your login name]
+    #[arg(short, long, env = "CHAT_USERNAME")]
+    username: Option<Username>,
+
+    /// The file with the server's key, exactly 128 bytes [default: `key` in the directory of the
+    /// configuration file]
+    #[arg(short, long, value_name = "FILE", env = "CHAT_KEY_FILE")]
+    key_file: Option<PathBuf>,
+
+    /// Another configuration file
+    #[arg(short, long, value_name = "FILE", env = "CHAT_CONFIG")]
+    config: Option<PathBuf>,
+
+    /// Send nothing; print the chat until the server closes or Ctrl-C
+    #[arg(short, long)]
+    listen: bool,
+
+    /// In a pipe, print what arrives: the last lines, other people's and your own
+    #[arg(long, conflicts_with = "listen")]
+    print: bool,
+
+    /// Send standard input byte for byte, without a username
+    #[arg(long, conflicts_with = "listen")]
+    raw: bool,
+
+    /// How long to try to connect [default: 10]
+    #[arg(long, value_name = "SECONDS")]
+    connect_timeout: Option<Seconds>,
+
+    /// How long the server may make no progress with what was sent [default: 10]
+    #[arg(long, value_name = "SECONDS")]
+    timeout: Option<Seconds>,
+}
+
+fn parse_port(text: &str) -> Result<NonZeroU16, &'static str> {
+    text.parse()
+        .map_err(|_| "a port is a number from 1 to 65535")
+}
+
+/// The environment variable that holds the value clap complains about, if one does: clap names
+/// only the argument.
+pub(super) fn variable_to_blame(error: &clap::Error) -> Option<&'static str> {
+    let ContextValue::String(argument) = error.get(ContextKind::InvalidArg)? else {
+        return None;
+    };
+    let ContextValue::String(value) = error.get(ContextKind::InvalidValue)? else {
+        return None;
+    };
+    let variable = match argument.split(' ').next()? {
+        "--host" => "CHAT_HOST",
+        "--port" => "CHAT_PORT",
+        "--username" => "CHAT_USERNAME",
+        "--key-file" => "CHAT_KEY_FILE",
+        "--config" => "CHAT_CONFIG",
+        _ => return None,
+    };
+    (std::env::var_os(variable)? == value.as_str()).then_some(variable)
+}
+
+/// The configuration file.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct Configuration {
+    host: Option<String>,
+    port: Option<NonZeroU16>,
+    username: Option<Username>,
+    key_file: Option<PathBuf>,
+    connect_timeout: Option<Seconds>,
+    timeout: Option<Seconds>,
+}
+
+/// Everything decided.
+#[derive(Debug)]
+pub(super) struct Options {
+    pub(super) host: String,
+    pub(super) port: u16,
+    pub(super) username: Username,
+    pub(super) key_file: PathBuf,
+    pub(super) listen: bool,
+    pub(super) print: bool,
+    pub(super) raw: bool,
+    pub(super) connect_timeout: Duration,
+    pub(super) timeout: Duration,
+}
+
+impl Options {
+    pub(super) fn resolve(arguments: Arguments) -> Result<Self, Failure> {
+        // Without a home directory there is no default file, which is no error.
+        let directory = etcetera::choose_base_strategy()
+            .map(|strategy| strategy.config_dir().join("chat"))
+            .ok();
+        let asked_for = arguments.config.is_some();
+        let file = arguments
+            .config
+            .or_else(|| Some(directory.as_ref()?.join("config.toml")));
+        let configuration = match &file {
+            Some(path) => match settings::read::<Configuration>(path) {
+                Err(error) if error.is_missing_file() && !asked_for => Configuration::default(),
+                other => other.map_err(|error| Failure::new(Exit::Usage, error.to_string()))?,
+            },
+            None => Configuration::default(),
+        };
+
+        let key_in_configuration = configuration.key_file.map(|key| {
+            let base = file.as_deref().and_then(Path::parent);
+            base.unwrap_or(Path::new("")).join(key)
+        });
+        let key_file = arguments
+            .key_file
+            .or(key_in_configuration)
+            .or_else(|| Some(directory?.join("key")))
+            .ok_or_else(|| {
+                Failure::new(Exit::Usage, "no key file: name one with --key-file FILE")
+            })?;
+        let username = match arguments.username.or(configuration.username) {
+            Some(username) => username,
+            None if arguments.listen || arguments.raw => Username::unused(),
+            None => Username::of_this_user()?,
+        };
+        let host = arguments.host.or(configuration.host);
+        let seconds = |argument: Option<Seconds>, configured: Option<Seconds>| {
+            argument
+                .or(configured)
+                .map_or(DEFAULT_TIMEOUT, |Seconds(duration)| duration)
+        };
+        Ok(Self {
+            host: host.unwrap_or_else(|| DEFAULT_HOST.to_owned()),
+            port: arguments
+                .port
+                .or(configuration.port)
+                .unwrap_or(DEFAULT_PORT)
+                .get(),
+            username,
+            key_file,
+            listen: arguments.listen,
+            print: arguments.print,
+            raw: arguments.raw,
+            connect_timeout: seconds(arguments.connect_timeout, configuration.connect_timeout),
+            timeout: seconds(arguments.timeout, configuration.timeout),
+        })
+    }
+}
+
+/// A name to put before each line.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub(super) struct Username(String);
+
+impl Username {
+    pub(super) fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// For a client that sends no name.
+    fn unused() -> Self {
+        Self(String::new())
+    }
+
+    fn of_this_user() -> Result<Self, Failure> {
+        let name = std::env::var("USER")
+            .ok()
+            .filter(|name| !name.is_empty())
+            .or_else(|| Some(User::from_uid(getuid()).ok()??.name));
+        let fix = "say --username NAME";
+        match name.map(Self::try_from) {
+            Some(Ok(username)) => Ok(username),
+            Some(Err(error)) => Err(Failure::new(
+                Exit::Usage,
+                format!("your login name does not serve here: {error}; {fix}"),
+            )),
+            None => Err(Failure::new(
+                Exit::Usage,
+                format!("you have no login name: {fix}"),
+            )),
+        }
+    }
+}
+
+impl TryFrom<String> for Username {
+    type Error = &'static str;
+
+    fn try_from(name: String) -> Result<Self, Self::Error> {
+        if name.trim().is_empty() {
+            Err("a username is not empty")
+        } else if name.contains(char::is_control) {
+            Err("a username has no line breaks or other control characters")
+        } else {
+            Ok(Self(name))
+        }
+    }
+}
+
+impl FromStr for Username {
+    type Err = &'static str;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        Self::try_from(name.to_owned())
+    }
+}
+
+/// A time in seconds, with decimals if need be; never zero.
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+#[serde(try_from = "f64")]
+struct Seconds(Duration);
+
+/// What a time has to be.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct NotSeconds;
+
+impl fmt::Display for NotSeconds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a time is a number of seconds above 0, as 10 or 0.5")
+    }
+}
+
+impl std::error::Error for NotSeconds {}
+
+impl TryFrom<f64> for Seconds {
+    type Error = NotSeconds;
+
+    fn try_from(seconds: f64) -> Result<Self, Self::Error> {
+        if seconds.is_nan() {
+            return Err(NotSeconds);
+        }
+        // A day is for ever, and keeps the sums with points in time from overflowing.
+        match Duration::try_from_secs_f64(seconds.min(86_400.0)) {
+            Ok(duration) if !duration.is_zero() => Ok(Self(duration)),
+            _ => Err(NotSeconds),
+        }
+    }
+}
+
+impl FromStr for Seconds {
+    type Err = NotSeconds;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::try_from(text.parse::<f64>().map_err(|_| NotSeconds)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case("10", Some(Duration::from_secs(10)))]
+    #[case("0.25", Some(Duration::from_millis(250)))]
+    #[case("inf", Some(Duration::from_secs(86_400)))]
+    #[case("0", None)]
+    #[case("-1", None)]
+    #[case("ten", None)]
+    fn times(#[case] text: &str, #[case] expected: Option<Duration>) {
+        assert_eq!(text.parse().ok(), expected.map(Seconds));
+    }
+
+    #[test]
+    fn not_a_number_is_no_time() {
+        assert!(Seconds::try_from(f64::NAN).is_err());
+    }
+
+    #[rstest]
+    #[case("bob", true)]
+    #[case("Bob the Builder", true)]
+    #[case("bob: x", true)]
+    #[case("", false)]
+    #[case("  ", false)]
+    #[case("bob\nroot", false)]
+    #[case("bob\u{1b}[1m", false)]
+    fn usernames(#[case] name: &str, #[case] valid: bool) {
+        assert_eq!(name.parse::<Username>().is_ok(), valid);
+    }
+}

@@ -1,0 +1,468 @@
+//! Use at a terminal: one row with the line being typed, and the chat above it.
+//!
+//! The row is taken off before anything else is printed, and drawn again below it. An entered
+//! line is taken off for good: the server sends it back, and it takes its place among everybody's.
+
+use std::io::{self, Write, stdin, stdout};
+use std::os::fd::AsFd;
+
+use nix::errno::Errno;
+use nix::sys::signal::{Signal, raise};
+use nix::sys::termios::{
+    InputFlags, LocalFlags, SetArg, SpecialCharacterIndices, Termios, tcgetattr, tcsetattr,
+};
+use tui_input::{Input, InputRequest};
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+
+use super::conversation::User;
+use super::display::{Lines, Output};
+use super::{Exit, Failure};
+use crate::settings::reason;
+
+/// To the left edge, and clear from there to the end of the screen: after the terminal was made
+/// narrower, the row may have been broken into several.
+const TAKE_OFF: &str = "\r\x1b[J";
+
+/// Entered lines that can be brought back.
+const HISTORY: usize = 1000;
+
+/// A user at a terminal.
+pub(super) struct Terminal {
+    mode: RawMode,
+    prefix: String,
+    /// Bytes of a key that is not complete yet.
+    keys: Vec<u8>,
+    input: Input,
+    history: History,
+    lines: Lines,
+    /// The user said goodbye: there is no typed line any more.
+    left: bool,
+}
+
+impl Terminal {
+    /// Puts the terminal into the mode for editing until the value is dropped.
+    pub(super) fn open(username: &str) -> Result<Self, Errno> {
+        let terminal = Self {
+            mode: RawMode::enter()?,
+            prefix: format!("{username}: "),
+            keys: Vec::new(),
+            input: Input::default(),
+            history: History::default(),
+            lines: Lines::default(),
+            left: false,
+        };
+        // A terminal that takes no prompt will be noticed at the first line.
+        let _ = terminal.print("");
+        Ok(terminal)
+    }
+
+    /// Prints above the typed line, which is drawn again.
+    fn print(&self, above: &str) -> io::Result<()> {
+        if self.left {
+            return write(above);
+        }
+        let mut screen = format!("{TAKE_OFF}{above}");
+        self.draw(&mut screen);
+        write(&screen)
+    }
+
+    /// Draws the part of the typed line around the cursor.
+    fn draw(&self, screen: &mut String) {
+        let columns = terminal_size::terminal_size().map_or(80, |(width, _)| usize::from(width.0));
+        let prefix = match self.prefix.width() + 8 < columns {
+            true => self.prefix.as_str(),
+            false => "> ",
+        };
+        // The last column stays free: with a character there, terminals disagree on where the
+        // cursor is.
+        let room = columns.saturating_sub(prefix.width() + 1).max(1);
+        let (text, cursor) = window(&self.input, room);
+        screen.push_str(prefix);
+        screen.push_str(&text);
+        screen.push('\r');
+        screen.push_str(&format!("\x1b[{}C", prefix.width() + cursor));
+    }
+
+    /// Does what a key says; returns whether the conversation goes on.
+    fn press(&mut self, key: Key, send: &mut dyn FnMut(Vec<u8>)) -> Result<bool, Failure> {
+        match key {
+            Key::Edit(request) => {
+                self.input.handle(request);
+            }
+            Key::Enter => {
+                let text = self.input.value_and_reset();
+                if !text.trim().is_empty() {
+                    send(format!("{}{text}\n", self.prefix).into_bytes());
+                    self.history.add(text);
+                }
+            }
+            Key::Older => self.history.older(&mut self.input),
+            Key::Newer => self.history.newer(&mut self.input),
+            Key::EndOfInput if self.input.value().is_empty() => {
+                // Keys are not read any more, so Ctrl-C has to work as a signal again.
+                self.leave();
+                return Ok(false);
+            }
+            Key::EndOfInput => {
+                self.input.handle(InputRequest::DeleteNextChar);
+            }
+            Key::Interrupt => return Err(Failure::interrupted()),
+            Key::Suspend => self.suspend().map_err(|errno| unusable(&errno.into()))?,
+            Key::ClearScreen => write("\x1b[H\x1b[2J").map_err(|error| unusable(&error))?,
+            Key::None => {}
+        }
+        Ok(true)
+    }
+
+    /// Gives the terminal back. What was typed and not sent stays on the screen.
+    fn leave(&mut self) {
+        if !self.left {
+            let mut screen = TAKE_OFF.to_owned();
+            if !self.input.value().is_empty() {
+                self.draw(&mut screen);
+                screen.push('\n');
+            }
+            let _ = write(&screen);
+            self.mode.leave();
+            self.left = true;
+        }
+    }
+
+    /// Stops, as Ctrl-Z does in other programs.
+    fn suspend(&mut self) -> Result<(), Errno> {
+        let _ = write(TAKE_OFF);
+        self.mode.leave();
+        raise(Signal::SIGTSTP)?;
+        // Here the shell has brought the program back to the foreground.
+        self.mode = RawMode::enter()?;
+        Ok(())
+    }
+}
+
+impl User for Terminal {
+    fn read(&mut self, send: &mut dyn FnMut(Vec<u8>)) -> Result<bool, Failure> {
+        let mut buffer = [0; 4096];
+        let count = match nix::unistd::read(stdin(), &mut buffer) {
+            // The terminal was hung up.
+            Ok(0) | Err(Errno::EIO) => return Ok(false),
+            Ok(count) => count,
+            Err(Errno::EINTR | Errno::EAGAIN) => return Ok(true),
+            Err(errno) => return Err(unusable(&errno.into())),
+        };
+        self.keys.extend_from_slice(&buffer[..count]);
+        while let Some((key, length)) = Key::first(&self.keys) {
+            self.keys.drain(..length);
+            if !self.press(key, send)? {
+                return Ok(false);
+            }
+        }
+        self.print("").map_err(|error| unusable(&error))?;
+        Ok(true)
+    }
+
+    fn show(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        let lines = self.lines.push(bytes);
+        match lines.is_empty() {
+            true => Ok(()),
+            false => self.print(&lines).map_err(|error| unusable(&error)),
+        }
+    }
+
+    fn finish(&mut self) -> Result<(), Failure> {
+        let rest = self.lines.finish();
+        match rest.is_empty() {
+            true => Ok(()),
+            false => self.print(&rest).map_err(|error| unusable(&error)),
+        }
+    }
+
+    fn output(&self) -> Option<&Output> {
+        None
+    }
+
+    fn reader_gone(&mut self) {}
+
+    fn saw_the_chat(&self) -> bool {
+        self.left
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        self.leave();
+    }
+}
+
+/// The terminal's mode in which keys arrive as they are pressed. Output is processed as ever.
+struct RawMode {
+    original: Termios,
+}
+
+impl RawMode {
+    fn enter() -> Result<Self, Errno> {
+        let original = tcgetattr(stdin().as_fd())?;
+        let mut raw = original.clone();
+        // Ctrl-C and Ctrl-Z arrive as keys, so that the mode can be restored first.
+        raw.local_flags
+            .remove(LocalFlags::ICANON | LocalFlags::ECHO | LocalFlags::ISIG | LocalFlags::IEXTEN);
+        raw.input_flags
+            .remove(InputFlags::ICRNL | InputFlags::INLCR | InputFlags::IXON);
+        raw.control_chars[SpecialCharacterIndices::VMIN as usize] = 1;
+        raw.control_chars[SpecialCharacterIndices::VTIME as usize] = 0;
+        tcsetattr(stdin().as_fd(), SetArg::TCSADRAIN, &raw)?;
+        Ok(Self { original })
+    }
+
+    fn leave(&self) {
+        let _ = tcsetattr(stdin().as_fd(), SetArg::TCSADRAIN, &self.original);
+    }
+}
+
+/// What a key or a sequence of bytes from the terminal asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Key {
+    Edit(InputRequest),
+    Enter,
+    Older,
+    Newer,
+    EndOfInput,
+    Interrupt,
+    Suspend,
+    ClearScreen,
+    None,
+}
+
+impl Key {
+    /// The first key in `bytes` and the number of bytes it takes; `None` if it is incomplete.
+    fn first(bytes: &[u8]) -> Option<(Self, usize)> {
+        let key = match *bytes.first()? {
+            0x1b => return Self::escaped(bytes),
+            0x01 => Self::Edit(InputRequest::GoToStart),
+            0x02 => Self::Edit(InputRequest::GoToPrevChar),
+            0x03 => Self::Interrupt,
+            0x04 => Self::EndOfInput,
+            0x05 => Self::Edit(InputRequest::GoToEnd),
+            0x06 => Self::Edit(InputRequest::GoToNextChar),
+            0x08 | 0x7f => Self::Edit(InputRequest::DeletePrevChar),
+            b'\t' => Self::Edit(InputRequest::InsertChar(' ')),
+            b'\r' | b'\n' => Self::Enter,
+            0x0b => Self::Edit(InputRequest::DeleteTillEnd),
+            0x0c => Self::ClearScreen,
+            0x0e => Self::Newer,
+            0x10 => Self::Older,
+            0x15 => Self::Edit(InputRequest::DeleteFromStart),
+            0x17 => Self::Edit(InputRequest::DeletePrevWord),
+            0x19 => Self::Edit(InputRequest::Yank),
+            0x1a => Self::Suspend,
+            _ => return Self::character(bytes),
+        };
+        Some((key, 1))
+    }
+
+    fn character(bytes: &[u8]) -> Option<(Self, usize)> {
+        let length = match bytes[0] {
+            0xc2..=0xdf => 2,
+            0xe0..=0xef => 3,
+            0xf0..=0xf4 => 4,
+            _ => 1,
+        };
+        let character = std::str::from_utf8(bytes.get(..length)?)
+            .ok()
+            .and_then(|text| text.chars().next());
+        Some(match character {
+            Some(character) if !character.is_control() => {
+                (Self::Edit(InputRequest::InsertChar(character)), length)
+            }
+            Some(_) => (Self::None, length),
+            // One byte of garbage; the next may begin a character again.
+            None => (Self::None, 1),
+        })
+    }
+
+    /// ECMA-48 control sequences as xterm and its kin send them, and Alt with a letter.
+    fn escaped(bytes: &[u8]) -> Option<(Self, usize)> {
+        let parameters = match bytes.get(1)? {
+            b'[' | b'O' => &bytes[2..],
+            letter => {
+                let key = match letter {
+                    b'b' => Self::Edit(InputRequest::GoToPrevWord),
+                    b'f' => Self::Edit(InputRequest::GoToNextWord),
+                    b'd' => Self::Edit(InputRequest::DeleteNextWord),
+                    0x08 | 0x7f => Self::Edit(InputRequest::DeletePrevWord),
+                    // A lone Escape, then another sequence.
+                    0x1b => return Some((Self::None, 1)),
+                    _ => Self::None,
+                };
+                return Some((key, 2));
+            }
+        };
+        let end = parameters
+            .iter()
+            .position(|byte| !(0x20..=0x3f).contains(byte))?;
+        // Modifiers follow a semicolon: 1;5C is Ctrl-Right.
+        let (number, modified) = match parameters[..end].iter().position(|&byte| byte == b';') {
+            Some(semicolon) => (&parameters[..semicolon], true),
+            None => (&parameters[..end], false),
+        };
+        let key = match (parameters[end], number, modified) {
+            (b'A', _, _) => Self::Older,
+            (b'B', _, _) => Self::Newer,
+            (b'C', _, false) => Self::Edit(InputRequest::GoToNextChar),
+            (b'C', _, true) => Self::Edit(InputRequest::GoToNextWord),
+            (b'D', _, false) => Self::Edit(InputRequest::GoToPrevChar),
+            (b'D', _, true) => Self::Edit(InputRequest::GoToPrevWord),
+            (b'H', _, _) | (b'~', b"1" | b"7", _) => Self::Edit(InputRequest::GoToStart),
+            (b'F', _, _) | (b'~', b"4" | b"8", _) => Self::Edit(InputRequest::GoToEnd),
+            (b'~', b"3", _) => Self::Edit(InputRequest::DeleteNextChar),
+            _ => Self::None,
+        };
+        Some((key, 2 + end + 1))
+    }
+}
+
+/// The lines that were entered.
+#[derive(Default)]
+struct History {
+    lines: Vec<String>,
+    /// How many steps back the user is; 0 is the line being written.
+    back: usize,
+    /// The line being written, while older ones are looked at.
+    draft: String,
+}
+
+impl History {
+    fn add(&mut self, line: String) {
+        self.back = 0;
+        if self.lines.last() != Some(&line) {
+            self.lines.push(line);
+        }
+        let excess = self.lines.len().saturating_sub(HISTORY);
+        self.lines.drain(..excess);
+    }
+
+    fn older(&mut self, input: &mut Input) {
+        if self.back == self.lines.len() {
+            return;
+        }
+        if self.back == 0 {
+            input.value().clone_into(&mut self.draft);
+        }
+        self.back += 1;
+        self.show(input);
+    }
+
+    fn newer(&mut self, input: &mut Input) {
+        if self.back > 0 {
+            self.back -= 1;
+            self.show(input);
+        }
+    }
+
+    fn show(&self, input: &mut Input) {
+        let line = match self.back {
+            0 => &self.draft,
+            back => &self.lines[self.lines.len() - back],
+        };
+        *input = Input::new(line.clone());
+    }
+}
+
+/// The part of the line that fits into `room` columns with the cursor in it, and the cursor's
+/// column there.
+fn window(input: &Input, room: usize) -> (String, usize) {
+    let scroll = input.visual_scroll(room);
+    let mut column = 0;
+    let mut start = None;
+    let mut text = String::new();
+    for character in input.value().chars() {
+        let width = character.width().unwrap_or(0);
+        if column >= scroll {
+            let start = *start.get_or_insert(column);
+            if column + width > start + room {
+                break;
+            }
+            text.push(character);
+        }
+        column += width;
+    }
+    let start = start.unwrap_or(column);
+    (text, input.visual_cursor().saturating_sub(start))
+}
+
+fn write(text: &str) -> io::Result<()> {
+    let mut stdout = stdout();
+    stdout.write_all(text.as_bytes())?;
+    stdout.flush()
+}
+
+fn unusable(error: &io::Error) -> Failure {
+    let message = format!("cannot use the terminal: {}", reason(error));
+    Failure::new(Exit::LocalIo, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+    use tui_input::InputRequest::*;
+
+    use super::*;
+
+    #[rstest]
+    #[case::letter(b"ab", Some((Key::Edit(InsertChar('a')), 1)))]
+    #[case::two_bytes("ž".as_bytes(), Some((Key::Edit(InsertChar('ž')), 2)))]
+    #[case::four_bytes("🥭".as_bytes(), Some((Key::Edit(InsertChar('🥭')), 4)))]
+    #[case::half_a_character(b"\xc5", None)]
+    #[case::garbage(b"\xffa", Some((Key::None, 1)))]
+    #[case::broken_character(b"\xc5a", Some((Key::None, 1)))]
+    #[case::c1_control(b"\xc2\x9b", Some((Key::None, 2)))]
+    #[case::enter(b"\r", Some((Key::Enter, 1)))]
+    #[case::ctrl_d(b"\x04", Some((Key::EndOfInput, 1)))]
+    #[case::escape_alone(b"\x1b", None)]
+    #[case::escape_twice(b"\x1b\x1b[A", Some((Key::None, 1)))]
+    #[case::up(b"\x1b[A", Some((Key::Older, 3)))]
+    #[case::up_in_application_mode(b"\x1bOA", Some((Key::Older, 3)))]
+    #[case::half_a_sequence(b"\x1b[1;", None)]
+    #[case::right(b"\x1b[Cx", Some((Key::Edit(GoToNextChar), 3)))]
+    #[case::ctrl_right(b"\x1b[1;5C", Some((Key::Edit(GoToNextWord), 6)))]
+    #[case::delete(b"\x1b[3~", Some((Key::Edit(DeleteNextChar), 4)))]
+    #[case::home(b"\x1b[H", Some((Key::Edit(GoToStart), 3)))]
+    #[case::page_up(b"\x1b[5~", Some((Key::None, 4)))]
+    #[case::alt_b(b"\x1bb", Some((Key::Edit(GoToPrevWord), 2)))]
+    fn keys(#[case] bytes: &[u8], #[case] expected: Option<(Key, usize)>) {
+        assert_eq!(Key::first(bytes), expected);
+    }
+
+    #[rstest]
+    #[case::fits("hello", 5, 10, "hello", 5)]
+    #[case::end_of_a_long_line("abcdefghij", 10, 4, "ghij", 4)]
+    #[case::start_of_a_long_line("abcdefghij", 0, 4, "abcd", 0)]
+    #[case::wide_characters("你好你好", 4, 4, "你好", 4)]
+    fn windows(
+        #[case] value: &str,
+        #[case] cursor: usize,
+        #[case] room: usize,
+        #[case] text: &str,
+        #[case] column: usize,
+    ) {
+        let input = Input::new(value.to_owned()).with_cursor(cursor);
+        assert_eq!(window(&input, room), (text.to_owned(), column));
+    }
+
+    #[test]
+    fn history_goes_back_and_returns_to_the_draft() {
+        let mut history = History::default();
+        for line in ["one", "two", "two"] {
+            history.add(line.to_owned());
+        }
+        let mut input = Input::new("draft".to_owned());
+        let mut seen = Vec::new();
+        for older in [true, true, true, false, false, false] {
+            match older {
+                true => history.older(&mut input),
+                false => history.newer(&mut input),
+            }
+            seen.push(input.value().to_owned());
+        }
+        assert_eq!(seen, ["two", "one", "one", "two", "draft", "draft"]);
+    }
+}
