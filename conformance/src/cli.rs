@@ -326,6 +326,14 @@ fn run(arguments: &Run) -> ExitCode {
     if let Err(errno) = execution::catch_interrupts() {
         return complain(NO_VERDICT, format!("signals: {}", errno.desc()));
     }
+    if nix::unistd::geteuid().is_root() {
+        // Checks that start a server as another user need a way to its directory; the names below
+        // are still nobody else's to list.
+        let passable = std::os::unix::fs::PermissionsExt::from_mode(0o711);
+        if let Err(error) = std::fs::set_permissions(dir.path(), passable) {
+            return complain(NO_VERDICT, format!("{}: {error}", dir.path().display()));
+        }
+    }
     let facts = Facts::gather(dir.path());
     let jobs = arguments.jobs.map_or(facts.processors * 3, usize::from);
     let plan = Plan {

@@ -31,6 +31,12 @@ pub enum Need {
     ProcessorTime,
     /// The system tells a process's private memory.
     ProcessMemory,
+    /// The system tells a process's user ids and groups.
+    Credentials,
+    /// Another process's resource limits can be changed.
+    ForeignLimits,
+    /// The system tells how many segments a connection sent again.
+    Retransmissions,
     /// All of 127.0.0.0/8 is this machine (Linux; not FreeBSD by default).
     LoopbackNet,
 }
@@ -49,6 +55,9 @@ impl Need {
             Self::SyscallFilter => "a system call filter",
             Self::ProcessorTime => "exact processor times",
             Self::ProcessMemory => "processes' memory sizes",
+            Self::Credentials => "other processes' user ids",
+            Self::ForeignLimits => "the right to change a process's limits from outside",
+            Self::Retransmissions => "a connection's count of retransmissions",
             Self::LoopbackNet => "127.0.0.2",
         }
     }
@@ -56,6 +65,7 @@ impl Need {
     /// Why this need is not met here, if it isn't.
     pub fn missing(self) -> Option<Stop> {
         let root = nix::unistd::geteuid().is_root();
+        let own = std::process::id() as i32;
         match self {
             Self::Ipv6 => TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).err().map(|error| {
                 Stop::Unsupported(format!("this machine has no IPv6 loopback: {error}"))
@@ -64,18 +74,21 @@ impl Need {
             Self::NotRoot => {
                 root.then(|| Stop::NotRun("root is exempt from what is checked; run it as a user".into()))
             }
+            Self::Credentials => platform::credentials(own).err().map(Stop::NotRun),
+            Self::ForeignLimits => platform::descriptor_limit_of(own).err().map(Stop::NotRun),
+            Self::Retransmissions => retransmissions_missing(),
             Self::ProcessTable => platform::process_table().err().map(Stop::NotRun),
-            Self::DescriptorTable => platform::open_sockets(std::process::id() as i32)
+            Self::DescriptorTable => platform::open_sockets(own)
                 .err()
                 .map(Stop::NotRun),
             Self::LockTable => platform::lock_table().err().map(Stop::NotRun),
             Self::NetworkNamespace => platform::network_namespace_missing(),
             Self::SyscallFilter => platform::syscall_filter_missing(),
             Self::ProcessorTime => {
-                platform::processor_time(std::process::id() as i32).err().map(Stop::NotRun)
+                platform::processor_time(own).err().map(Stop::NotRun)
             }
             Self::ProcessMemory => {
-                platform::private_memory(std::process::id() as i32).err().map(Stop::NotRun)
+                platform::private_memory(own).err().map(Stop::NotRun)
             }
             Self::LoopbackNet => TcpListener::bind(("127.0.0.2", 0)).err().map(|error| {
                 Stop::Unsupported(format!("127.0.0.2 is no address of this machine: {error}"))
@@ -87,4 +100,10 @@ impl Need {
     pub fn first_missing(needs: &[Self]) -> Option<Stop> {
         needs.iter().find_map(|need| need.missing())
     }
+}
+
+fn retransmissions_missing() -> Option<Stop> {
+    let listener = TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0)).ok()?;
+    let socket = std::net::TcpStream::connect(listener.local_addr().ok()?).ok()?;
+    platform::retransmissions(&socket).err().map(Stop::NotRun)
 }

@@ -18,10 +18,11 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
+use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill, sigprocmask};
 use nix::sys::wait::{WaitPidFlag, waitpid};
-use nix::unistd::{ForkResult, Pid, fork, pipe, setsid};
+use nix::unistd::{ForkResult, Pid, fork, pipe2, setsid};
 use serde::{Deserialize, Serialize};
 
 use crate::catalogue::{self, Requirement};
@@ -137,7 +138,8 @@ fn start(requirement: &'static Requirement, task: &Task) -> Result<(Pid, OwnedFd
     let words = |what: &'static str| move |errno: Errno| format!("{what}: {}", errno.desc());
     setsid().map_err(words("setsid"))?;
     platform::become_reaper()?;
-    let (result, result_end) = pipe().map_err(words("pipe"))?;
+    // Closed on exec: a server that outlives its check must not keep the warden waiting.
+    let (result, result_end) = pipe2(OFlag::O_CLOEXEC).map_err(words("pipe"))?;
     // SAFETY: this process has one thread.
     match unsafe { fork() }.map_err(words("fork"))? {
         ForkResult::Parent { child } => Ok((child, result)),

@@ -93,9 +93,7 @@ pub fn read<T: DeserializeOwned>(path: impl AsRef<Path>) -> Result<T, SettingsEr
 pub fn parse<T: DeserializeOwned>(text: &str, origin: &str) -> Result<T, SettingsError> {
     toml::from_str(text).map_err(|error: toml::de::Error| SettingsError {
         origin: one_line(origin),
-        line: error
-            .span()
-            .map(|span| line_at(text.as_bytes(), span.start)),
+        line: error.span().map(|span| line_at(text.as_bytes(), span.start)),
         message: one_line(&explain(&error)),
         read_error: None,
     })
@@ -134,12 +132,7 @@ fn explain(error: &toml::de::Error) -> String {
     // The library tells the path of the value only in the form it displays without the text.
     let mut without_text = error.clone();
     without_text.set_input(None);
-    match without_text
-        .to_string()
-        .lines()
-        .last()
-        .and_then(|line| line.strip_prefix("in `"))
-    {
+    match without_text.to_string().lines().last().and_then(|line| line.strip_prefix("in `")) {
         Some(path) if !message.starts_with("missing key") => format!("{message} (in `{path})"),
         _ => message,
     }
@@ -163,10 +156,7 @@ fn unknown(noun: &str, wrong: &str, known: &[&str]) -> String {
         Some((_, name)) => format!(": did you mean `{name}`?"),
         None => String::new(),
     };
-    format!(
-        "unknown {noun} `{wrong}`{guess} (known: {})",
-        known.join(", ")
-    )
+    format!("unknown {noun} `{wrong}`{guess} (known: {})", known.join(", "))
 }
 
 /// Makes sure that a quotation from the file or a file's name cannot break the line.
@@ -243,14 +233,8 @@ mod tests {
             port: NonZeroU16::new(7722),
             key_file: None,
             role: None,
-            claims: Some(Claims {
-                daemonizes: true,
-                user: Some(Name("chat".to_owned())),
-            }),
-            step: vec![Claims {
-                daemonizes: false,
-                user: None,
-            }],
+            claims: Some(Claims { daemonizes: true, user: Some(Name("chat".to_owned())) }),
+            step: vec![Claims { daemonizes: false, user: None }],
         };
         assert_eq!(parse::<Manifest>(text, "m.toml"), Ok(expected));
     }
@@ -294,10 +278,7 @@ mod tests {
         "port = \"\"\"a\nb\"\"\"",
         "m.toml:1: invalid type: string \"a\\nb\", expected a nonzero u16 (in `port`)"
     )]
-    #[case::missing(
-        "port = 1\n\n[claims]\nuser = \"x\"",
-        "m.toml:3: missing key `daemonizes`"
-    )]
+    #[case::missing("port = 1\n\n[claims]\nuser = \"x\"", "m.toml:3: missing key `daemonizes`")]
     #[case::own_rule(
         "[claims]\ndaemonizes = true\nuser = \"\"",
         "m.toml:3: a name is never empty (in `claims.user`)"
@@ -324,10 +305,7 @@ mod tests {
     #[test]
     fn a_table_without_keys_says_so() {
         let error = parse::<Nothing>("a = 1", "n").unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "n:1: unknown key `a`: none is known here"
-        );
+        assert_eq!(error.to_string(), "n:1: unknown key `a`: none is known here");
     }
 
     #[test]
@@ -338,10 +316,7 @@ mod tests {
         assert!(error.is_missing_file());
         assert_eq!(
             error.to_string(),
-            format!(
-                "{}: cannot be read: No such file or directory",
-                missing.display()
-            )
+            format!("{}: cannot be read: No such file or directory", missing.display())
         );
 
         let error = read::<Manifest>(directory.path()).unwrap_err();

@@ -172,10 +172,7 @@ mod arguments_and_settings {
         let home = Home::new();
         let mut version = home.plain();
         version.arg("--version");
-        run(version)
-            .assert()
-            .success()
-            .stdout(format!("chat {}\n", env!("CARGO_PKG_VERSION")));
+        run(version).assert().success().stdout(format!("chat {}\n", env!("CARGO_PKG_VERSION")));
     }
 
     #[rstest]
@@ -190,11 +187,7 @@ mod arguments_and_settings {
         let home = Home::new();
         let mut chat = home.plain();
         chat.args(arguments);
-        run(chat)
-            .assert()
-            .code(2)
-            .stderr(contains(message))
-            .stdout(is_empty());
+        run(chat).assert().code(2).stderr(contains(message)).stdout(is_empty());
     }
 
     #[test]
@@ -202,17 +195,11 @@ mod arguments_and_settings {
         let home = Home::new();
         let mut chat = home.plain();
         chat.env("CHAT_PORT", "http");
-        run(chat)
-            .assert()
-            .code(2)
-            .stderr(contains("environment variable CHAT_PORT"));
+        run(chat).assert().code(2).stderr(contains("environment variable CHAT_PORT"));
 
         let mut chat = home.plain();
         chat.env("CHAT_PORT", "7722").args(["--port", "http"]);
-        run(chat)
-            .assert()
-            .code(2)
-            .stderr(contains("environment variable").not());
+        run(chat).assert().code(2).stderr(contains("environment variable").not());
     }
 
     #[rstest]
@@ -241,9 +228,10 @@ mod arguments_and_settings {
         let home = Home::new();
         let mut chat = home.chat(1);
         chat.arg("--config").arg(home.path("absent.toml"));
-        run(chat).assert().code(2).stderr(contains(
-            "absent.toml: cannot be read: No such file or directory",
-        ));
+        run(chat)
+            .assert()
+            .code(2)
+            .stderr(contains("absent.toml: cannot be read: No such file or directory"));
     }
 
     /// The name is taken from the strongest place that has one.
@@ -284,11 +272,7 @@ mod arguments_and_settings {
         let server = reference(b"");
         let key = home.path("key").display().to_string();
         let good = ["127.0.0.1".to_owned(), server.port.to_string(), key];
-        let bad = [
-            "no..host".to_owned(),
-            dead_port().to_string(),
-            "/absent".to_owned(),
-        ];
+        let bad = ["no..host".to_owned(), dead_port().to_string(), "/absent".to_owned()];
         let place = |place: usize| if place == right { &good } else { &bad };
 
         let mut chat = home.plain();
@@ -298,14 +282,10 @@ mod arguments_and_settings {
         }
         if right <= 1 {
             let [host, port, key] = place(1);
-            chat.env("CHAT_HOST", host)
-                .env("CHAT_PORT", port)
-                .env("CHAT_KEY_FILE", key);
+            chat.env("CHAT_HOST", host).env("CHAT_PORT", port).env("CHAT_KEY_FILE", key);
         }
         let [host, port, key] = place(2);
-        home.configure(&format!(
-            "host = \"{host}\"\nport = {port}\nkey-file = \"{key}\"\n"
-        ));
+        home.configure(&format!("host = \"{host}\"\nport = {port}\nkey-file = \"{key}\"\n"));
         run(chat).write_stdin("hi\n").assert().success();
         assert_eq!(server.join(), b"tester: hi\n");
     }
@@ -357,11 +337,7 @@ mod key_file {
         run(home.chat(1))
             .assert()
             .code(2)
-            .stderr(
-                contains(format!("chat: {file}: "))
-                    .and(contains(message))
-                    .and(fix),
-            )
+            .stderr(contains(format!("chat: {file}: ")).and(contains(message)).and(fix))
             .stderr(contains("kkkk").not())
             .stdout(is_empty());
     }
@@ -370,9 +346,10 @@ mod key_file {
     fn must_be_there() {
         let home = Home::new();
         fs::remove_file(home.path("key")).unwrap();
-        run(home.chat(1)).assert().code(2).stderr(contains(
-            "cannot be read: No such file or directory; name the right one",
-        ));
+        run(home.chat(1))
+            .assert()
+            .code(2)
+            .stderr(contains("cannot be read: No such file or directory; name the right one"));
     }
 
     #[test]
@@ -380,10 +357,7 @@ mod key_file {
         let home = Home::new();
         fs::remove_file(home.path("key")).unwrap();
         fs::create_dir(home.path("key")).unwrap();
-        run(home.chat(1))
-            .assert()
-            .code(2)
-            .stderr(contains("cannot be read: Is a directory"));
+        run(home.chat(1)).assert().code(2).stderr(contains("cannot be read: Is a directory"));
     }
 
     #[rstest]
@@ -395,14 +369,11 @@ mod key_file {
         let home = Home::new();
         fs::set_permissions(home.path("key"), fs::Permissions::from_mode(mode)).unwrap();
         let server = reference(b"");
-        let assert = run(home.chat(server.port))
-            .write_stdin("hi\n")
-            .assert()
-            .success();
+        let assert = run(home.chat(server.port)).write_stdin("hi\n").assert().success();
         match warned {
-            true => assert.stderr(contains(format!(
-                "other users can read the key (mode {mode:04o})"
-            ))),
+            true => {
+                assert.stderr(contains(format!("other users can read the key (mode {mode:04o})")))
+            }
             false => assert.stderr(is_empty()),
         };
     }
@@ -424,12 +395,8 @@ mod connecting {
     fn to_a_name_that_is_none() {
         let home = Home::new();
         let mut chat = home.plain();
-        chat.args(["--host", "no..host", "--key-file"])
-            .arg(home.path("key"));
-        run(chat)
-            .assert()
-            .code(3)
-            .stderr(contains("cannot connect to no..host port 7722: "));
+        chat.args(["--host", "no..host", "--key-file"]).arg(home.path("key"));
+        run(chat).assert().code(3).stderr(contains("cannot connect to no..host port 7722: "));
     }
 
     #[test]
@@ -489,9 +456,7 @@ mod ends {
             .assert()
             .code(4)
             .stdout(is_empty())
-            .stderr(contains(format!(
-                "it refused the key in {key}, or ended at that moment"
-            )))
+            .stderr(contains(format!("it refused the key in {key}, or ended at that moment")))
             .stderr(contains("kkkk").not());
         server.join();
     }
@@ -503,9 +468,10 @@ mod ends {
         let server = Server::start(|_stream| thread::sleep(Duration::from_millis(3200)));
         let mut chat = home.chat(server.port);
         chat.arg("--listen");
-        run(chat).assert().code(5).stderr(contains(
-            "closed the connection, 3 s after it had taken the key",
-        ));
+        run(chat)
+            .assert()
+            .code(5)
+            .stderr(contains("closed the connection, 3 s after it had taken the key"));
     }
 
     #[test]
@@ -519,9 +485,7 @@ mod ends {
             .assert()
             .code(5)
             .stdout("bob: hi\nbob: and")
-            .stderr(format!(
-                "chat: 127.0.0.1 port {port} closed the connection\n"
-            ));
+            .stderr(format!("chat: 127.0.0.1 port {port} closed the connection\n"));
     }
 
     /// Told at once, not when the next line is written.
@@ -529,12 +493,8 @@ mod ends {
     fn lost_while_the_input_is_open() {
         let server = Server::start(|mut stream| stream.write_all(b"bob: hi\n").unwrap());
         let home = Home::new();
-        let mut child = home
-            .chat(server.port)
-            .stdin(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut child =
+            home.chat(server.port).stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let input = child.stdin.take();
         assert_eq!(wait(&mut child), Some(5));
         drop(input);
@@ -574,9 +534,7 @@ mod ends {
             .write_stdin("hi\n")
             .assert()
             .code(5)
-            .stderr(contains(
-                "made no progress for 0.3 s; 1 line sent last did not come back",
-            ));
+            .stderr(contains("made no progress for 0.3 s; 1 line sent last did not come back"));
         drop(done);
         server.join();
     }
@@ -616,12 +574,7 @@ mod pipes {
         let server = reference(b"bob: earlier\n");
         let mut chat = home.chat(server.port);
         chat.args(arguments);
-        run(chat)
-            .write_stdin(input)
-            .assert()
-            .success()
-            .stdout(is_empty())
-            .stderr(is_empty());
+        run(chat).write_stdin(input).assert().success().stdout(is_empty()).stderr(is_empty());
         assert_eq!(server.join(), expected.as_bytes());
     }
 
@@ -644,11 +597,7 @@ mod pipes {
         let server = reference(b"bob: earlier\n");
         let mut chat = home.chat(server.port);
         chat.arg("--print");
-        run(chat)
-            .write_stdin("")
-            .assert()
-            .success()
-            .stdout("bob: earlier\n");
+        run(chat).write_stdin("").assert().success().stdout("bob: earlier\n");
     }
 
     /// More than all buffers on the way hold: only who reads while writing gets through.
@@ -659,10 +608,7 @@ mod pipes {
         let text = "x".repeat(8000);
         let input: String = (0..3000).map(|n| format!("{n} {text}\n")).collect();
         let expected: String = (0..3000).map(|n| format!("tester: {n} {text}\n")).collect();
-        run(home.chat(server.port))
-            .write_stdin(input)
-            .assert()
-            .success();
+        run(home.chat(server.port)).write_stdin(input).assert().success();
         assert!(server.join() == expected.as_bytes());
     }
 
@@ -675,10 +621,7 @@ mod pipes {
             let lines = b"bob: a\ntester: one\nbob: b\ntester: two\nbob: c\n";
             stream.write_all(lines).unwrap();
         });
-        run(home.chat(server.port))
-            .write_stdin("one\ntwo\n")
-            .assert()
-            .success();
+        run(home.chat(server.port)).write_stdin("one\ntwo\n").assert().success();
     }
 
     /// Every byte is passed on as it comes, and nothing is sent.
@@ -761,12 +704,7 @@ mod pipes {
         let mut output = child.stdout.take().unwrap();
         output.read_exact(&mut line).unwrap();
         drop(output);
-        child
-            .stdin
-            .take()
-            .unwrap()
-            .write_all(b"one\ntwo\n")
-            .unwrap();
+        child.stdin.take().unwrap().write_all(b"one\ntwo\n").unwrap();
         assert_eq!(wait(&mut child), Some(0));
         assert_eq!(server.join(), b"tester: one\ntester: two\n");
     }
@@ -782,12 +720,7 @@ mod pipes {
         let mut child = home
             .chat(server.port)
             .arg("--listen")
-            .stdout(
-                fs::OpenOptions::new()
-                    .write(true)
-                    .open("/dev/full")
-                    .unwrap(),
-            )
+            .stdout(fs::OpenOptions::new().write(true).open("/dev/full").unwrap())
             .spawn()
             .unwrap();
         assert_eq!(wait(&mut child), Some(1));
@@ -837,12 +770,7 @@ mod terminals {
 
     impl Seat {
         fn take(mut command: process::Command) -> Self {
-            let size = Winsize {
-                ws_row: ROWS,
-                ws_col: COLUMNS,
-                ws_xpixel: 0,
-                ws_ypixel: 0,
-            };
+            let size = Winsize { ws_row: ROWS, ws_col: COLUMNS, ws_xpixel: 0, ws_ypixel: 0 };
             let pair = openpty(Some(&size), None).unwrap();
             let child = command
                 .stdin(pair.slave.try_clone().unwrap())
@@ -879,10 +807,7 @@ mod terminals {
         /// The lines on the screen down to the last one with text; wrapped rows are joined.
         fn lines(&self) -> Vec<String> {
             let contents = self.screen.screen().contents();
-            contents
-                .lines()
-                .map(|row| row.trim_end().to_owned())
-                .collect()
+            contents.lines().map(|row| row.trim_end().to_owned()).collect()
         }
 
         /// Waits until the screen is exactly as expected.
@@ -926,10 +851,7 @@ mod terminals {
         fn start() -> Self {
             let (send, stream) = mpsc::channel();
             let server = Server::start(move |stream| send.send(stream).unwrap());
-            Self {
-                port: server.port,
-                stream,
-            }
+            Self { port: server.port, stream }
         }
 
         fn client(&self) -> TcpStream {
@@ -966,23 +888,12 @@ mod terminals {
         seat.press(" you?\r");
         receives(&mut stream, "tester: how are you?\n");
         stream.write_all(b"tester: how are you?\n").unwrap();
-        seat.shows(&[
-            "tester: hello",
-            "bob: hi",
-            "cat: ho",
-            "tester: how are you?",
-            "tester:",
-        ]);
+        seat.shows(&["tester: hello", "bob: hi", "cat: ho", "tester: how are you?", "tester:"]);
 
         seat.press("\x04");
         assert_eq!(stream.read(&mut [0]).unwrap(), 0);
         drop(stream);
-        seat.shows(&[
-            "tester: hello",
-            "bob: hi",
-            "cat: ho",
-            "tester: how are you?",
-        ]);
+        seat.shows(&["tester: hello", "bob: hi", "cat: ho", "tester: how are you?"]);
         seat.ends(0);
     }
 
@@ -1021,10 +932,7 @@ mod terminals {
         seat.press("\x01");
         seat.shows(&["bob: hi", "tester: 0123456789012345678901234567890"]);
         seat.press("\r");
-        receives(
-            &mut stream,
-            "tester: 0123456789012345678901234567890123456789end\n",
-        );
+        receives(&mut stream, "tester: 0123456789012345678901234567890123456789end\n");
     }
 
     #[rstest]
@@ -1037,9 +945,7 @@ mod terminals {
         chat.args(arguments);
         let mut seat = Seat::take(chat);
         let mut stream = server.client();
-        stream
-            .write_all(b"evil: \x1b]0;pwned\x07\x1b[2J\xc2\x9b5n\x08\x08a\rb\tc\n")
-            .unwrap();
+        stream.write_all(b"evil: \x1b]0;pwned\x07\x1b[2J\xc2\x9b5n\x08\x08a\rb\tc\n").unwrap();
         let line = "evil: ^[]0;pwned^G^[[2J<U+009B>5n^H^Ha^Mb       c";
         match arguments {
             [] => seat.shows(&[line, "tester:"]),

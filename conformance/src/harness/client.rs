@@ -136,7 +136,7 @@ impl Client {
     }
 
     /// The first half of a [`barrier`](Self::barrier); returns what to wait for.
-    pub(super) fn start_barrier(&mut self) -> Vec<u8> {
+    pub fn start_barrier(&mut self) -> Vec<u8> {
         let mut token = BARRIER.to_vec();
         token.extend_from_slice(format!("{} of {}=\n", self.world.serial(), self.name).as_bytes());
         self.queue(&token);
@@ -165,6 +165,21 @@ impl Client {
                 },
             ),
         }
+    }
+
+    /// Whether this client is let in: it hears the barrier that it started, or is closed.
+    pub fn is_let_in(&mut self, token: &[u8]) -> Step<bool> {
+        let patience = self.world.patience();
+        wait_for(&mut [self], patience, |clients| {
+            clients[0].find(token).is_some() || clients[0].ended.is_some()
+        })?;
+        if self.find(token).is_none() && self.ended.is_none() {
+            return fail(
+                format!("{} is let in or closed", self.name),
+                format!("neither within {patience:.1?}: it is left connected to nobody"),
+            );
+        }
+        Ok(self.find(token).is_some())
     }
 
     /// Where `token` ends in what has not been looked at yet.
@@ -234,9 +249,22 @@ impl Client {
         }
     }
 
-    /// Expects exactly these bytes next, barriers included if there are any.
+    /// Expects exactly these bytes next, after any barriers of others.
     pub fn hears_bytes(&mut self, expected: &[u8]) -> Outcome {
         let patience = self.world.patience();
+        while !expected.starts_with(BARRIER) {
+            wait_for(&mut [self], patience, |clients| {
+                let unread = clients[0].unread();
+                let undecided = unread.len() < BARRIER.len() && unread.len() < expected.len();
+                let barrier = unread.starts_with(BARRIER);
+                clients[0].ended.is_some() || !undecided && (!barrier || unread.contains(&b'\n'))
+            })?;
+            let barrier = self.unread().starts_with(BARRIER);
+            match self.unread().iter().position(|&byte| byte == b'\n') {
+                Some(end) if barrier => self.cursor += end + 1,
+                _ => break,
+            }
+        }
         wait_for(&mut [self], patience, |clients| {
             clients[0].unread().len() >= expected.len() || clients[0].ended.is_some()
         })?;

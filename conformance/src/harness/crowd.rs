@@ -17,15 +17,12 @@ pub struct Crowd {
 
 impl Crowd {
     pub(super) fn join(server: &Server, size: usize) -> Step<Self> {
-        let mut clients = Vec::with_capacity(size);
-        for number in 0..size {
-            clients.push(server.enter(&format!("client-{number}"))?);
-        }
+        // One after the other: what a client says while many others join may be further back in
+        // the log than its replay begins, and then it does not hear itself.
+        let clients = (0..size)
+            .map(|number| server.join(&format!("client-{number}")))
+            .collect::<Result<_, _>>()?;
         let mut crowd = Self { clients };
-        let tokens: Vec<Vec<u8>> = crowd.clients.iter_mut().map(Client::start_barrier).collect();
-        for (client, token) in crowd.clients.iter_mut().zip(&tokens) {
-            client.await_barrier(token)?;
-        }
         crowd.level()?;
         Ok(crowd)
     }

@@ -18,7 +18,8 @@ use std::time::{Duration, Instant};
 pub use client::{Client, line_of};
 pub use crowd::Crowd;
 pub use evidence::{Evidence, Timeline, excerpt};
-pub use processes::{Cluster, HeldLock, LockMode, descends, lock, lock_waiters, reap, try_lock};
+use processes::reap;
+pub use processes::{Cluster, HeldLock, LockMode, descends, lock, lock_waiters, try_lock};
 pub use server::{Launched, Options, Server};
 
 use crate::target::Target;

@@ -37,12 +37,8 @@ pub fn descends() -> Step<Vec<Process>> {
 }
 
 /// Reaps the orphans that have ended, and remembers how. Processes of [`std::process::Child`] are
-/// never used in a check, so no one else waits for them.
-pub fn reap(world: &World) {
-    reap_all(world);
-}
-
-pub(super) fn reap_all(world: &World) {
+/// never waited for in a check, so this is the only place that does.
+pub(super) fn reap(world: &World) {
     while let Ok(status) = waitpid(None, Some(WaitPidFlag::WNOHANG)) {
         let Some(pid) = status.pid() else { break };
         world.note("system", format!("process {pid} {}", status_words(&status)));

@@ -45,7 +45,8 @@ pub struct Options {
     all_blocked: bool,
     without_ipv6: bool,
     limits: Vec<(Resource, u64)>,
-    own_group: bool,
+    run_as: Option<u32>,
+    to_syslog: bool,
 }
 
 impl Options {
@@ -126,10 +127,15 @@ impl Options {
         self
     }
 
-    /// Is started in a process group of its own, as a shell with job control does it. Otherwise it
-    /// is in the check's, as a script does it.
-    pub fn own_group(mut self) -> Self {
-        self.own_group = true;
+    /// Is started as this user, whom the check's directory is then given to. Takes root.
+    pub fn run_as(mut self, user: u32) -> Self {
+        self.run_as = Some(user);
+        self
+    }
+
+    /// Sends its messages to the system's log instead of standard error.
+    pub fn to_syslog(mut self) -> Self {
+        self.to_syslog = true;
         self
     }
 }
@@ -211,7 +217,7 @@ pub(super) fn launch(world: &Rc<World>, options: Options) -> Step<Launched> {
     let output = dir.join(format!("server-{number}.output"));
     let pid_file = dir.join(format!("server-{number}.pid"));
     let output_file = File::create(&output).or_error("server's output")?;
-    let (ready, ready_end) = nix::unistd::pipe().or_error("pipe")?;
+    let (ready, ready_end) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).or_error("pipe")?;
 
     let target = &world.orders.target;
     let mut command = Command::new(&target.program);
@@ -225,7 +231,8 @@ pub(super) fn launch(world: &Rc<World>, options: Options) -> Step<Launched> {
         command.arg("--listen").arg(address);
     }
     command.arg("--log").arg(&log).arg("--key-file").arg(&key_path);
-    command.args(["--log-to", "stderr", "--ready-fd"]).arg(ready_end.as_raw_fd().to_string());
+    command.args(["--log-to", if options.to_syslog { "syslog" } else { "stderr" }]);
+    command.arg("--ready-fd").arg(ready_end.as_raw_fd().to_string());
     if let Some(lines) = options.replay {
         command.arg("--replay").arg(lines.to_string());
     }
@@ -236,15 +243,16 @@ pub(super) fn launch(world: &Rc<World>, options: Options) -> Step<Launched> {
     command.stdin(Stdio::null());
     command.stdout(output_file.try_clone().or_error("server's output")?);
     command.stderr(output_file);
-    if options.own_group {
-        command.process_group(0);
+    if let Some(user) = options.run_as {
+        for path in [dir.as_path(), &key_path] {
+            std::os::unix::fs::chown(path, Some(user), Some(user)).or_error(path.display())?;
+        }
     }
-    let (read_raw, write_raw) = (ready.as_raw_fd(), ready_end.as_raw_fd());
+    let write_raw = ready_end.as_raw_fd();
     let in_child = options.clone();
     // SAFETY: between fork and exec the closure makes system calls only; it allocates nothing.
     unsafe {
         command.pre_exec(move || {
-            libc::close(read_raw);
             libc::fcntl(write_raw, libc::F_SETFD, 0);
             for &(resource, value) in &in_child.limits {
                 nix::sys::resource::setrlimit(resource, value as _, value as _)?;
@@ -256,6 +264,9 @@ pub(super) fn launch(world: &Rc<World>, options: Options) -> Step<Launched> {
                 let ignore =
                     SigAction::new(SigHandler::SigIgn, SaFlags::empty(), SigSet::empty());
                 sigaction(signal, &ignore)?;
+            }
+            if let Some(user) = in_child.run_as {
+                become_user(user)?;
             }
             if in_child.all_blocked {
                 sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), None)?;
@@ -360,6 +371,14 @@ fn write_key(path: &Path) -> Outcome {
         .open(path)
         .and_then(|mut file| std::io::Write::write_all(&mut file, &key))
         .or_error("key file")
+}
+
+/// Becomes `user` for good. Between fork and exec: system calls only.
+fn become_user(user: u32) -> nix::Result<()> {
+    let group = nix::unistd::Gid::from_raw(user);
+    nix::unistd::setgroups(&[group])?;
+    nix::unistd::setgid(group)?;
+    nix::unistd::setuid(nix::unistd::Uid::from_raw(user))
 }
 
 fn ended(world: &World, pid: i32) -> Option<WaitStatus> {
@@ -537,7 +556,7 @@ pub(super) fn check_sane(world: &Rc<World>, running: &Rc<Running>) -> Outcome {
         return Ok(());
     }
     let server = Server { world: world.clone(), running: running.clone() };
-    processes::reap_all(world);
+    processes::reap(world);
     if let Some(status) = ended(world, server.daemon()) {
         return fail(
             "the server is still alive at the end of the check",

@@ -164,12 +164,16 @@ pub fn processor_time(pid: i32) -> Result<u64, String> {
 
 /// Private memory of a process in bytes: its proportional share (`smaps_rollup`, `Pss`).
 pub fn private_memory(pid: i32) -> Result<u64, String> {
+    memory(pid, "Pss")
+}
+
+fn memory(pid: i32, name: &str) -> Result<u64, String> {
     let path = format!("/proc/{pid}/smaps_rollup");
     let text = fs::read_to_string(&path).map_err(|error| format!("needs {path}: {error}"))?;
-    field(&text, "Pss")
+    field(&text, name)
         .and_then(|size| size.strip_suffix("kB")?.trim().parse::<u64>().ok())
         .map(|kib| kib * 1024)
-        .ok_or_else(|| format!("{path} has no Pss"))
+        .ok_or_else(|| format!("{path} has no {name}"))
 }
 
 /// How many segments a socket has sent again, connecting included (tcp(7), `TCP_INFO`).
@@ -322,9 +326,6 @@ pub fn deny_ipv6_sockets() -> std::io::Result<()> {
     Ok(())
 }
 
-/// The `RLIMIT_NPROC` limit as `setrlimit` takes it.
-pub const LIMIT_PROCESSES: nix::sys::resource::Resource = nix::sys::resource::Resource::RLIMIT_NPROC;
-
 /// How many processes and threads the user of this process has, as `RLIMIT_NPROC` counts them.
 pub fn processes_of_user() -> Result<u64, String> {
     use std::os::unix::fs::MetadataExt;
@@ -340,18 +341,59 @@ pub fn processes_of_user() -> Result<u64, String> {
     Ok(count)
 }
 
-/// The address that the kernel gives interface `lo` or another one in `fe80::/10`, with its scope,
-/// if there is any (`/proc/net/if_inet6`).
-pub fn link_local_address() -> Option<std::net::SocketAddrV6> {
-    let text = fs::read_to_string("/proc/net/if_inet6").ok()?;
-    text.lines().find_map(|line| {
-        let mut words = line.split_whitespace();
-        let address = u128::from_str_radix(words.next()?, 16).ok()?;
-        let index = u32::from_str_radix(words.next()?, 16).ok()?;
-        let address = std::net::Ipv6Addr::from(address);
-        let link_local = address.segments()[0] & 0xffc0 == 0xfe80;
-        link_local.then(|| std::net::SocketAddrV6::new(address, 0, 0, index))
+/// Sets how many descriptors another process of this user may have (prlimit(2)); returns what the
+/// limit was.
+pub fn limit_descriptors_of(pid: i32, limit: u64) -> Result<u64, String> {
+    let before = descriptor_limit_of(pid)?;
+    let after = libc::rlimit64 { rlim_cur: limit, rlim_max: before.rlim_max };
+    // SAFETY: the kernel reads `after`; nothing is written.
+    Errno::result(unsafe {
+        libc::prlimit64(pid, libc::RLIMIT_NOFILE, &raw const after, std::ptr::null_mut())
     })
+    .map_err(|errno| format!("prlimit: {}", errno.desc()))?;
+    Ok(before.rlim_cur)
+}
+
+/// How many descriptors another process of this user may have.
+pub fn descriptor_limit_of(pid: i32) -> Result<libc::rlimit64, String> {
+    // SAFETY: all-zero bytes are a valid rlimit64.
+    let mut limit: libc::rlimit64 = unsafe { std::mem::zeroed() };
+    // SAFETY: the kernel writes to `limit`, which is of that type.
+    Errno::result(unsafe {
+        libc::prlimit64(pid, libc::RLIMIT_NOFILE, std::ptr::null(), &raw mut limit)
+    })
+    .map(|_| limit)
+    .map_err(|errno| format!("prlimit: {}", errno.desc()))
+}
+
+/// Memory of a process in bytes that is its own and no file's (`smaps_rollup`, `Anonymous`).
+pub fn anonymous_memory(pid: i32) -> Result<u64, String> {
+    memory(pid, "Anonymous")
+}
+
+/// Gives the loopback interface of a private network one more IPv6 address; returns the
+/// interface's name and index (`struct in6_ifreq` of linux/ipv6.h).
+pub fn add_loopback_address(address: std::net::Ipv6Addr) -> Result<(&'static str, u32), String> {
+    use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
+    #[repr(C)]
+    struct In6Ifreq {
+        address: libc::in6_addr,
+        prefix_length: u32,
+        interface: libc::c_int,
+    }
+    let index = nix::net::if_::if_nametoindex("lo").map_err(|errno| format!("lo: {}", errno.desc()))?;
+    let socket = socket(AddressFamily::Inet6, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None)
+        .map_err(|errno| format!("socket: {}", errno.desc()))?;
+    let request = In6Ifreq {
+        address: libc::in6_addr { s6_addr: address.octets() },
+        prefix_length: 64,
+        interface: index as libc::c_int,
+    };
+    let raw = std::os::fd::AsRawFd::as_raw_fd(&socket);
+    // SAFETY: on an IPv6 socket SIOCSIFADDR reads an in6_ifreq.
+    Errno::result(unsafe { libc::ioctl(raw, libc::SIOCSIFADDR as _, &raw const request) })
+        .map_err(|errno| format!("{address} on lo: {}", errno.desc()))?;
+    Ok(("lo", index))
 }
 
 /// What the processor says about virtualization, and whether it is emulated in software (None:

@@ -218,13 +218,12 @@ fn nothing_foreign(check: &mut Check) -> Outcome {
 
 fn replay_last_lines(check: &mut Check) -> Outcome {
     let long = "x".repeat(70_000);
-    let cases: [(&str, String, usize, String); 8] = [
+    let cases: [(&str, String, usize, String); 7] = [
         ("exactly N", "1\n2\n3\n".into(), 3, "1\n2\n3\n".into()),
         ("more than N", "1\n2\n3\n4\n".into(), 3, "2\n3\n4\n".into()),
         ("fewer than N", "1\n2\n".into(), 3, "1\n2\n".into()),
         ("no final newline", "1\n2\n3\n4".into(), 3, "2\n3\n4".into()),
         ("an empty log", String::new(), 3, String::new()),
-        ("no replay", "1\n2\n".into(), 0, String::new()),
         ("long lines", format!("1\n{long}\n{long}\n{long}\n"), 2, format!("{long}\n{long}\n")),
         ("empty lines", "1\n\n\n\n".into(), 2, "\n\n".into()),
     ];
@@ -240,7 +239,29 @@ fn replay_last_lines(check: &mut Check) -> Outcome {
         drop(alice);
         server.end()?;
     }
-    Ok(())
+    no_replay(check)
+}
+
+/// With no line of replay, a client hears nothing of what was said before it came.
+fn no_replay(check: &mut Check) -> Outcome {
+    let log = check.dir().join("chat-none.log");
+    std::fs::write(&log, "before\nbefore\n").or_error(log.display())?;
+    let server = check.server_with(Options::new().log(log).replay(0))?;
+    let mut alice = server.enter("alice")?;
+    // Nothing tells when alice is in, so someone speaks until she hears it.
+    let mut bob = server.enter("bob")?;
+    check.until(
+        Duration::from_secs(5),
+        "with no replay a client hears what is said after it came",
+        || {
+            bob.say("after")?;
+            Ok(!alice.heard_so_far().is_empty())
+        },
+        || "it hears nothing".into(),
+    )?;
+    alice.hears("after").map_err(|stop| in_case(stop, "no replay"))?;
+    // At the end of the check a client has to hear itself, which takes a replay.
+    server.end()
 }
 
 fn in_case(stop: crate::verdict::Stop, case: &str) -> crate::verdict::Stop {

@@ -14,7 +14,7 @@ use std::time::Duration;
 use crate::catalogue::Requirement;
 use crate::harness::{Check, Client, Cluster, Server};
 use crate::platform;
-use crate::verdict::{OrError, Outcome, Step, Stop, ensure, fail};
+use crate::verdict::{Outcome, Step, Stop, ensure, fail};
 
 /// The areas, in the order in which they are shown.
 pub const AREAS: &[&[Requirement]] = &[
@@ -50,9 +50,6 @@ fn blocked_client(
     name: &str,
 ) -> Step<(Client, Cluster, Vec<u8>)> {
     let (client, cluster) = server.join_with_cluster(name)?;
-    // A small window at once; the sender's side of the socket may still take a few MiB.
-    nix::sys::socket::setsockopt(client.stream(), nix::sys::socket::sockopt::RcvBuf, &4096)
-        .or_error("SO_RCVBUF")?;
     // More than the largest send buffers of today's systems (Linux: tcp_wmem, 4 MiB).
     let said = lines("for a client that does not read", 8_000, 1024).concat();
     speaker.barrier()?;

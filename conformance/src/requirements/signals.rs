@@ -564,15 +564,15 @@ fn dispositions_as_documented(check: &mut Check) -> Outcome {
             blocked: 0,
             pending: 0,
         };
-        let mut actual = expected;
+        let actual = std::cell::Cell::new(expected);
         check.until(
             Duration::from_secs(5),
             &format!("{role}: {}", in_words(&expected)),
             || {
-                actual = standard_signals(platform::signal_state(pid).map_err(Stop::NotRun)?);
-                Ok(actual == expected)
+                actual.set(standard_signals(platform::signal_state(pid).map_err(Stop::NotRun)?));
+                Ok(actual.get() == expected)
             },
-            || format!("process {pid}: {}", in_words(&actual)),
+            || format!("process {pid}: {}", in_words(&actual.get())),
         )?;
     }
     Ok(())

@@ -40,17 +40,10 @@ impl Connection {
     pub(super) fn open(options: &Options, key: &Key) -> Result<Self, Failure> {
         let server = format!("{} port {}", options.host, options.port);
         let stream = connect(options).map_err(|why| {
-            Failure::new(
-                Exit::Unreachable,
-                format!("cannot connect to {server}: {why}"),
-            )
+            Failure::new(Exit::Unreachable, format!("cannot connect to {server}: {why}"))
         })?;
-        let connection = Self {
-            stream,
-            server,
-            key_file: options.key_file.clone(),
-            since: Instant::now(),
-        };
+        let connection =
+            Self { stream, server, key_file: options.key_file.clone(), since: Instant::now() };
         match connection.prepare(options, key) {
             Ok(()) => Ok(connection),
             Err(error) => Err(connection.lost(&End::Broken(error), false)),
@@ -98,10 +91,7 @@ impl Connection {
         let how = match end {
             End::Closed => format!("{server} closed the connection{silence}"),
             End::Broken(error) => {
-                format!(
-                    "lost the connection to {server}{silence}: {}",
-                    reason(error)
-                )
+                format!("lost the connection to {server}{silence}: {}", reason(error))
             }
         };
         Failure::new(Exit::Lost, how)
@@ -119,10 +109,7 @@ fn connect(options: &Options) -> Result<TcpStream, String> {
         .unwrap_or(&options.host);
     let deadline = Instant::now() + options.connect_timeout;
     let mut addresses: Vec<SocketAddr> = Vec::new();
-    for address in (host, options.port)
-        .to_socket_addrs()
-        .map_err(|error| reason(&error))?
-    {
+    for address in (host, options.port).to_socket_addrs().map_err(|error| reason(&error))? {
         if !addresses.contains(&address) {
             addresses.push(address);
         }

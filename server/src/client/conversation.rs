@@ -60,10 +60,7 @@ pub(super) fn converse(
     timeout: Duration,
 ) -> Result<(), Failure> {
     let local = |error: io::Error| {
-        Failure::new(
-            Exit::LocalIo,
-            format!("cannot use the connection: {}", reason(&error)),
-        )
+        Failure::new(Exit::LocalIo, format!("cannot use the connection: {}", reason(&error)))
     };
     connection.stream().set_nonblocking(true).map_err(local)?;
 
@@ -86,13 +83,8 @@ pub(super) fn converse(
         let waits_for_server = half_closed || !unsent.is_empty();
         let deadline = waits_for_server.then(|| progress + timeout);
         let wants_input = input_open && unsent.len() < UNSENT_LIMIT;
-        let ready = wait(
-            connection,
-            wants_input,
-            !unsent.is_empty() && !broken,
-            user.output(),
-            deadline,
-        )?;
+        let ready =
+            wait(connection, wants_input, !unsent.is_empty() && !broken, user.output(), deadline)?;
 
         if ready.reader_gone {
             user.reader_gone();
@@ -150,11 +142,7 @@ pub(super) fn converse(
             user.finish()?;
             let failure = Failure::new(
                 Exit::Lost,
-                format!(
-                    "{} made no progress for {} s",
-                    connection.server(),
-                    timeout.as_secs_f64()
-                ),
+                format!("{} made no progress for {} s", connection.server(), timeout.as_secs_f64()),
             );
             return Err(delivery.explain(failure));
         }
@@ -199,11 +187,8 @@ pub(super) fn wait(
             ));
         }
     }
-    let found = |index: usize| {
-        fds.get(index)
-            .and_then(PollFd::revents)
-            .unwrap_or(PollFlags::empty())
-    };
+    let found =
+        |index: usize| fds.get(index).and_then(PollFd::revents).unwrap_or(PollFlags::empty());
     let input = wants_input && !found(1).is_empty();
     let reader = if wants_input { found(2) } else { found(1) };
     Ok(Ready {
@@ -217,8 +202,5 @@ pub(super) fn wait(
 
 /// Whether an operation has only to be tried again.
 fn passing(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock
-    )
+    matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock)
 }

@@ -35,9 +35,7 @@ impl Key {
         let file = File::open(path).map_err(cannot)?;
         let metadata = file.metadata().map_err(cannot)?;
         let mut bytes = Vec::new();
-        file.take(LIMIT as u64)
-            .read_to_end(&mut bytes)
-            .map_err(cannot)?;
+        file.take(LIMIT as u64).read_to_end(&mut bytes).map_err(cannot)?;
 
         let mode = metadata.permissions().mode() & 0o777;
         // A pipe or a socket from process substitution is nobody else's, whatever its mode.
@@ -49,10 +47,9 @@ impl Key {
         });
         match bytes.as_slice().try_into() {
             Ok(bytes) => Ok(Self { bytes, warning }),
-            Err(_) => Err(Failure::new(
-                Exit::Usage,
-                format!("{}: {}", path.display(), misfit(&bytes)),
-            )),
+            Err(_) => {
+                Err(Failure::new(Exit::Usage, format!("{}: {}", path.display(), misfit(&bytes))))
+            }
         }
     }
 

@@ -64,17 +64,11 @@ struct Failure {
 
 impl Failure {
     fn new(exit: Exit, message: impl Into<String>) -> Self {
-        Self {
-            exit,
-            message: Some(message.into()),
-        }
+        Self { exit, message: Some(message.into()) }
     }
 
     fn interrupted() -> Self {
-        Self {
-            exit: Exit::Interrupted,
-            message: None,
-        }
+        Self { exit: Exit::Interrupted, message: None }
     }
 }
 
@@ -92,11 +86,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             if let Some(variable) = options::variable_to_blame(&error) {
                 eprintln!("note: the value is that of the environment variable {variable}");
             }
-            return ExitCode::from(if error.use_stderr() {
-                Exit::Usage as u8
-            } else {
-                0
-            });
+            return ExitCode::from(if error.use_stderr() { Exit::Usage as u8 } else { 0 });
         }
     };
     match run(arguments) {

@@ -95,8 +95,7 @@ pub(super) struct Arguments {
 }
 
 fn parse_port(text: &str) -> Result<NonZeroU16, &'static str> {
-    text.parse()
-        .map_err(|_| "a port is a number from 1 to 65535")
+    text.parse().map_err(|_| "a port is a number from 1 to 65535")
 }
 
 /// The environment variable that holds the value clap complains about, if one does: clap names
@@ -152,9 +151,7 @@ impl Options {
             .map(|strategy| strategy.config_dir().join("chat"))
             .ok();
         let asked_for = arguments.config.is_some();
-        let file = arguments
-            .config
-            .or_else(|| Some(directory.as_ref()?.join("config.toml")));
+        let file = arguments.config.or_else(|| Some(directory.as_ref()?.join("config.toml")));
         let configuration = match &file {
             Some(path) => match settings::read::<Configuration>(path) {
                 Err(error) if error.is_missing_file() && !asked_for => Configuration::default(),
@@ -181,17 +178,11 @@ impl Options {
         };
         let host = arguments.host.or(configuration.host);
         let seconds = |argument: Option<Seconds>, configured: Option<Seconds>| {
-            argument
-                .or(configured)
-                .map_or(DEFAULT_TIMEOUT, |Seconds(duration)| duration)
+            argument.or(configured).map_or(DEFAULT_TIMEOUT, |Seconds(duration)| duration)
         };
         Ok(Self {
             host: host.unwrap_or_else(|| DEFAULT_HOST.to_owned()),
-            port: arguments
-                .port
-                .or(configuration.port)
-                .unwrap_or(DEFAULT_PORT)
-                .get(),
+            port: arguments.port.or(configuration.port).unwrap_or(DEFAULT_PORT).get(),
             username,
             key_file,
             listen: arguments.listen,
@@ -230,10 +221,7 @@ impl Username {
                 Exit::Usage,
                 format!("your login name does not serve here: {error}; {fix}"),
             )),
-            None => Err(Failure::new(
-                Exit::Usage,
-                format!("you have no login name: {fix}"),
-            )),
+            None => Err(Failure::new(Exit::Usage, format!("you have no login name: {fix}"))),
         }
     }
 }

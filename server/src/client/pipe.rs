@@ -51,12 +51,7 @@ pub(super) struct Pipe {
 
 impl Pipe {
     pub(super) fn new(prefix: Option<String>, output: Option<Output>) -> Self {
-        Self {
-            prefix,
-            output,
-            partial: Vec::new(),
-            buffer: vec![0; 64 * 1024],
-        }
+        Self { prefix, output, partial: Vec::new(), buffer: vec![0; 64 * 1024] }
     }
 }
 
@@ -74,9 +69,7 @@ impl User for Pipe {
             }
         };
         let Some(prefix) = &self.prefix else {
-            bytes
-                .split_inclusive(|&byte| byte == b'\n')
-                .for_each(|piece| send(piece.to_vec()));
+            bytes.split_inclusive(|&byte| byte == b'\n').for_each(|piece| send(piece.to_vec()));
             return Ok(!bytes.is_empty());
         };
         let mut send_line = |text: &[u8]| {

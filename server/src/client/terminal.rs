@@ -205,8 +205,7 @@ impl RawMode {
         // Ctrl-C and Ctrl-Z arrive as keys, so that the mode can be restored first.
         raw.local_flags
             .remove(LocalFlags::ICANON | LocalFlags::ECHO | LocalFlags::ISIG | LocalFlags::IEXTEN);
-        raw.input_flags
-            .remove(InputFlags::ICRNL | InputFlags::INLCR | InputFlags::IXON);
+        raw.input_flags.remove(InputFlags::ICRNL | InputFlags::INLCR | InputFlags::IXON);
         raw.control_chars[SpecialCharacterIndices::VMIN as usize] = 1;
         raw.control_chars[SpecialCharacterIndices::VTIME as usize] = 0;
         tcsetattr(stdin().as_fd(), SetArg::TCSADRAIN, &raw)?;
@@ -266,9 +265,8 @@ impl Key {
             0xf0..=0xf4 => 4,
             _ => 1,
         };
-        let character = std::str::from_utf8(bytes.get(..length)?)
-            .ok()
-            .and_then(|text| text.chars().next());
+        let character =
+            std::str::from_utf8(bytes.get(..length)?).ok().and_then(|text| text.chars().next());
         Some(match character {
             Some(character) if !character.is_control() => {
                 (Self::Edit(InputRequest::InsertChar(character)), length)
@@ -296,9 +294,7 @@ impl Key {
                 return Some((key, 2));
             }
         };
-        let end = parameters
-            .iter()
-            .position(|byte| !(0x20..=0x3f).contains(byte))?;
+        let end = parameters.iter().position(|byte| !(0x20..=0x3f).contains(byte))?;
         // Modifiers follow a semicolon: 1;5C is Ctrl-Right.
         let (number, modified) = match parameters[..end].iter().position(|&byte| byte == b';') {
             Some(semicolon) => (&parameters[..semicolon], true),

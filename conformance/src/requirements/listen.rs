@@ -1,0 +1,612 @@
+//! listen/ : sockets, addresses and ports.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, TcpListener, TcpStream};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+
+use super::{blocked_client, idle_cost, lines};
+use crate::catalogue::{Level, Requirement};
+use crate::harness::{Check, Client, Options, Server};
+use crate::needs::Need;
+use crate::platform;
+use crate::verdict::{OrError, Outcome, Step, Stop, ensure, fail};
+
+pub(super) const REQUIREMENTS: &[Requirement] = &[
+    Requirement {
+        id: "listen/default-serves-both-families",
+        title: "With no address configured, clients connect to 127.0.0.1 and to ::1",
+        level: Level::Must,
+        clause: "RFC 3493, 5.3; FreeBSD inet6(4), net.inet6.ip6.v6only=1; OpenBSD inet6(4): always IPv6 only",
+        trap: "a single [::] socket serves IPv4 too on Linux and not on FreeBSD or OpenBSD: the paper's server was IPv6 only there",
+        fix: "open one socket for each family and set IPV6_V6ONLY on the IPv6 one",
+        needs: &[Need::Ipv6],
+        exclusive: false,
+        check: default_serves_both_families,
+    },
+    Requirement {
+        id: "listen/ipv6-wildcard-is-ipv6-only",
+        title: "[::] alone refuses IPv4",
+        level: Level::Must,
+        clause: "RFC 3493, 5.3: IPV6_V6ONLY restricts a socket to IPv6",
+        trap: "the system's default decides whether [::] means both families: the same configuration is open to IPv4 on one system and not on the other",
+        fix: "set IPV6_V6ONLY explicitly on every IPv6 socket",
+        needs: &[Need::Ipv6],
+        exclusive: false,
+        check: ipv6_wildcard_is_ipv6_only,
+    },
+    Requirement {
+        id: "listen/ipv6-wildcard-under-either-default",
+        title: "[::] alone refuses IPv4 whether net.ipv6.bindv6only is 0 or 1",
+        level: Level::Must,
+        clause: "ipv6(7), /proc/sys/net/ipv6/bindv6only",
+        trap: "relying on the sysctl's default, which distributions and administrators change",
+        fix: "set IPV6_V6ONLY explicitly on every IPv6 socket",
+        needs: &[Need::Ipv6, Need::NetworkNamespace],
+        exclusive: false,
+        check: ipv6_wildcard_under_either_default,
+    },
+    Requirement {
+        id: "listen/same-port-both-families",
+        title: "0.0.0.0 and [::] can be configured together on one port",
+        level: Level::Must,
+        clause: "RFC 3493, 5.3; Linux ipv6(7): without IPV6_V6ONLY [::] takes the port for IPv4 too",
+        trap: "EADDRINUSE on Linux for the second of the two, in either order; it works on FreeBSD",
+        fix: "set IPV6_V6ONLY before bind",
+        needs: &[Need::Ipv6],
+        exclusive: false,
+        check: same_port_both_families,
+    },
+    Requirement {
+        id: "listen/same-port-under-either-default",
+        title: "0.0.0.0 and [::] share a port whether net.ipv6.bindv6only is 0 or 1",
+        level: Level::Must,
+        clause: "ipv6(7), /proc/sys/net/ipv6/bindv6only",
+        trap: "works on the developer's machine, where the sysctl is 1 or the order is lucky",
+        fix: "set IPV6_V6ONLY before bind",
+        needs: &[Need::Ipv6, Need::NetworkNamespace],
+        exclusive: false,
+        check: same_port_under_either_default,
+    },
+    Requirement {
+        id: "listen/kernel-without-ipv6",
+        title: "On a kernel without IPv6 the default serves IPv4 and says so, and an explicit [::] fails clearly",
+        level: Level::Must,
+        clause: "POSIX.1-2024, socket: [EAFNOSUPPORT]; kernel parameter ipv6.disable=1",
+        trap: "EAFNOSUPPORT taken as fatal although nobody asked for IPv6, or ignored although someone did",
+        fix: "treat it as a remark for the default addresses and as an error for a named one",
+        needs: &[Need::SyscallFilter],
+        exclusive: false,
+        check: kernel_without_ipv6,
+    },
+    Requirement {
+        id: "listen/ipv6-disabled-on-interfaces",
+        title: "With IPv6 disabled on all interfaces the default still serves IPv4, and an explicit [::1] fails clearly",
+        level: Level::Should,
+        clause: "Linux ip-sysctl, conf/all/disable_ipv6: sockets can be made, ::1 does not exist",
+        trap: "EADDRNOTAVAIL for the IPv6 socket taken as fatal, although socket() worked",
+        fix: "treat EADDRNOTAVAIL of the default IPv6 address as EAFNOSUPPORT",
+        needs: &[Need::NetworkNamespace],
+        exclusive: false,
+        check: ipv6_disabled_on_interfaces,
+    },
+    Requirement {
+        id: "listen/port-in-use",
+        title: "A port in use is an error that names the address, also from the launcher of a daemon, and its owner is not disturbed",
+        level: Level::Must,
+        clause: "POSIX.1-2024, bind: [EADDRINUSE]",
+        trap: "the error comes after the launcher has exited 0; or SO_REUSEPORT makes it no error at all",
+        fix: "bind before the launcher returns, without SO_REUSEPORT",
+        needs: &[],
+        exclusive: false,
+        check: port_in_use,
+    },
+    Requirement {
+        id: "listen/privileged-port",
+        title: "A port that needs privileges is a clear error for an ordinary user",
+        level: Level::Must,
+        clause: "POSIX.1-2024, bind: [EACCES]; ip(7), ip_unprivileged_port_start",
+        trap: "\"Permission denied\" without the address, or a silent change to another port",
+        fix: "name the address and what it takes",
+        needs: &[],
+        exclusive: false,
+        check: privileged_port,
+    },
+    Requirement {
+        id: "listen/bad-address",
+        title: "An address that is none is an error that names it",
+        level: Level::Must,
+        clause: "POSIX.1-2024, inet_pton; RFC 4007, 11 (scope ids)",
+        trap: "atoi and inet_addr: nonsense becomes port 0 or 255.255.255.255",
+        fix: "parse strictly and repeat what was written",
+        needs: &[],
+        exclusive: false,
+        check: bad_address,
+    },
+    Requirement {
+        id: "listen/unresolvable-host",
+        title: "A host name that does not resolve is an error that names it",
+        level: Level::Must,
+        clause: "POSIX.1-2024, getaddrinfo: [EAI_NONAME], [EAI_AGAIN]; RFC 6761, 6.4: .invalid never resolves",
+        trap: "getaddrinfo's error is not in errno: perror says Success",
+        fix: "use gai_strerror and name the host",
+        needs: &[],
+        exclusive: false,
+        check: unresolvable_host,
+    },
+    Requirement {
+        id: "listen/rebind-over-time-wait",
+        title: "A restart binds the port again at once, although connections of the old server are in TIME_WAIT",
+        level: Level::Must,
+        clause: "RFC 9293, 3.6.1 (TIME-WAIT); POSIX.1-2024, SO_REUSEADDR",
+        trap: "without SO_REUSEADDR bind fails for a minute or more after a restart",
+        fix: "set SO_REUSEADDR before bind",
+        needs: &[],
+        exclusive: false,
+        check: rebind_over_time_wait,
+    },
+    Requirement {
+        id: "listen/rebind-while-clusters-live",
+        title: "The daemon is killed, its clients chat on, and a new daemon binds the same port",
+        level: Level::Must,
+        clause: "POSIX.1-2024, fork: children have copies of all descriptors",
+        trap: "a child still holds the listening socket: the port stays taken for as long as any old client stays",
+        fix: "close the listening sockets in each child, right after fork",
+        needs: &[Need::ProcessTable],
+        exclusive: false,
+        check: rebind_while_clusters_live,
+    },
+    Requirement {
+        id: "listen/no-double-listen",
+        title: "A second daemon on a port where one listens is refused",
+        level: Level::Must,
+        clause: "POSIX.1-2024, bind: [EADDRINUSE]; socket(7), SO_REUSEPORT; FreeBSD setsockopt(2), SO_REUSEPORT",
+        trap: "SO_REUSEPORT, set where SO_REUSEADDR was meant: both daemons listen and each gets some of the clients",
+        fix: "set SO_REUSEADDR alone, and treat EADDRINUSE as final",
+        needs: &[],
+        exclusive: false,
+        check: no_double_listen,
+    },
+    Requirement {
+        id: "listen/children-do-not-hold-the-listener",
+        title: "No client's process has a listening socket or another client's socket open",
+        level: Level::Must,
+        clause: "POSIX.1-2024, fork; CWE-403: exposure of a descriptor to an unintended control sphere",
+        trap: "descriptors that come through fork stay open: ports stay bound, and connections never end since a stranger's process holds them",
+        fix: "close what is not the child's own, right after fork",
+        needs: &[Need::ProcessTable, Need::DescriptorTable],
+        exclusive: false,
+        check: children_do_not_hold_the_listener,
+    },
+    Requirement {
+        id: "listen/accepted-socket-state",
+        title: "Clients are served the same, idle or not reading, whatever state an accepted socket inherits",
+        level: Level::Must,
+        clause: "accept(2): BSD systems pass O_NONBLOCK on from the listening socket, Linux does not; POSIX.1-2024, accept4",
+        trap: "a listener made non-blocking gives non-blocking clients on BSD: EAGAIN from read ends an idle client or spins",
+        fix: "set the state of each accepted socket explicitly, and expect EAGAIN",
+        needs: &[Need::ProcessTable, Need::ProcessorTime],
+        exclusive: false,
+        check: accepted_socket_state,
+    },
+    Requirement {
+        id: "listen/connect-burst",
+        title: "200 simultaneous connections are all served, none of them after a SYN was sent again",
+        level: Level::Must,
+        clause: "POSIX.1-2024, listen: backlog; RFC 6298, 2: the first retransmission comes after 1 s",
+        trap: "listen(fd, 5): a burst overflows the queue and every client beyond it waits a second or more",
+        fix: "ask for a backlog of SOMAXCONN or more, and accept without delay",
+        needs: &[Need::Retransmissions],
+        exclusive: false,
+        check: connect_burst,
+    },
+    Requirement {
+        id: "listen/aborted-before-accept",
+        title: "Connections that are reset before they are accepted harm nothing",
+        level: Level::Must,
+        clause: "POSIX.1-2024, accept: [ECONNABORTED]; Linux accepts them and the first read fails",
+        trap: "ECONNABORTED taken as fatal on the systems that have it; or a blocking accept that waits for the next client and hears no signal meanwhile",
+        fix: "listen on non-blocking sockets and go on after ECONNABORTED",
+        needs: &[Need::ProcessTable],
+        exclusive: false,
+        check: aborted_before_accept,
+    },
+    Requirement {
+        id: "listen/peer-address-is-plain",
+        title: "An IPv4 client is logged by its IPv4 address, never as ::ffff:",
+        level: Level::Should,
+        clause: "RFC 4291, 2.5.5.2 (IPv4-mapped addresses)",
+        trap: "a dual-stack socket reports mapped addresses: logs, bans and access lists don't match them",
+        fix: "serve IPv4 on an IPv4 socket, or unmap addresses before showing them",
+        needs: &[],
+        exclusive: false,
+        check: peer_address_is_plain,
+    },
+    Requirement {
+        id: "listen/loopback-alias",
+        title: "Listening on 127.0.0.2 serves that address and not 127.0.0.1",
+        level: Level::Should,
+        clause: "RFC 1122, 3.2.1.3: all of 127.0.0.0/8 is loopback; FreeBSD has 127.0.0.1 only unless configured",
+        trap: "a configured address that is resolved, compared with a list, or replaced by the wildcard",
+        fix: "bind exactly what was configured",
+        needs: &[Need::LoopbackNet],
+        exclusive: false,
+        check: loopback_alias,
+    },
+    Requirement {
+        id: "listen/link-local-with-scope",
+        title: "A link-local address with its scope can be listened on",
+        level: Level::Should,
+        clause: "RFC 4007, 11: address%zone; RFC 3493, 3.3: sin6_scope_id",
+        trap: "the scope is cut off or refused by the parser, and bind fails with EINVAL",
+        fix: "parse with getaddrinfo, or carry the scope id over to sin6_scope_id",
+        needs: &[Need::Ipv6, Need::NetworkNamespace],
+        exclusive: false,
+        check: link_local_with_scope,
+    },
+];
+
+/// Whether a TCP connection to `address` can be made.
+fn connects(check: &Check, address: SocketAddr) -> bool {
+    TcpStream::connect_timeout(&address, check.scaled(Duration::from_secs(5))).is_ok()
+}
+
+fn default_serves_both_families(check: &mut Check) -> Outcome {
+    let server = check.server_with(Options::new().default_addresses())?;
+    let port = server.address().port();
+    let mut alice = server.join_at("alice, IPv4", SocketAddr::from((Ipv4Addr::LOCALHOST, port)))?;
+    let mut bob = server.join_at("bob, IPv6", SocketAddr::from((Ipv6Addr::LOCALHOST, port)))?;
+    alice.barrier()?;
+    alice.say("over IPv4")?;
+    bob.hears("over IPv4")?;
+    bob.say("over IPv6")?;
+    alice.hears("over IPv4")?;
+    alice.hears("over IPv6")
+}
+
+fn ipv6_wildcard_is_ipv6_only(check: &mut Check) -> Outcome {
+    let server = check.server_with(Options::new().listen("[::]:0"))?;
+    let port = server.address().port();
+    let v6 = SocketAddr::from((Ipv6Addr::LOCALHOST, port));
+    server.join_at("alice, IPv6", v6)?;
+    ensure(
+        !connects(check, SocketAddr::from((Ipv4Addr::LOCALHOST, port))),
+        "a server that listens on [::] alone refuses IPv4",
+        || format!("127.0.0.1:{port} is accepted: IPV6_V6ONLY was left to the system's default"),
+    )?;
+    // The end of the check asks again, by the first address.
+    ensure(server.address().is_ipv6(), "the server listens on IPv6", || {
+        server.address().to_string()
+    })
+}
+
+fn same_port_both_families(check: &mut Check) -> Outcome {
+    for order in [["0.0.0.0", "[::]"], ["[::]", "0.0.0.0"]] {
+        // A port that is free in both families; another program may take it before the server
+        // does, so more than one is tried.
+        let mut launched = None;
+        for _ in 0..5 {
+            let port = free_port_of_both_families()?;
+            let mut options = Options::new();
+            for host in order {
+                options = options.listen(format!("{host}:{port}"));
+            }
+            let attempt = check.launch(options)?;
+            let started = attempt.server.is_some();
+            launched = Some((attempt, port));
+            if started {
+                break;
+            }
+        }
+        let Some((launched, port)) = launched else { continue };
+        let Some(server) = launched.server else {
+            return fail(
+                format!("{} and {} can be listened on together", order[0], order[1]),
+                format!("exit status {:?}: {}", launched.status, launched.output.trim()),
+            );
+        };
+        server.join_at("alice, IPv4", SocketAddr::from((Ipv4Addr::LOCALHOST, port)))?;
+        server.join_at("bob, IPv6", SocketAddr::from((Ipv6Addr::LOCALHOST, port)))?;
+        server.end()?;
+    }
+    Ok(())
+}
+
+fn free_port_of_both_families() -> Step<u16> {
+    for _ in 0..50 {
+        let v6 = TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).or_error("bind ::1")?;
+        let port = v6.local_addr().or_error("local address")?.port();
+        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            return Ok(port);
+        }
+    }
+    Err(Stop::Error("no port is free in both families".into()))
+}
+
+/// Runs `body` in private networks where `bindv6only` is 0, then 1.
+fn under_either_default(check: &mut Check, body: fn(&mut Check) -> Outcome) -> Outcome {
+    platform::enter_private_network().map_err(Stop::NotRun)?;
+    for value in ["0", "1"] {
+        platform::set_network_parameter("net/ipv6/bindv6only", value).map_err(Stop::NotRun)?;
+        check.note(format!("sets net.ipv6.bindv6only to {value}"));
+        body(check).map_err(|stop| match stop {
+            Stop::Fail(mut failure) => {
+                failure.actual = format!("with bindv6only={value}: {}", failure.actual);
+                Stop::Fail(failure)
+            }
+            other => other,
+        })?;
+    }
+    Ok(())
+}
+
+fn ipv6_wildcard_under_either_default(check: &mut Check) -> Outcome {
+    under_either_default(check, ipv6_wildcard_is_ipv6_only)
+}
+
+fn same_port_under_either_default(check: &mut Check) -> Outcome {
+    under_either_default(check, same_port_both_families)
+}
+
+fn kernel_without_ipv6(check: &mut Check) -> Outcome {
+    let server = check.server_with(Options::new().default_addresses().without_ipv6())?;
+    server.join("alice")?;
+    ensure(
+        server.output().lines().any(|line| line.contains("IPv6")),
+        "the server says that it serves IPv4 only",
+        || format!("it says: {}", server.output().trim()),
+    )?;
+    let explicit = check.launch(Options::new().listen("[::]:0").without_ipv6())?;
+    refuses_to_start(&explicit, "[::]", "an explicit [::] on a kernel without IPv6")
+}
+
+fn refuses_to_start(launched: &crate::harness::Launched, named: &str, what: &str) -> Outcome {
+    ensure(
+        launched.server.is_none() && launched.status.is_some_and(|status| status != 0),
+        format!("{what} makes the server exit non-zero"),
+        || format!("exit status {:?}", launched.status),
+    )?;
+    ensure(launched.output.contains(named), format!("{what} is named ({named}) in the message"), || {
+        format!("it says: {}", launched.output.trim())
+    })
+}
+
+fn ipv6_disabled_on_interfaces(check: &mut Check) -> Outcome {
+    platform::enter_private_network().map_err(Stop::NotRun)?;
+    for interface in ["all", "lo"] {
+        platform::set_network_parameter(&format!("net/ipv6/conf/{interface}/disable_ipv6"), "1")
+            .map_err(Stop::NotRun)?;
+    }
+    check.server_with(Options::new().default_addresses())?.join("alice")?;
+    let explicit = check.launch(Options::new().listen("[::1]:0"))?;
+    refuses_to_start(&explicit, "[::1]", "an explicit [::1] that does not exist")
+}
+
+fn port_in_use(check: &mut Check) -> Outcome {
+    let owner = TcpListener::bind("127.0.0.1:0").or_error("bind")?;
+    let address = owner.local_addr().or_error("local address")?;
+    for options in [Options::new(), Options::new().daemon()] {
+        let launched = check.launch(options.listen(address))?;
+        refuses_to_start(&launched, &address.to_string(), "a port in use")?;
+    }
+    let _client = TcpStream::connect(address).or_error("connect")?;
+    owner.set_nonblocking(true).or_error("O_NONBLOCK")?;
+    check.until(
+        Duration::from_secs(5),
+        "the port's owner still gets its clients",
+        || Ok(owner.accept().is_ok()),
+        || "it gets none".into(),
+    )
+}
+
+fn privileged_port(check: &mut Check) -> Outcome {
+    let root = nix::unistd::geteuid().is_root();
+    for port in [1, 7, 9, 13] {
+        let mut options = Options::new().listen(format!("127.0.0.1:{port}"));
+        if root {
+            options = options.run_as(64_918);
+        }
+        let launched = check.launch(options)?;
+        if launched.server.is_some() {
+            return Err(Stop::NotRun(format!("this system lets every user bind port {port}")));
+        }
+        if launched.output.contains("in use") {
+            continue;
+        }
+        return refuses_to_start(&launched, &format!("127.0.0.1:{port}"), "a privileged port");
+    }
+    Err(Stop::NotRun("all of the ports that were tried are in use".into()))
+}
+
+fn bad_address(check: &mut Check) -> Outcome {
+    for address in
+        ["256.1.1.1:0", "127.0.0.1:70000", "[::1", "[::1]x", "with space:1", "127.0.0.1:http", ""]
+    {
+        let launched = check.launch(Options::new().listen(address))?;
+        refuses_to_start(&launched, &format!("`{address}`"), &format!("the address `{address}`"))?;
+    }
+    Ok(())
+}
+
+fn unresolvable_host(check: &mut Check) -> Outcome {
+    // In a network of its own the resolver has nobody to ask, and answers at once; elsewhere it
+    // takes as long as it takes.
+    if let Err(reason) = platform::enter_private_network() {
+        check.note(reason);
+    }
+    let launched = check.launch(Options::new().listen("no-such-host.invalid:0"))?;
+    refuses_to_start(&launched, "no-such-host.invalid", "a host name that does not resolve")
+}
+
+fn rebind_over_time_wait(check: &mut Check) -> Outcome {
+    let first = check.server()?;
+    let address = first.address();
+    let mut crowd = first.crowd(3)?;
+    // The server closes first, so that TIME_WAIT is on its side.
+    first.end()?;
+    for client in &mut crowd.clients {
+        client.hears_end()?;
+    }
+    drop(crowd);
+    let second = check.server_with(Options::new().listen(address))?;
+    second.join("alice").map(drop)
+}
+
+fn rebind_while_clusters_live(check: &mut Check) -> Outcome {
+    let old = check.server()?;
+    let mut alice = old.join("alice")?;
+    let mut bob = old.join("bob")?;
+    alice.barrier()?;
+    old.kill_daemon(check)?;
+    alice.say("without a daemon")?;
+    bob.hears("without a daemon")?;
+    let new = check.server_with(Options::new().listen(old.address()))?;
+    let mut carol = new.join("carol")?;
+    carol.say("in the new one")?;
+    carol.hears("in the new one")
+}
+
+fn no_double_listen(check: &mut Check) -> Outcome {
+    let first = check.server()?;
+    for options in [Options::new(), Options::new().daemon()] {
+        let launched = check.launch(options.listen(first.address()).log(check.dir().join("other.log")))?;
+        refuses_to_start(&launched, &first.address().to_string(), "a port on which another daemon listens")?;
+    }
+    for number in 0..10 {
+        first.join(&format!("client-{number}"))?;
+    }
+    Ok(())
+}
+
+fn children_do_not_hold_the_listener(check: &mut Check) -> Outcome {
+    let server = check.server_with(Options::new().default_addresses())?;
+    let sockets = |pid: i32| platform::open_sockets(pid).map_err(Stop::NotRun);
+    let mut clients = Vec::new();
+    let mut clusters = Vec::new();
+    for number in 0..3 {
+        let (client, cluster) = server.join_with_cluster(&format!("client-{number}"))?;
+        clients.push(client);
+        clusters.push(cluster);
+    }
+    let of_daemon = sockets(server.daemon())?;
+    let mut seen = std::collections::HashSet::new();
+    for (number, cluster) in clusters.iter().enumerate() {
+        for (role, pid) in [("receiver", cluster.receiver), ("sender", cluster.sender)] {
+            let own = sockets(pid)?;
+            ensure(
+                own.is_disjoint(&of_daemon),
+                "no client's process has one of the daemon's sockets open",
+                || format!("the {role} of client-{number} has a listening socket open"),
+            )?;
+            ensure(
+                own.is_disjoint(&seen),
+                "no client's process has another client's socket open",
+                || format!("the {role} of client-{number} has one"),
+            )?;
+        }
+        seen.extend(sockets(cluster.receiver)?);
+        seen.extend(sockets(cluster.sender)?);
+    }
+    Ok(())
+}
+
+fn accepted_socket_state(check: &mut Check) -> Outcome {
+    let server = check.server()?;
+    let mut alice = server.join("alice")?;
+    idle_cost(check, &server, "for a client that says nothing")?;
+    alice.say("after a silence")?;
+    alice.hears("after a silence")?;
+    let (mut bob, _, said) = blocked_client(check, &server, &mut alice, "bob")?;
+    idle_cost(check, &server, "for a client that does not read")?;
+    bob.hears_bytes(&said)
+}
+
+fn connect_burst(check: &mut Check) -> Outcome {
+    const CLIENTS: usize = 200;
+    // Something to send to each that is let in, so that nobody needs to speak.
+    let history = lines("history", 3, 40).concat();
+    std::fs::write(check.dir().join("chat.log"), &history).or_error("chat.log")?;
+    let server = check.server()?;
+    // Before the daemon can accept a single one, all are there: as from many machines at once.
+    server.freeze(check, server.daemon())?;
+    let begin = Instant::now();
+    let mut clients: Vec<Client> = (0..CLIENTS)
+        .map(|n| server.connect(&format!("client-{n}")))
+        .collect::<Result<_, _>>()?;
+    server.signal(server.daemon(), Signal::SIGCONT)?;
+    check.note(format!("{CLIENTS} connections after {:.3?}", begin.elapsed()));
+    let key = server.key().to_vec();
+    for client in &mut clients {
+        client.queue(&key);
+    }
+    for client in &mut clients {
+        client.hears_bytes(&history)?;
+    }
+    for client in &clients {
+        let again = platform::retransmissions(client.stream()).map_err(Stop::NotRun)?;
+        ensure(again == 0, "no connection of a burst has to be asked for twice", || {
+            format!("{} sent {again} segments again: the queue of connections was full", client.name)
+        })?;
+    }
+    Ok(())
+}
+
+fn aborted_before_accept(check: &mut Check) -> Outcome {
+    let server = check.server()?;
+    let mut alice = server.join("alice")?;
+    server.freeze(check, server.daemon())?;
+    for number in 0..10 {
+        let mut gone = server.connect(&format!("gone-{number}"))?;
+        if number % 2 == 0 {
+            gone.queue(b"and some bytes");
+        }
+        gone.reset()?;
+    }
+    server.signal(server.daemon(), Signal::SIGCONT)?;
+    server.join("bob")?;
+    alice.barrier()
+}
+
+fn peer_address_is_plain(check: &mut Check) -> Outcome {
+    let server = check.server_with(Options::new().default_addresses())?;
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, server.address().port()));
+    let client = server.join_at("alice, IPv4", address)?;
+    let own = client.stream().local_addr().or_error("local address")?.to_string();
+    let output = server.output();
+    ensure(output.contains(&own), format!("the server's messages name the client as {own}"), || {
+        format!("they are: {}", output.trim().replace('\n', " / "))
+    })?;
+    ensure(!output.to_lowercase().contains("::ffff:"), "no IPv4-mapped address is shown", || {
+        format!("the messages are: {}", output.trim().replace('\n', " / "))
+    })
+}
+
+fn loopback_alias(check: &mut Check) -> Outcome {
+    let server = check.server_with(Options::new().listen("127.0.0.2:0"))?;
+    let port = server.address().port();
+    server.join_at("alice", SocketAddr::from(([127, 0, 0, 2], port)))?;
+    ensure(
+        !connects(check, SocketAddr::from((Ipv4Addr::LOCALHOST, port))),
+        "127.0.0.1 is refused when 127.0.0.2 was configured",
+        || "it is accepted".into(),
+    )
+}
+
+fn link_local_with_scope(check: &mut Check) -> Outcome {
+    platform::enter_private_network().map_err(Stop::NotRun)?;
+    let address: Ipv6Addr = "fe80::f0:7c".parse().or_error("address")?;
+    let (name, index) = platform::add_loopback_address(address).map_err(Stop::NotRun)?;
+    let by_name = check.server_with(Options::new().listen(format!("[{address}%{name}]:0")))?;
+    for server in [by_name, scoped_by_number(check, address, index)?] {
+        let at = SocketAddr::V6(SocketAddrV6::new(address, server.address().port(), 0, index));
+        ensure(server.address().ip() == IpAddr::V6(address), "the server tells the address", || {
+            server.address().to_string()
+        })?;
+        server.join_at("alice", at)?;
+    }
+    Ok(())
+}
+
+fn scoped_by_number(check: &mut Check, address: Ipv6Addr, index: u32) -> Step<Server> {
+    check.server_with(Options::new().listen(format!("[{address}%{index}]:0")))
+}

@@ -1,0 +1,652 @@
+//! processes/ : who is forked, who dies with whom, and what the server costs.
+
+use std::fs::Permissions;
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::time::Duration;
+
+use nix::sys::resource::Resource;
+use nix::sys::signal::Signal;
+
+use super::idle_cost;
+use crate::catalogue::{Level, Requirement};
+use crate::harness::{Check, Client, Cluster, Options, Server};
+use crate::needs::Need;
+use crate::platform;
+use crate::verdict::{OrError, Outcome, Step, Stop, ensure, fail};
+
+pub(super) const REQUIREMENTS: &[Requirement] = &[
+    Requirement {
+        id: "processes/one-cluster-per-client",
+        title: "Each client is served by processes of its own, a receiver and a sender",
+        level: Level::Must,
+        clause: "the architecture of the papaya chat server: a daemon, and a receiver and a sender per client",
+        trap: "a process forked too often (the child goes on in the parent's loop) or one shared by clients",
+        fix: "end the child's branch of every fork with _exit",
+        needs: &[Need::ProcessTable],
+        exclusive: false,
+        check: one_cluster_per_client,
+    },
+    Requirement {
+        id: "processes/cluster-ends-with-client",
+        title: "A client's processes are gone 1 s after the client, whether it closed or was cut off",
+        level: Level::Must,
+        clause: "POSIX.1-2024, recv: 0 at the end of the stream; [ECONNRESET]",
+        trap: "the sender never learns that its client is gone, since it only waits for signals: one orphan for each client, for ever",
+        fix: "tie the two processes together: a pipe whose end tells, or a signal from the one that sees the end",
+        needs: &[Need::ProcessTable],
+        exclusive: false,
+        check: cluster_ends_with_client,
+    },
+    Requirement {
+        id: "processes/receiver-death-ends-cluster",
+        title: "When a receiver is killed its sender ends and its client sees the connection close",
+        level: Level::Must,
+        clause: "POSIX.1-2024, _Exit: a killed process's descriptors are closed; the socket stays open while another process has it",
+        trap: "the sender keeps the socket open: the client still hears, and speaks into nothing",
+        fix: "let the sender wait for its receiver's end too (a pipe held by the receiver alone)",
+        needs: &[Need::ProcessTable],
+        exclusive: false,
+        check: receiver_death_ends_cluster,
+    },
+    Requirement {
+        id: "processes/sender-death-ends-cluster",
+        title: "When a sender is killed its receiver ends and its client sees the connection close",
+        level: Level::Must,
+        clause: "POSIX.1-2024, waitpid and SIGCHLD",
+        trap: "a client that can speak but not hear: the paper's server after its sender died of a reset signal handler",
+        fix: "let the receiver handle SIGCHLD and end with its sender",
+        needs: &[Need::ProcessTable],
+        exclusive: false,
+        check: sender_death_ends_cluster,
+    },
+    Requirement {
+        id: "processes/other-clients-unharmed-by-a-kill",
+        title: "Killing one client's processes leaves the other clients' chat whole",
+        level: Level::Must,
+        clause: "POSIX.1-2024, kill: a process id is one process, a negative one a group",
+        trap: "one cluster's end taken for the group's: a kill of the process group, or a daemon that exits when a child dies by a signal",
+        fix: "end exactly the processes of the cluster that broke",
+        needs: &[Need::ProcessTable],
+        exclusive: false,
+        check: other_clients_unharmed_by_a_kill,
+    },
+    Requirement {
+        id: "processes/chat-survives-stopped-daemon",
+        title: "Clients that are in go on chatting while the daemon is stopped",
+        level: Level::Must,
+        clause: "the papaya paper's claim: clusters do not depend on the daemon",
+        trap: "messages that pass through the daemon",
+        fix: "let clusters wake each other",
+        needs: &[Need::ProcessTable],
+        exclusive: false,
+        check: chat_survives_stopped_daemon,
+    },
+    Requirement {
+        id: "processes/chat-survives-killed-daemon",
+        title: "Clients that are in go on chatting after the daemon was killed",
+        level: Level::Must,
+        clause: "the papaya paper's claim; POSIX.1-2024, _Exit: a new orphaned process group is sent SIGHUP when a member is stopped",
+        trap: "PR_SET_PDEATHSIG, SIGHUP from the dying session, or a pipe from the daemon takes the clusters along",
+        fix: "ignore SIGHUP in the clusters and hold nothing that ends with the daemon",
+        needs: &[Need::ProcessTable],
+        exclusive: false,
+        check: chat_survives_killed_daemon,
+    },
+    Requirement {
+        id: "processes/old-and-new-clients-meet-after-restart",
+        title: "After the daemon was killed and started anew, clients of the old and the new one hear each other",
+        level: Level::Must,
+        clause: "POSIX.1-2024, kill: kill(0) reaches one process group, and each daemon has its own",
+        trap: "the multicast goes to the sender's process group: two daemons' clients write to one log and wake only their own",
+        fix: "wake every group that serves the log",
+        needs: &[Need::ProcessTable],
+        exclusive: false,
+        check: old_and_new_clients_meet_after_restart,
+    },
+    Requirement {
+        id: "processes/fork-refused",
+        title: "When fork fails for want of processes that client is refused, the daemon lives, and later clients are served",
+        level: Level::Must,
+        clause: "POSIX.1-2024, fork: [EAGAIN]; setrlimit(2), RLIMIT_NPROC",
+        trap: "-1 from fork taken for a child's pid (kill(-1) then ends every process of the user), a client left connected to nobody, or exit",
+        fix: "close the client's socket, log the refusal, go on accepting",
+        needs: &[Need::ProcessTable],
+        exclusive: true,
+        check: fork_refused,
+    },
+    Requirement {
+        id: "processes/descriptors-exhausted",
+        title: "When accept fails for want of descriptors the daemon neither ends nor spins, and serves again later",
+        level: Level::Must,
+        clause: "POSIX.1-2024, accept: [EMFILE], [ENFILE]",
+        trap: "EMFILE leaves the connection in the queue: poll says ready at once, again and again, at 100 % processor time; or the daemon exits",
+        fix: "keep a spare descriptor to accept and close with, and pause",
+        needs: &[Need::ProcessTable, Need::ProcessorTime, Need::ForeignLimits],
+        exclusive: false,
+        check: descriptors_exhausted,
+    },
+    Requirement {
+        id: "processes/no-descriptor-leak",
+        title: "After 500 connections the daemon has no more descriptors than before",
+        level: Level::Must,
+        clause: "POSIX.1-2024, fork: parent and child each have the descriptor, and each must close it",
+        trap: "the daemon forgets to close the client's socket after fork: at the 1021st client it ends, and no client ever sees its connection close",
+        fix: "close the accepted socket in the daemon right after fork",
+        needs: &[Need::ProcessTable, Need::DescriptorTable],
+        exclusive: false,
+        check: no_descriptor_leak,
+    },
+    Requirement {
+        id: "processes/no-memory-growth",
+        title: "500 more connections leave the daemon's memory as it was",
+        level: Level::Must,
+        clause: "CWE-401: missing release of memory after effective lifetime",
+        trap: "a record kept for each client that ever was",
+        fix: "forget a child when it is reaped",
+        needs: &[Need::ProcessTable, Need::ProcessMemory],
+        exclusive: false,
+        check: no_memory_growth,
+    },
+    Requirement {
+        id: "processes/idle-is-idle",
+        title: "64 clients that say nothing use no processor time",
+        level: Level::Must,
+        clause: "POSIX.1-2024, sigsuspend, ppoll: a wait costs nothing",
+        trap: "senders that look at the log every few milliseconds: 64 clients are a busy machine",
+        fix: "wait for signals and sockets, without timeouts",
+        needs: &[Need::ProcessTable, Need::ProcessorTime],
+        exclusive: false,
+        check: idle_is_idle,
+    },
+    Requirement {
+        id: "processes/daemonizes",
+        title: "In the background the daemon has a session of its own, no terminal, / as directory, /dev/null as standard descriptors and a umask without all users",
+        level: Level::Must,
+        clause: "daemon(7), \"SysV daemons\"; POSIX.1-2024, setsid and 11.1.3",
+        trap: "the terminal's SIGHUP ends it, a mounted directory cannot be unmounted, the launching ssh never returns since its pipe stays open",
+        fix: "fork, setsid, fork, chdir(\"/\"), umask, and /dev/null on 0 to 2",
+        needs: &[Need::ProcessTable, Need::DescriptorTable],
+        exclusive: false,
+        check: daemonizes,
+    },
+    Requirement {
+        id: "processes/launcher-status-is-honest",
+        title: "The launcher of a daemon that cannot start exits non-zero and says why, for each reason there is",
+        level: Level::Must,
+        clause: "POSIX.1-2024, exit status; systemd.service(5), Type=forking: the launcher exits when start-up is complete",
+        trap: "the launcher exits 0 right after fork: whatever fails later (port in use, log not writable) only the syslog knows",
+        fix: "let the launcher wait, over a pipe, until the daemon listens or has failed",
+        needs: &[],
+        exclusive: false,
+        check: launcher_status_is_honest,
+    },
+    Requirement {
+        id: "processes/drops-privileges",
+        title: "Started as root with a user, every process is that user's in all three ids and has none of root's groups",
+        level: Level::Must,
+        clause: "POSIX.1-2024, setuid: with appropriate privileges all three ids are set; initgroups(3)",
+        trap: "seteuid (the saved id gives root back), setuid before setgid, or supplementary groups that stay root's",
+        fix: "initgroups, setgid, setuid, in this order, and try that root does not come back",
+        needs: &[Need::Root, Need::ProcessTable, Need::Credentials],
+        exclusive: false,
+        check: drops_privileges,
+    },
+    Requirement {
+        id: "processes/slow-loris-is-bounded",
+        title: "Clients that send their key a byte now and then cost a process for no longer than the timeout",
+        level: Level::Must,
+        clause: "CWE-400: uncontrolled resource consumption; papaya line protocol, auth timeout",
+        trap: "a timeout that each byte starts anew",
+        fix: "one deadline for the whole key",
+        needs: &[Need::ProcessTable],
+        exclusive: false,
+        check: slow_loris_is_bounded,
+    },
+    Requirement {
+        id: "processes/clients-are-limited",
+        title: "Beyond the configured number of clients further ones are closed at once, and served again when one has left",
+        level: Level::Should,
+        clause: "CWE-770: allocation of resources without limits",
+        trap: "a fork for everyone who connects: strangers fill the process table",
+        fix: "count the children and refuse at the limit",
+        needs: &[Need::ProcessTable],
+        exclusive: false,
+        check: clients_are_limited,
+    },
+];
+
+fn one_cluster_per_client(check: &mut Check) -> Outcome {
+    let server = check.server()?;
+    let mut clients = Vec::new();
+    let mut known: Vec<i32> = Vec::new();
+    for number in 0..5 {
+        let (client, cluster) = server.join_with_cluster(&format!("client-{number}"))?;
+        for pid in cluster.pids() {
+            ensure(!known.contains(&pid), "no process serves two clients", || {
+                format!("process {pid} does")
+            })?;
+            known.push(pid);
+        }
+        clients.push(client);
+    }
+    Ok(())
+}
+
+/// Waits until both processes of `cluster` are gone, zombies included.
+fn cluster_is_gone(check: &Check, server: &Server, cluster: &Cluster, after: &str) -> Outcome {
+    let left = || -> Step<Vec<String>> {
+        Ok(server
+            .processes()?
+            .iter()
+            .filter(|process| cluster.pids().contains(&process.pid))
+            .map(|process| format!("{} {} ({})", process.name, process.pid, process.state.word()))
+            .collect())
+    };
+    check.until(
+        Duration::from_secs(1),
+        &format!("the client's processes are gone 1 s after {after}"),
+        || Ok(left()?.is_empty()),
+        || format!("left: {}", left().unwrap_or_default().join(", ")),
+    )
+}
+
+fn cluster_ends_with_client(check: &mut Check) -> Outcome {
+    let server = check.server()?;
+    let (alice, cluster) = server.join_with_cluster("alice")?;
+    drop(alice);
+    cluster_is_gone(check, &server, &cluster, "it closed the connection")?;
+    let (bob, cluster) = server.join_with_cluster("bob")?;
+    bob.reset()?;
+    cluster_is_gone(check, &server, &cluster, "it reset the connection")
+}
+
+fn receiver_death_ends_cluster(check: &mut Check) -> Outcome {
+    let server = check.server()?;
+    let (mut alice, cluster) = server.join_with_cluster("alice")?;
+    server.signal(cluster.receiver, Signal::SIGKILL)?;
+    alice.hears_end()?;
+    cluster_is_gone(check, &server, &cluster, "its receiver was killed")
+}
+
+fn sender_death_ends_cluster(check: &mut Check) -> Outcome {
+    let server = check.server()?;
+    let (mut alice, cluster) = server.join_with_cluster("alice")?;
+    server.signal(cluster.sender, Signal::SIGKILL)?;
+    alice.hears_end()?;
+    cluster_is_gone(check, &server, &cluster, "its sender was killed")
+}
+
+fn other_clients_unharmed_by_a_kill(check: &mut Check) -> Outcome {
+    let server = check.server()?;
+    let (_first, first) = server.join_with_cluster("first to be killed")?;
+    let (_second, second) = server.join_with_cluster("second to be killed")?;
+    let mut alice = server.join("alice")?;
+    let mut bob = server.join("bob")?;
+    alice.barrier()?;
+    for (number, pid) in [first.receiver, second.sender].into_iter().enumerate() {
+        server.signal(pid, Signal::SIGKILL)?;
+        for round in 0..10 {
+            let line = format!("after kill {number}, {round}");
+            alice.say(&line)?;
+            bob.hears(&line)?;
+            alice.hears(&line)?;
+        }
+    }
+    server.join("carol").map(drop)
+}
+
+/// Two clients that can hear each other.
+fn they_chat(first: &mut Client, second: &mut Client, when: &str) -> Outcome {
+    for round in 0..3 {
+        for (speaker, listener) in [(0, 1), (1, 0)] {
+            let line = format!("{when}, {round}, {speaker}");
+            let pair = [&mut *first, &mut *second];
+            pair[speaker].say(&line)?;
+            pair[listener].hears(&line)?;
+            pair[speaker].hears(&line)?;
+        }
+    }
+    Ok(())
+}
+
+fn chat_survives_stopped_daemon(check: &mut Check) -> Outcome {
+    let server = check.server()?;
+    let mut alice = server.join("alice")?;
+    let mut bob = server.join("bob")?;
+    alice.barrier()?;
+    bob.barrier()?;
+    server.freeze(check, server.daemon())?;
+    they_chat(&mut alice, &mut bob, "while the daemon is stopped")?;
+    server.signal(server.daemon(), Signal::SIGCONT)
+}
+
+fn chat_survives_killed_daemon(check: &mut Check) -> Outcome {
+    let server = check.server()?;
+    let mut alice = server.join("alice")?;
+    let (mut bob, cluster) = server.join_with_cluster("bob")?;
+    alice.barrier()?;
+    // With a stopped member the orphaned process group is sent SIGHUP and SIGCONT.
+    server.freeze(check, cluster.sender)?;
+    server.kill_daemon(check)?;
+    server.signal(cluster.sender, Signal::SIGCONT)?;
+    bob.barrier()?;
+    they_chat(&mut alice, &mut bob, "after the daemon was killed")?;
+    drop(alice);
+    bob.say("alice has gone")?;
+    bob.hears("alice has gone")
+}
+
+fn old_and_new_clients_meet_after_restart(check: &mut Check) -> Outcome {
+    let old = check.server()?;
+    let mut alice = old.join("alice")?;
+    old.kill_daemon(check)?;
+    let middle = check.server()?;
+    let mut bob = middle.join("bob")?;
+    middle.kill_daemon(check)?;
+    let new = check.server()?;
+    let mut carol = new.join("carol")?;
+    for client in [&mut alice, &mut bob, &mut carol] {
+        client.barrier()?;
+    }
+    // Three generations, each of which has to hear the others.
+    for round in 0..5 {
+        for speaker in 0..3 {
+            let line = format!("{round} from generation {speaker}");
+            let all = [&mut alice, &mut bob, &mut carol];
+            all[speaker].say(&line)?;
+            for client in all {
+                client.hears(&line)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A user that surely has no process, so that what the limit counts is the server's alone.
+const UNUSED_USER: u32 = 64_917;
+
+fn fork_refused(check: &mut Check) -> Outcome {
+    let root = nix::unistd::geteuid().is_root();
+    let used = if root { 0 } else { platform::processes_of_user().map_err(Stop::NotRun)? };
+    let mut options = Options::new().limit(Resource::RLIMIT_NPROC, used + 1 + 2 * 4);
+    if root {
+        // Root is exempt from the limit.
+        options = options.run_as(UNUSED_USER);
+    }
+    let server = check.server_with(options)?;
+    let mut clients = Vec::new();
+    let mut refused = false;
+    for number in 0..16 {
+        let mut client = server.enter(&format!("client-{number}"))?;
+        let token = client.start_barrier();
+        refused = !client.is_let_in(&token)?;
+        if refused {
+            break;
+        }
+        clients.push(client);
+    }
+    ensure(refused, "at the limit of processes a client is refused", || {
+        format!("{} clients were served under a limit for 4", clients.len())
+    })?;
+    ensure(!clients.is_empty(), "below the limit clients are served", || "none was".into())?;
+    let kept = clients.len();
+    check.note("lets all clients go");
+    drop(clients);
+    check.until(
+        Duration::from_secs(5),
+        "the daemon outlives a failed fork, and its children end",
+        || Ok(server.processes()?.iter().filter(|p| p.pid != server.daemon()).count() == 0),
+        || "children are left".into(),
+    )?;
+    for number in 0..kept.min(2) {
+        server.join(&format!("later-{number}"))?;
+    }
+    Ok(())
+}
+
+fn descriptors_exhausted(check: &mut Check) -> Outcome {
+    const WATCHED: Duration = Duration::from_millis(500);
+    let server = check.server()?;
+    let mut alice = server.join("alice")?;
+    let before = platform::limit_descriptors_of(server.daemon(), 3).map_err(Stop::NotRun)?;
+    check.note("takes the daemon's right to any further descriptor");
+    let used = || platform::processor_time(server.daemon()).map_err(Stop::NotRun);
+    let used_before = used()?;
+    let _waiting: Vec<Client> =
+        (0..5).map(|n| server.connect(&format!("waiting-{n}"))).collect::<Result<_, _>>()?;
+    check.throughout(
+        WATCHED,
+        "the daemon outlives EMFILE from accept",
+        || Ok(server.process(server.daemon())?.is_some_and(|p| p.state != platform::State::Zombie)),
+        || "it ended".into(),
+    )?;
+    let spent = Duration::from_nanos(used()? - used_before);
+    ensure(spent < WATCHED / 5, "the daemon does not spin while it has no descriptors", || {
+        format!("it used {spent:.1?} of processor time in {WATCHED:?}")
+    })?;
+    alice.say("those who are in go on")?;
+    alice.hears("those who are in go on")?;
+    platform::limit_descriptors_of(server.daemon(), before).map_err(Stop::NotRun)?;
+    server.join("carol, afterwards").map(drop)
+}
+
+/// 500 connections: strangers, wrong keys, and clients that are let in.
+fn many_connections(server: &Server) -> Outcome {
+    for number in 0..50 {
+        for _ in 0..8 {
+            drop(server.connect("a stranger")?);
+        }
+        let mut wrong = server.connect("a wrong key")?;
+        wrong.send(&[b'x'; 128])?;
+        wrong.hears_end()?;
+        drop(server.join(&format!("client-{number}"))?);
+    }
+    Ok(())
+}
+
+fn only_the_daemon_is_left(check: &Check, server: &Server) -> Outcome {
+    check.until(
+        Duration::from_secs(5),
+        "all clusters end with their clients",
+        || Ok(server.processes()?.len() == 1),
+        || format!("{} processes are left", server.processes().map_or(0, |p| p.len())),
+    )
+}
+
+fn no_descriptor_leak(check: &mut Check) -> Outcome {
+    let server = check.server()?;
+    server.join("first")?;
+    only_the_daemon_is_left(check, &server)?;
+    let before = platform::descriptor_count(server.daemon()).map_err(Stop::NotRun)?;
+    many_connections(&server)?;
+    only_the_daemon_is_left(check, &server)?;
+    let after = platform::descriptor_count(server.daemon()).map_err(Stop::NotRun)?;
+    ensure(after == before, format!("the daemon still has {before} descriptors open"), || {
+        format!("it has {after}")
+    })
+}
+
+fn no_memory_growth(check: &mut Check) -> Outcome {
+    /// A page here and there; a record for each of 500 clients would be more.
+    const ALLOWED: u64 = 16 * 1024;
+    let server = check.server()?;
+    // The first ones grow what is then used again.
+    many_connections(&server)?;
+    only_the_daemon_is_left(check, &server)?;
+    let before = platform::anonymous_memory(server.daemon()).map_err(Stop::NotRun)?;
+    many_connections(&server)?;
+    only_the_daemon_is_left(check, &server)?;
+    let after = platform::anonymous_memory(server.daemon()).map_err(Stop::NotRun)?;
+    ensure(
+        after <= before + ALLOWED,
+        format!("the daemon's memory stays at {} KiB", before / 1024),
+        || format!("it has grown to {} KiB", after / 1024),
+    )
+}
+
+fn idle_is_idle(check: &mut Check) -> Outcome {
+    let server = check.server()?;
+    let _crowd = server.crowd(64)?;
+    idle_cost(check, &server, "for 64 clients")
+}
+
+fn daemonizes(check: &mut Check) -> Outcome {
+    let server = check.server_with(Options::new().daemon().to_syslog())?;
+    server.join("alice")?;
+    let pid = server.daemon();
+    let daemon = server.process(pid)?.ok_or_else(|| Stop::Error("no such process".into()))?;
+    let own = nix::unistd::getsid(None).or_error("getsid")?.as_raw();
+    ensure(daemon.session != own, "the daemon is in a session of its own", || {
+        "it is in its launcher's".into()
+    })?;
+    ensure(!daemon.has_terminal, "the daemon has no controlling terminal", || "it has one".into())?;
+    ensure(
+        daemon.session != pid,
+        "the daemon is no session leader, which could acquire a terminal by opening one",
+        || "it is one".into(),
+    )?;
+    let directory = platform::working_directory(pid).map_err(Stop::NotRun)?;
+    ensure(directory == std::path::Path::new("/"), "the daemon's directory is /", || {
+        format!("it is {}", directory.display())
+    })?;
+    let descriptors = platform::standard_descriptors(pid).map_err(Stop::NotRun)?;
+    ensure(
+        descriptors.iter().all(|target| target.as_deref() == Some("/dev/null")),
+        "standard input, output and error are /dev/null",
+        || format!("they are {descriptors:?}"),
+    )?;
+    match platform::umask_of(pid) {
+        Ok(umask) => ensure(umask & 0o007 == 0o007, "the umask takes all users' rights", || {
+            format!("it is {umask:04o}")
+        }),
+        Err(reason) => {
+            check.note(reason);
+            Ok(())
+        }
+    }
+}
+
+fn launcher_status_is_honest(check: &mut Check) -> Outcome {
+    let dir = check.dir().to_owned();
+    let at = |name: &str| dir.join(name);
+    let taken = TcpListener::bind("127.0.0.1:0").or_error("bind")?;
+    let taken_address = taken.local_addr().or_error("local address")?.to_string();
+    std::fs::write(at("short.key"), [b'k'; 127]).or_error("short.key")?;
+    std::fs::write(at("newline.key"), [&[b'k'; 128][..], b"\n"].concat()).or_error("newline.key")?;
+    std::fs::create_dir(at("directory")).or_error("directory")?;
+    std::fs::write(at("bad.toml"), "replay = 7\nprot = 7722\n").or_error("bad.toml")?;
+    let option = |name: &str, value: &str| Options::new().arguments([name, value]);
+    let cases: [(&str, Options, &str); 10] = [
+        ("a missing key file", Options::new().key_file(at("no.key")), "no.key"),
+        ("a key of 127 bytes", Options::new().key_file(at("short.key")), "127 bytes"),
+        ("a key with a newline", Options::new().key_file(at("newline.key")), "newline"),
+        ("a key file that is a directory", Options::new().key_file(at("directory")), "directory"),
+        ("a log that is a directory", Options::new().log(at("directory")), "directory"),
+        ("a log in a directory that is not there", Options::new().log(at("no/chat.log")), "no/chat.log"),
+        ("a port in use", Options::new().listen(&taken_address), &taken_address),
+        ("an unknown configuration key", option("--config", &at("bad.toml").display().to_string()), "bad.toml:2"),
+        ("a configuration file that is not there", option("--config", "no.toml"), "no.toml"),
+        ("a pid file that cannot be written", option("--ready-file", &at("no/ready").display().to_string()), "no/ready"),
+    ];
+    for (what, options, named) in cases {
+        for options in [options.clone(), options.clone().daemon()] {
+            let launched = check.launch(options)?;
+            ensure(
+                launched.server.is_none() && launched.status.is_some_and(|status| status != 0),
+                format!("with {what} the launcher exits non-zero"),
+                || format!("its exit status is {:?}", launched.status),
+            )?;
+            ensure(
+                launched.output.contains(named),
+                format!("with {what} the launcher's message names it ({named})"),
+                || format!("it says: {}", launched.output.trim()),
+            )?;
+        }
+    }
+    Ok(())
+}
+
+fn drops_privileges(check: &mut Check) -> Outcome {
+    let user = nix::unistd::User::from_name("nobody")
+        .or_error("user database")?
+        .ok_or_else(|| Stop::NotRun("needs a user `nobody`".into()))?;
+    // The private directory may be passed through, as /var/lib may; the files in it are root's.
+    std::fs::set_permissions(check.dir(), Permissions::from_mode(0o711)).or_error("chmod")?;
+    let server = check.server_with(Options::new().arguments(["--user", "nobody"]))?;
+    let (mut alice, cluster) = server.join_with_cluster("alice")?;
+    alice.say("as nobody")?;
+    alice.hears("as nobody")?;
+    let wanted = user.uid.as_raw();
+    for (role, pid) in
+        [("daemon", server.daemon()), ("receiver", cluster.receiver), ("sender", cluster.sender)]
+    {
+        let (ids, groups) = platform::credentials(pid).map_err(Stop::NotRun)?;
+        ensure(ids == [wanted; 3], format!("the {role}'s real, effective and saved ids are {wanted}"), || {
+            format!("they are {ids:?}")
+        })?;
+        ensure(!groups.contains(&0), format!("the {role} is in none of root's groups"), || {
+            format!("its groups are {groups:?}")
+        })?;
+    }
+    Ok(())
+}
+
+fn slow_loris_is_bounded(check: &mut Check) -> Outcome {
+    let server = check.server()?;
+    let key = server.key().to_vec();
+    let mut strangers: Vec<Client> =
+        (0..40).map(|n| server.connect(&format!("loris-{n}"))).collect::<Result<_, _>>()?;
+    let mut alice = server.join("alice")?;
+    // A byte every 50 ms: at that pace the key would take more than 6 s.
+    let mut sent = 0;
+    let all_closed = |strangers: &mut Vec<Client>| strangers.iter_mut().all(Client::has_ended);
+    let limit = check.scaled(Duration::from_secs(3));
+    let begin = std::time::Instant::now();
+    while !all_closed(&mut strangers) && begin.elapsed() < limit {
+        for stranger in &mut strangers {
+            stranger.queue(&key[sent..=sent]);
+        }
+        sent += 1;
+        check.throughout(Duration::from_millis(50), "", || Ok(true), String::new)?;
+    }
+    if !all_closed(&mut strangers) {
+        return fail(
+            "a client whose key comes too slowly is closed after the timeout of 1 s",
+            format!("some are still open after {:.1} s", limit.as_secs_f64()),
+        );
+    }
+    drop(strangers);
+    check.until(
+        Duration::from_secs(1),
+        "their processes are gone",
+        || Ok(server.processes()?.len() == 3),
+        || format!("{} processes are left", server.processes().map_or(0, |p| p.len())),
+    )?;
+    alice.say("unharmed")?;
+    alice.hears("unharmed")
+}
+
+fn clients_are_limited(check: &mut Check) -> Outcome {
+    let server = check.server_with(Options::new().arguments(["--max-clients", "3"]))?;
+    let mut crowd = server.crowd(3)?;
+    let mut fourth = server.enter("the fourth of three")?;
+    let heard = fourth.hears_end()?;
+    ensure(heard.is_empty(), "the fourth of three clients is closed without a byte", || {
+        crate::harness::excerpt(&heard)
+    })?;
+    crowd.clients.pop();
+    check.until(
+        Duration::from_secs(2),
+        "a place that became free is given again",
+        || {
+            let mut next = server.enter("the next")?;
+            let token = next.start_barrier();
+            next.is_let_in(&token)
+        },
+        || "nobody is let in".into(),
+    )?;
+    // Two are in; at the end of the check there must be a place for one more.
+    drop(crowd);
+    only_the_daemon_is_left(check, &server)
+}
