@@ -200,12 +200,15 @@ pub(crate) fn complain_no_verdict(message: impl std::fmt::Display) -> ExitCode {
 fn select(arguments: &Selection) -> Result<Vec<&'static catalogue::Requirement>, ExitCode> {
     let selected =
         selection::select(&arguments.globs, arguments.level).map_err(|error| match error {
-            SelectionError::BadGlob(_) => complain(USAGE, error),
+            SelectionError::BadGlob(_) => complain_usage(error),
             SelectionError::NoMatch(_) => complain(NOTHING_SELECTED, error),
         })?;
     let selected = selection::shard(selected, arguments.shard);
     if selected.is_empty() {
-        return Err(complain(NOTHING_SELECTED, "nothing is selected: the level or the shard leaves none"));
+        return Err(complain(
+            NOTHING_SELECTED,
+            "nothing is selected: the level or the shard leaves none",
+        ));
     }
     Ok(selected)
 }
@@ -219,7 +222,7 @@ fn list(arguments: &List) -> ExitCode {
         Format::Text => report::terminal::list(&selected),
         Format::Json => match report::json::catalogue(&selected) {
             Ok(text) => text,
-            Err(error) => return complain(NO_VERDICT, error),
+            Err(error) => return complain_no_verdict(error),
         },
     };
     print(&text)
@@ -240,15 +243,15 @@ fn explain(id: &str) -> ExitCode {
             } else {
                 format!("did you mean {}?", nearest.join(" or "))
             };
-            complain(USAGE, format!("no requirement `{id}`: {hint}"))
+            complain_usage(format!("no requirement `{id}`: {hint}"))
         }
     }
 }
 
 /// Writes to standard output; a reader that has gone, as `head` does, is no error.
-fn print(text: &str) -> ExitCode {
+pub(crate) fn print(text: &str) -> ExitCode {
     match anstream::stdout().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => complain(NO_VERDICT, error),
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => complain_no_verdict(error),
         _ => ExitCode::SUCCESS,
     }
 }
@@ -281,7 +284,11 @@ impl Destination {
             .map_err(|error| {
                 // tempfile's error names its own file, which nobody asked for.
                 let why = error.get_ref().and_then(|e| e.source()).map(ToString::to_string);
-                format!("cannot write {}: {}", path.display(), why.unwrap_or_else(|| error.to_string()))
+                format!(
+                    "cannot write {}: {}",
+                    path.display(),
+                    why.unwrap_or_else(|| error.to_string())
+                )
             })?;
         Ok(Self { path: path.to_owned(), file })
     }
@@ -302,36 +309,30 @@ fn run(arguments: &Run) -> ExitCode {
         Ok(selected) => selected,
         Err(status) => return status,
     };
-    let target = match &arguments.program {
-        Some(path) => match absolute_program(path) {
-            Ok(path) => Target::program(path),
-            Err(message) => return complain(USAGE, message),
-        },
-        None => match Target::reference() {
-            Ok(target) => target,
-            Err(error) => return complain(NO_VERDICT, format!("this program's own path: {error}")),
-        },
+    let target = match program_target(arguments.program.as_deref()) {
+        Ok(target) => target,
+        Err(status) => return status,
     };
     let mut destinations = Vec::new();
     for path in [&arguments.report, &arguments.junit, &arguments.summary] {
         match path.as_deref().map(Destination::open).transpose() {
             Ok(destination) => destinations.push(destination),
-            Err(message) => return complain(USAGE, message),
+            Err(message) => return complain_usage(message),
         }
     }
     let dir = match tempfile::Builder::new().prefix("forkproof-").tempdir() {
         Ok(dir) => dir,
-        Err(error) => return complain(NO_VERDICT, format!("no temporary directory: {error}")),
+        Err(error) => return complain_no_verdict(format!("no temporary directory: {error}")),
     };
     if let Err(errno) = execution::catch_interrupts() {
-        return complain(NO_VERDICT, format!("signals: {}", errno.desc()));
+        return complain_no_verdict(format!("signals: {}", errno.desc()));
     }
     if nix::unistd::geteuid().is_root() {
         // Checks that start a server as another user need a way to its directory; the names below
         // are still nobody else's to list.
         let passable = std::os::unix::fs::PermissionsExt::from_mode(0o711);
         if let Err(error) = std::fs::set_permissions(dir.path(), passable) {
-            return complain(NO_VERDICT, format!("{}: {error}", dir.path().display()));
+            return complain_no_verdict(format!("{}: {error}", dir.path().display()));
         }
     }
     let facts = Facts::gather(dir.path());
@@ -363,7 +364,7 @@ fn run(arguments: &Run) -> ExitCode {
     for (destination, text) in destinations.into_iter().zip(texts) {
         if let Some(destination) = destination {
             if let Err(message) = text.and_then(|text| destination.write(&text)) {
-                return complain(NO_VERDICT, message);
+                return complain_no_verdict(message);
             }
         }
     }
@@ -374,11 +375,21 @@ fn run(arguments: &Run) -> ExitCode {
     })
 }
 
+/// The server to look at: the one inside, or `program`.
+pub(crate) fn program_target(program: Option<&Path>) -> Result<Target, ExitCode> {
+    match program {
+        Some(path) => absolute_program(path).map(Target::program).map_err(complain_usage),
+        None => Target::reference()
+            .map_err(|error| complain_no_verdict(format!("this program's own path: {error}"))),
+    }
+}
+
 fn absolute_program(path: &Path) -> Result<PathBuf, String> {
     let cannot = |error: std::io::Error| format!("program {}: {error}", path.display());
     let path = path.canonicalize().map_err(cannot)?;
-    nix::unistd::access(&path, nix::unistd::AccessFlags::X_OK)
-        .map_err(|errno| format!("program {}: cannot be executed: {}", path.display(), errno.desc()))?;
+    nix::unistd::access(&path, nix::unistd::AccessFlags::X_OK).map_err(|errno| {
+        format!("program {}: cannot be executed: {}", path.display(), errno.desc())
+    })?;
     if path.is_dir() {
         return Err(format!("program {}: it is a directory", path.display()));
     }

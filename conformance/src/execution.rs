@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::io::Read;
 use std::os::fd::AsFd;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,7 +18,7 @@ use crate::catalogue::Requirement;
 use crate::needs::Need;
 use crate::target::Target;
 use crate::verdict::Verdict;
-use crate::warden::{Finding, Task};
+use crate::warden::{Finding, Task, Work};
 
 /// Limit of one check on an ordinary machine. Every wait inside has a shorter one of its own.
 const CHECK_LIMIT: Duration = Duration::from_secs(60);
@@ -180,10 +180,15 @@ fn check(plan: &Plan, item: Item) -> Option<Record> {
         _ => format!("{}.{}", item.requirement.id.replace('/', "."), item.round + 1),
     };
     let dir = plan.dir.join(name);
-    let finding = match make_private_dir(&dir) {
-        Ok(()) => guarded(plan, item, &dir)?,
-        Err(error) => Finding::error(format!("{}: {error}", dir.display())),
+    let task = Task {
+        work: Work::Requirement(item.requirement.id.to_owned()),
+        dir: dir.clone(),
+        keep: plan.keep,
+        slowness: plan.slowness,
+        limit: CHECK_LIMIT.mul_f64(plan.slowness),
+        target: plan.target.clone(),
     };
+    let finding = run_task(&task)?;
     Some(Record {
         requirement: item.requirement,
         round: item.round,
@@ -193,22 +198,9 @@ fn check(plan: &Plan, item: Item) -> Option<Record> {
     })
 }
 
-/// Makes a directory that no other user may enter.
-pub fn make_private_dir(path: &Path) -> std::io::Result<()> {
-    use std::os::unix::fs::DirBuilderExt;
-    std::fs::DirBuilder::new().mode(0o700).create(path)
-}
-
-fn guarded(plan: &Plan, item: Item, dir: &Path) -> Option<Finding> {
-    let task = Task {
-        id: item.requirement.id.to_owned(),
-        dir: dir.to_owned(),
-        keep: plan.keep,
-        slowness: plan.slowness,
-        limit: CHECK_LIMIT.mul_f64(plan.slowness),
-        target: plan.target.clone(),
-    };
-    match run_warden(&task) {
+/// Runs one task under a warden; none when the run was interrupted meanwhile.
+pub(crate) fn run_task(task: &Task) -> Option<Finding> {
+    match run_warden(task) {
         Ok(Some(text)) => Some(serde_json::from_slice(&text).unwrap_or_else(|error| {
             Finding::error(format!("the warden gave no finding: {error}"))
         })),

@@ -71,25 +71,19 @@ impl Need {
                 Stop::Unsupported(format!("this machine has no IPv6 loopback: {error}"))
             }),
             Self::Root => (!root).then(|| Stop::NotRun("needs root".into())),
-            Self::NotRoot => {
-                root.then(|| Stop::NotRun("root is exempt from what is checked; run it as a user".into()))
-            }
+            Self::NotRoot => root.then(|| {
+                Stop::NotRun("root is exempt from what is checked; run it as a user".into())
+            }),
             Self::Credentials => platform::credentials(own).err().map(Stop::NotRun),
             Self::ForeignLimits => platform::descriptor_limit_of(own).err().map(Stop::NotRun),
             Self::Retransmissions => retransmissions_missing(),
             Self::ProcessTable => platform::process_table().err().map(Stop::NotRun),
-            Self::DescriptorTable => platform::open_sockets(own)
-                .err()
-                .map(Stop::NotRun),
+            Self::DescriptorTable => platform::open_sockets(own).err().map(Stop::NotRun),
             Self::LockTable => platform::lock_table().err().map(Stop::NotRun),
             Self::NetworkNamespace => platform::network_namespace_missing(),
             Self::SyscallFilter => platform::syscall_filter_missing(),
-            Self::ProcessorTime => {
-                platform::processor_time(own).err().map(Stop::NotRun)
-            }
-            Self::ProcessMemory => {
-                platform::private_memory(own).err().map(Stop::NotRun)
-            }
+            Self::ProcessorTime => platform::processor_time(own).err().map(Stop::NotRun),
+            Self::ProcessMemory => platform::private_memory(own).err().map(Stop::NotRun),
             Self::LoopbackNet => TcpListener::bind(("127.0.0.2", 0)).err().map(|error| {
                 Stop::Unsupported(format!("127.0.0.2 is no address of this machine: {error}"))
             }),

@@ -58,7 +58,9 @@ pub fn select(
         let glob = GlobBuilder::new(pattern)
             .literal_separator(true)
             .build()
-            .map_err(|error| SelectionError::BadGlob(format!("`{pattern}` is no glob: {}", error.kind())))?
+            .map_err(|error| {
+                SelectionError::BadGlob(format!("`{pattern}` is no glob: {}", error.kind()))
+            })?
             .compile_matcher();
         let mut matched = false;
         for requirement in catalogue::all() {
@@ -77,7 +79,9 @@ pub fn select(
             } else {
                 format!("did you mean {}?", nearest.join(" or "))
             };
-            return Err(SelectionError::NoMatch(format!("no requirement matches `{pattern}`: {hint}")));
+            return Err(SelectionError::NoMatch(format!(
+                "no requirement matches `{pattern}`: {hint}"
+            )));
         }
     }
     Ok(catalogue::all()
@@ -90,9 +94,12 @@ pub fn select(
 pub fn shard(all: Vec<&'static Requirement>, shard: Option<Shard>) -> Vec<&'static Requirement> {
     match shard {
         None => all,
-        Some(Shard { part, of }) => {
-            all.into_iter().enumerate().filter(|(at, _)| at % of == part - 1).map(|(_, r)| r).collect()
-        }
+        Some(Shard { part, of }) => all
+            .into_iter()
+            .enumerate()
+            .filter(|(at, _)| at % of == part - 1)
+            .map(|(_, r)| r)
+            .collect(),
     }
 }
 

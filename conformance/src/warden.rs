@@ -25,7 +25,8 @@ use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::{ForkResult, Pid, fork, pipe2, setsid};
 use serde::{Deserialize, Serialize};
 
-use crate::catalogue::{self, Requirement};
+use crate::bench::{self, Figures, Measures};
+use crate::catalogue;
 use crate::harness::{Check, Evidence, Orders};
 use crate::platform;
 use crate::target::Target;
@@ -34,9 +35,9 @@ use crate::verdict::{Failure, Stop, Verdict};
 /// What the runner tells a warden.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Task {
-    /// The requirement's id.
-    pub id: String,
-    /// The private directory, which exists and is empty.
+    /// What to do.
+    pub work: Work,
+    /// The private directory, to be made.
     pub dir: PathBuf,
     /// Whether to leave it there.
     pub keep: bool,
@@ -48,8 +49,17 @@ pub struct Task {
     pub target: Target,
 }
 
+/// What a check process can do.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum Work {
+    /// Check the requirement of that id.
+    Requirement(String),
+    /// Measure.
+    Benchmark(Measures),
+}
+
 /// What a warden tells the runner.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Finding {
     /// The answer.
     pub verdict: Verdict,
@@ -62,17 +72,20 @@ pub struct Finding {
     /// What there is to show for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evidence: Option<Evidence>,
+    /// What was measured, if that was the work.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub figures: Option<Figures>,
 }
 
 impl Finding {
     /// A pass.
     pub fn pass() -> Self {
-        Self { verdict: Verdict::Pass, reason: None, failure: None, evidence: None }
+        Self { verdict: Verdict::Pass, reason: None, failure: None, evidence: None, figures: None }
     }
 
     /// A failure of the harness.
     pub fn error(reason: impl Into<String>) -> Self {
-        Self { verdict: Verdict::Error, reason: Some(reason.into()), failure: None, evidence: None }
+        Self { verdict: Verdict::Error, reason: Some(reason.into()), ..Self::pass() }
     }
 
     /// What a stop comes to, with its evidence where that helps.
@@ -84,19 +97,16 @@ impl Finding {
             Stop::Error(reason) => (Verdict::Error, Some(reason), None),
         };
         let evidence = matches!(verdict, Verdict::Fail | Verdict::Error).then(evidence);
-        Self { verdict, reason, failure, evidence }
+        Self { verdict, reason, failure, evidence, figures: None }
     }
 }
 
 /// The warden's program. `task` is a [`Task`] in JSON; the finding goes to standard output.
 pub fn main(task: &str) -> std::process::ExitCode {
     let finding = match serde_json::from_str::<Task>(task) {
-        Ok(task) => match catalogue::find(&task.id) {
-            Some(requirement) => match guard(requirement, &task) {
-                Some(finding) => finding,
-                None => return std::process::ExitCode::FAILURE, // nobody is there to be told
-            },
-            None => Finding::error(format!("no requirement {}", task.id)),
+        Ok(task) => match guard(&task) {
+            Some(finding) => finding,
+            None => return std::process::ExitCode::FAILURE, // nobody is there to be told
         },
         Err(error) => Finding::error(format!("task: {error}")),
     };
@@ -107,8 +117,8 @@ pub fn main(task: &str) -> std::process::ExitCode {
 }
 
 /// Runs the check below this process. None when the runner is gone.
-fn guard(requirement: &'static Requirement, task: &Task) -> Option<Finding> {
-    let finding = match start(requirement, task) {
+fn guard(task: &Task) -> Option<Finding> {
+    let finding = match start(task) {
         Ok((check, result)) => watch(check, result, task),
         Err(reason) => Some(Finding::error(reason)),
     };
@@ -134,7 +144,8 @@ fn guard(requirement: &'static Requirement, task: &Task) -> Option<Finding> {
 }
 
 /// Forks the check; returns its process id and where its finding comes from.
-fn start(requirement: &'static Requirement, task: &Task) -> Result<(Pid, OwnedFd), String> {
+fn start(task: &Task) -> Result<(Pid, OwnedFd), String> {
+    make_private_dir(&task.dir).map_err(|error| format!("{}: {error}", task.dir.display()))?;
     let words = |what: &'static str| move |errno: Errno| format!("{what}: {}", errno.desc());
     setsid().map_err(words("setsid"))?;
     platform::become_reaper()?;
@@ -145,7 +156,7 @@ fn start(requirement: &'static Requirement, task: &Task) -> Result<(Pid, OwnedFd
         ForkResult::Parent { child } => Ok((child, result)),
         ForkResult::Child => {
             drop(result);
-            let finding = run_check(requirement, task);
+            let finding = run_check(task);
             let written = serde_json::to_vec(&finding)
                 .map_err(std::io::Error::from)
                 .and_then(|text| File::from(result_end).write_all(&text));
@@ -156,7 +167,7 @@ fn start(requirement: &'static Requirement, task: &Task) -> Result<(Pid, OwnedFd
 }
 
 /// The check itself, in its own process.
-fn run_check(requirement: &'static Requirement, task: &Task) -> Finding {
+fn run_check(task: &Task) -> Finding {
     // A group and a session of its own: a server that signals its group hits this check at most.
     if let Err(errno) = setsid() {
         return Finding::error(format!("setsid: {}", errno.desc()));
@@ -171,17 +182,24 @@ fn run_check(requirement: &'static Requirement, task: &Task) -> Finding {
     // The server must find no descriptor of ours, and the check starts from a known mask.
     let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None);
     raise_descriptor_limit();
-    let orders = Orders {
-        dir: task.dir.clone(),
-        slowness: task.slowness,
-        target: task.target.clone(),
-    };
+    let orders =
+        Orders { dir: task.dir.clone(), slowness: task.slowness, target: task.target.clone() };
     let mut check = Check::new(orders);
     let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-        (requirement.check)(&mut check).and_then(|()| check.finish())
+        let figures = match &task.work {
+            Work::Requirement(id) => {
+                let requirement = catalogue::find(id)
+                    .ok_or_else(|| Stop::Error(format!("no requirement {id}")))?;
+                (requirement.check)(&mut check)?;
+                None
+            }
+            Work::Benchmark(measures) => Some(bench::measure(&mut check, measures)?),
+        };
+        check.finish()?;
+        Ok(figures)
     }));
     let stop = match outcome {
-        Ok(Ok(())) => return Finding::pass(),
+        Ok(Ok(figures)) => return Finding { figures, ..Finding::pass() },
         Ok(Err(stop)) => stop,
         Err(panic) => {
             let words = panic
@@ -193,6 +211,12 @@ fn run_check(requirement: &'static Requirement, task: &Task) -> Finding {
         }
     };
     Finding::from_stop(stop, || check.evidence())
+}
+
+/// Makes a directory that no other user may enter.
+fn make_private_dir(path: &std::path::Path) -> std::io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new().mode(0o700).create(path)
 }
 
 fn replace_stdin() -> std::io::Result<()> {
@@ -282,8 +306,7 @@ fn end_descendants() -> Vec<String> {
         }
         let table = platform::process_table().unwrap_or_default();
         for process in platform::descendants(&table, std::process::id() as i32) {
-            let words =
-                format!("{} {} ({})", process.name, process.pid, process.state.word());
+            let words = format!("{} {} ({})", process.name, process.pid, process.state.word());
             if !met.iter().any(|known: &String| known.contains(&format!(" {} ", process.pid))) {
                 met.push(words);
             }

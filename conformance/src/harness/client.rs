@@ -29,8 +29,9 @@ pub struct Client {
     pub name: String,
     pub(super) world: Rc<World>,
     stream: TcpStream,
-    /// All that was received.
+    /// All that was received since `forget`.
     inbox: Vec<u8>,
+    forgotten: usize,
     /// How much of it has been looked at.
     cursor: usize,
     /// What is to be sent, and how much of it has been.
@@ -65,6 +66,7 @@ impl Client {
             world: world.clone(),
             stream,
             inbox: Vec::new(),
+            forgotten: 0,
             cursor: 0,
             outbox: Vec::new(),
             sent: 0,
@@ -212,7 +214,13 @@ impl Client {
             let Some(line) = self.next_line(self.world.patience())? else {
                 let rest = excerpt(&self.inbox[self.cursor..]);
                 return fail(
-                    format!("{} hears {:?} ({} of {})", self.name, expected, index + 1, lines.len()),
+                    format!(
+                        "{} hears {:?} ({} of {})",
+                        self.name,
+                        expected,
+                        index + 1,
+                        lines.len()
+                    ),
                     match self.ended {
                         Some(how) => how.to_owned(),
                         None => format!(
@@ -224,7 +232,13 @@ impl Client {
             };
             if line != expected.as_bytes() {
                 return fail(
-                    format!("{} hears {:?} ({} of {})", self.name, expected, index + 1, lines.len()),
+                    format!(
+                        "{} hears {:?} ({} of {})",
+                        self.name,
+                        expected,
+                        index + 1,
+                        lines.len()
+                    ),
                     format!("it hears {}", excerpt(&line)),
                 );
             }
@@ -325,12 +339,23 @@ impl Client {
 
     /// How many bytes were received in all.
     pub fn received(&self) -> usize {
-        self.inbox.len()
+        self.forgotten + self.inbox.len()
+    }
+
+    /// Lets go of what was received so far, looked at or not.
+    pub fn forget(&mut self) {
+        self.forgotten += self.inbox.len();
+        self.inbox.clear();
+        self.cursor = 0;
     }
 
     /// Whether everything queued has left.
     pub fn all_sent(&self) -> bool {
         self.sent == self.outbox.len()
+    }
+
+    pub(super) fn pass_all(&mut self) {
+        self.cursor = self.inbox.len();
     }
 
     pub(super) fn unread(&self) -> &[u8] {

@@ -32,9 +32,8 @@ impl Crowd {
         let Some(first) = self.clients.first_mut() else { return Ok(()) };
         let token = first.start_barrier();
         let patience = first.world.patience();
-        let all = self.wait(patience, |clients| {
-            clients.iter().all(|client| client.find(&token).is_some())
-        })?;
+        let all = self
+            .wait(patience, |clients| clients.iter().all(|client| client.find(&token).is_some()))?;
         if !all {
             let deaf: Vec<&str> = self
                 .clients
@@ -42,10 +41,13 @@ impl Crowd {
                 .filter(|client| client.find(&token).is_none())
                 .map(|client| client.name.as_str())
                 .collect();
-            return fail("every client hears a line that one of them says", format!(
-                "after {patience:.1?} without further traffic {} have not heard it",
-                deaf.join(", ")
-            ));
+            return fail(
+                "every client hears a line that one of them says",
+                format!(
+                    "after {patience:.1?} without further traffic {} have not heard it",
+                    deaf.join(", ")
+                ),
+            );
         }
         for client in &mut self.clients {
             if let Some(end) = client.find(&token) {
@@ -65,6 +67,28 @@ impl Crowd {
         wait_for(&mut clients, limit, done)
     }
 
+    /// Sends and receives until `done` holds for each client, by its number; fails after `limit`.
+    pub fn wait_all(
+        &mut self,
+        limit: Duration,
+        mut done: impl FnMut(usize, &Client) -> bool,
+    ) -> Outcome {
+        let complete = self.wait(limit, |clients| {
+            // Every one is asked each time: the question may note when it was first answered.
+            let waiting =
+                clients.iter().enumerate().filter(|(index, client)| !done(*index, client)).count();
+            waiting == 0
+        })?;
+        if complete { Ok(()) } else { fail("every client hears every line", "some did not") }
+    }
+
+    /// Lets go of all that was heard.
+    pub fn forget(&mut self) {
+        for client in &mut self.clients {
+            client.forget();
+        }
+    }
+
     /// Every client hears exactly `count` more lines; returns them per client.
     ///
     /// Patience starts anew whenever anyone hears something: a long conversation may take its time,
@@ -72,11 +96,13 @@ impl Crowd {
     pub fn hear_lines(&mut self, count: usize) -> Step<Vec<Vec<Vec<u8>>>> {
         let Some(first) = self.clients.first() else { return Ok(Vec::new()) };
         let patience = first.world.patience();
-        let complete =
-            |client: &Client| client.unread().iter().filter(|&&byte| byte == b'\n').count() >= count;
+        let complete = |client: &Client| {
+            client.unread().iter().filter(|&&byte| byte == b'\n').count() >= count
+        };
         loop {
             let before: usize = self.clients.iter().map(Client::received).sum();
-            let unsent_before: usize = self.clients.iter().map(|c| usize::from(!c.all_sent())).sum();
+            let unsent_before: usize =
+                self.clients.iter().map(|c| usize::from(!c.all_sent())).sum();
             let all = self.wait(patience, |clients| {
                 clients.iter().all(|client| complete(client) || client.is_over().is_some())
             })?;
@@ -89,8 +115,11 @@ impl Crowd {
         }
         let mut heard = Vec::with_capacity(self.clients.len());
         for client in &mut self.clients {
-            let lines: Vec<Vec<u8>> =
-                client.unread().split_inclusive(|&byte| byte == b'\n').map(<[u8]>::to_vec).collect();
+            let lines: Vec<Vec<u8>> = client
+                .unread()
+                .split_inclusive(|&byte| byte == b'\n')
+                .map(<[u8]>::to_vec)
+                .collect();
             let whole = lines.iter().filter(|line| line.ends_with(b"\n")).count();
             if whole != count || lines.len() != count {
                 return fail(
@@ -103,7 +132,7 @@ impl Crowd {
                     ),
                 );
             }
-            client.pass_to(client.received());
+            client.pass_all();
             heard.push(lines);
         }
         Ok(heard)

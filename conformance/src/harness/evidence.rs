@@ -104,7 +104,9 @@ pub(super) fn gather(world: &World) -> Evidence {
         }
     }
     for (pid, status) in world.ended.borrow().iter() {
-        evidence.processes.push(format!("{pid} has ended: {}", super::processes::status_words(status)));
+        evidence
+            .processes
+            .push(format!("{pid} has ended: {}", super::processes::status_words(status)));
     }
     let servers = world.servers.borrow();
     let locks = platform::lock_table().unwrap_or_default();

@@ -100,10 +100,14 @@ pub fn try_lock(path: &Path, mode: LockMode) -> Step<Option<HeldLock>> {
 pub fn lock(check: &super::Check, path: &Path, mode: LockMode) -> Step<HeldLock> {
     let patience = check.world.patience();
     let held = check.world.wait(patience, || try_lock(path, mode))?;
-    let held = held.ok_or_else(|| Stop::Fail(crate::verdict::Failure {
-        expected: format!("another program gets a {mode:?} flock on the chat log while nobody speaks"),
-        actual: "the server keeps the log locked".into(),
-    }))?;
+    let held = held.ok_or_else(|| {
+        Stop::Fail(crate::verdict::Failure {
+            expected: format!(
+                "another program gets a {mode:?} flock on the chat log while nobody speaks"
+            ),
+            actual: "the server keeps the log locked".into(),
+        })
+    })?;
     check.note(format!("locks the log ({mode:?})"));
     Ok(held)
 }

@@ -15,7 +15,9 @@ use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::resource::Resource;
-use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, sigaction, sigprocmask};
+use nix::sys::signal::{
+    SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, sigaction, sigprocmask,
+};
 use nix::sys::wait::WaitStatus;
 
 use super::processes::{self, Cluster, descends, status_words};
@@ -261,8 +263,7 @@ pub(super) fn launch(world: &Rc<World>, options: Options) -> Step<Launched> {
                 platform::deny_ipv6_sockets()?;
             }
             for &signal in &in_child.ignored {
-                let ignore =
-                    SigAction::new(SigHandler::SigIgn, SaFlags::empty(), SigSet::empty());
+                let ignore = SigAction::new(SigHandler::SigIgn, SaFlags::empty(), SigSet::empty());
                 sigaction(signal, &ignore)?;
             }
             if let Some(user) = in_child.run_as {
@@ -469,7 +470,10 @@ impl Server {
             (Some(receiver), Some(sender), 2) => {
                 self.world.note(
                     "check",
-                    format!("{name} is served by receiver {} and sender {}", receiver.pid, sender.pid),
+                    format!(
+                        "{name} is served by receiver {} and sender {}",
+                        receiver.pid, sender.pid
+                    ),
                 );
                 Ok((client, Cluster { receiver: receiver.pid, sender: sender.pid }))
             }
@@ -533,7 +537,11 @@ impl Server {
         match status {
             Some(status) => Ok(status_words(&status)),
             None => fail(
-                format!("the server ends within {:.1} s of {}", limit.as_secs_f64(), signal.as_str()),
+                format!(
+                    "the server ends within {:.1} s of {}",
+                    limit.as_secs_f64(),
+                    signal.as_str()
+                ),
                 "its daemon is still there",
             ),
         }
@@ -585,11 +593,10 @@ pub(super) fn end(world: &Rc<World>, running: &Rc<Running>) -> Outcome {
     })
 }
 
-/// After a server's end: no process, no bound port, no lock.
-pub(super) fn check_nothing_left(world: &Rc<World>, running: &Rc<Running>) -> Outcome {
-    let limit = world.scaled(END_LIMIT);
+/// After the end of all servers, those included that never listened: no process is left.
+pub(super) fn check_no_process_left(world: &Rc<World>) -> Outcome {
     let mut left = Vec::new();
-    let gone = world.wait(limit, || {
+    let gone = world.wait(world.scaled(END_LIMIT), || {
         left = match descends() {
             Ok(left) => left,
             // Where nothing tells about processes, the warden still sees its own children.
@@ -598,13 +605,19 @@ pub(super) fn check_nothing_left(world: &Rc<World>, running: &Rc<Running>) -> Ou
         };
         Ok(left.is_empty().then_some(()))
     })?;
-    if gone.is_none() {
-        let names: Vec<String> = left
-            .iter()
-            .map(|process| format!("{} {} ({})", process.name, process.pid, process.state.word()))
-            .collect();
-        return fail("no process of the server is left after its end", names.join(", "));
+    if gone.is_some() {
+        return Ok(());
     }
+    let names: Vec<String> = left
+        .iter()
+        .map(|process| format!("{} {} ({})", process.name, process.pid, process.state.word()))
+        .collect();
+    fail("no process of the server is left after its end", names.join(", "))
+}
+
+/// After a server's end: no bound port, no lock.
+pub(super) fn check_nothing_held(world: &Rc<World>, running: &Rc<Running>) -> Outcome {
+    let limit = world.scaled(END_LIMIT);
     for address in &running.addresses {
         if std::net::TcpStream::connect_timeout(address, limit).is_ok() {
             return fail(
@@ -614,7 +627,10 @@ pub(super) fn check_nothing_left(world: &Rc<World>, running: &Rc<Running>) -> Ou
         }
     }
     if running.log.is_file() && try_lock(&running.log, LockMode::Exclusive)?.is_none() {
-        return fail("the chat log is unlocked after the server's end", "someone still holds a lock");
+        return fail(
+            "the chat log is unlocked after the server's end",
+            "someone still holds a lock",
+        );
     }
     Ok(())
 }

@@ -94,7 +94,8 @@ pub fn umask_of(pid: i32) -> Result<u32, String> {
 }
 
 fn status(pid: i32) -> Result<String, String> {
-    fs::read_to_string(format!("/proc/{pid}/status")).map_err(|error| format!("/proc/{pid}: {error}"))
+    fs::read_to_string(format!("/proc/{pid}/status"))
+        .map_err(|error| format!("/proc/{pid}: {error}"))
 }
 
 fn field<'a>(status: &'a str, name: &str) -> Option<&'a str> {
@@ -125,8 +126,8 @@ pub fn descriptor_count(pid: i32) -> Result<usize, String> {
 
 /// The sockets that a process has open, by inode.
 pub fn open_sockets(pid: i32) -> Result<HashSet<u64>, String> {
-    let entries =
-        fs::read_dir(format!("/proc/{pid}/fd")).map_err(|error| format!("/proc/{pid}/fd: {error}"))?;
+    let entries = fs::read_dir(format!("/proc/{pid}/fd"))
+        .map_err(|error| format!("/proc/{pid}/fd: {error}"))?;
     Ok(entries
         .filter_map(|entry| fs::read_link(entry.ok()?.path()).ok())
         .filter_map(|target| {
@@ -137,7 +138,8 @@ pub fn open_sockets(pid: i32) -> Result<HashSet<u64>, String> {
 
 /// Who holds and who waits for which lock (proc_locks(5)).
 pub fn lock_table() -> Result<Vec<Lock>, String> {
-    let text = fs::read_to_string("/proc/locks").map_err(|error| format!("/proc/locks: {error}"))?;
+    let text =
+        fs::read_to_string("/proc/locks").map_err(|error| format!("/proc/locks: {error}"))?;
     Ok(text.lines().filter_map(parse_lock).collect())
 }
 
@@ -309,14 +311,10 @@ pub fn deny_ipv6_sockets() -> std::io::Result<()> {
         unless(libc::SYS_socket as u32, 3),
         statement(load, 16),
         unless(libc::AF_INET6 as u32, 1),
-        statement(
-            libc::BPF_RET | libc::BPF_K,
-            libc::SECCOMP_RET_ERRNO | libc::EAFNOSUPPORT as u32,
-        ),
+        statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ERRNO | libc::EAFNOSUPPORT as u32),
         statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ALLOW),
     ];
-    let program =
-        libc::sock_fprog { len: filter.len() as u16, filter: filter.as_ptr().cast_mut() };
+    let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_ptr().cast_mut() };
     // SAFETY: integers only; needed for an unprivileged filter.
     Errno::result(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) })?;
     // SAFETY: the kernel copies the filter that `program` points to, which lives until here.
@@ -381,7 +379,8 @@ pub fn add_loopback_address(address: std::net::Ipv6Addr) -> Result<(&'static str
         prefix_length: u32,
         interface: libc::c_int,
     }
-    let index = nix::net::if_::if_nametoindex("lo").map_err(|errno| format!("lo: {}", errno.desc()))?;
+    let index =
+        nix::net::if_::if_nametoindex("lo").map_err(|errno| format!("lo: {}", errno.desc()))?;
     let socket = socket(AddressFamily::Inet6, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None)
         .map_err(|errno| format!("socket: {}", errno.desc()))?;
     let request = In6Ifreq {
@@ -431,12 +430,10 @@ pub fn file_system(path: &std::path::Path) -> String {
         (magic::OVERLAYFS_SUPER_MAGIC, "overlay"),
         (magic::NFS_SUPER_MAGIC, "nfs"),
     ];
-    known
-        .iter()
-        .find(|(number, _)| *number == found.filesystem_type())
-        .map_or_else(|| format!("file system {:#x}", found.filesystem_type().0), |(_, name)| {
-            (*name).to_owned()
-        })
+    known.iter().find(|(number, _)| *number == found.filesystem_type()).map_or_else(
+        || format!("file system {:#x}", found.filesystem_type().0),
+        |(_, name)| (*name).to_owned(),
+    )
 }
 
 #[cfg(test)]
@@ -456,6 +453,9 @@ mod tests {
         let held = parse_lock("1: FLOCK  ADVISORY  WRITE 708 08:01:42 0 EOF").unwrap();
         assert_eq!((held.exclusive, held.waiting, held.pid, held.inode), (true, false, 708, 42));
         let waiting = parse_lock("1: -> FLOCK  ADVISORY  READ 9 fd:00:7 0 EOF").unwrap();
-        assert_eq!((waiting.exclusive, waiting.waiting, waiting.pid, waiting.inode), (false, true, 9, 7));
+        assert_eq!(
+            (waiting.exclusive, waiting.waiting, waiting.pid, waiting.inode),
+            (false, true, 9, 7)
+        );
     }
 }

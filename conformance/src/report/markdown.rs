@@ -49,10 +49,14 @@ pub fn render(report: &Report) -> String {
     }
     let skipped = of(&[Verdict::Unsupported, Verdict::NotRun]);
     if !skipped.is_empty() {
-        let _ = writeln!(text, "\n### Not checked\n\n| requirement | verdict | reason |\n|---|---|---|");
+        let _ = writeln!(
+            text,
+            "\n### Not checked\n\n| requirement | verdict | reason |\n|---|---|---|"
+        );
         for entry in skipped {
             let reason = entry.reason.as_deref().unwrap_or("");
-            let _ = writeln!(text, "| {} | {} | {} |", entry.id, entry.verdict.word(), cell(reason));
+            let _ =
+                writeln!(text, "| {} | {} | {} |", entry.id, entry.verdict.word(), cell(reason));
         }
     }
     let _ = writeln!(

@@ -152,7 +152,11 @@ impl Report {
                 verdict: finding.verdict,
                 runs: records.len(),
                 not_passed: records.iter().filter(|r| r.finding.verdict != Verdict::Pass).count(),
-                duration_ms: records.iter().map(|r| r.duration.as_millis() as u64).max().unwrap_or(0),
+                duration_ms: records
+                    .iter()
+                    .map(|r| r.duration.as_millis() as u64)
+                    .max()
+                    .unwrap_or(0),
                 reason: finding.reason.clone(),
                 expected: finding.failure.as_ref().map(|failure| failure.expected.clone()),
                 actual: finding.failure.as_ref().map(|failure| failure.actual.clone()),

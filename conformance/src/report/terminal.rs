@@ -32,14 +32,30 @@ pub fn record_line(record: &Record, repeated: bool) -> String {
     let width = id.len() + round.len();
     match (&record.finding.reason, &record.finding.failure) {
         (Some(reason), _) => {
-            let _ = write!(line, "{:pad$}  {DIM}{reason}{DIM:#}", "", pad = 44usize.saturating_sub(width));
+            let _ = write!(
+                line,
+                "{:pad$}  {DIM}{reason}{DIM:#}",
+                "",
+                pad = 44usize.saturating_sub(width)
+            );
         }
         (None, Some(failure)) => {
-            let _ = write!(line, "{:pad$}  {}", "", failure.actual, pad = 44usize.saturating_sub(width));
+            let _ = write!(
+                line,
+                "{:pad$}  {}",
+                "",
+                failure.actual,
+                pad = 44usize.saturating_sub(width)
+            );
         }
         (None, None) => {
             let seconds = record.duration.as_secs_f64();
-            let _ = write!(line, "{:pad$}  {DIM}{seconds:>5.2} s{DIM:#}", "", pad = 44usize.saturating_sub(width));
+            let _ = write!(
+                line,
+                "{:pad$}  {DIM}{seconds:>5.2} s{DIM:#}",
+                "",
+                pad = 44usize.saturating_sub(width)
+            );
         }
     }
     line
@@ -54,7 +70,12 @@ pub fn conclusion(report: &Report) -> String {
             continue;
         }
         let colour = style(entry.verdict);
-        let _ = writeln!(text, "\n{colour}{}{colour:#} {BOLD}{}{BOLD:#}", entry.verdict.word(), entry.id);
+        let _ = writeln!(
+            text,
+            "\n{colour}{}{colour:#} {BOLD}{}{BOLD:#}",
+            entry.verdict.word(),
+            entry.id
+        );
         for line in failure_text(entry).lines() {
             let _ = writeln!(text, "  {line}");
         }
@@ -69,7 +90,8 @@ pub fn conclusion(report: &Report) -> String {
         let _ = writeln!(text, "  Again:     forkproof run {} --keep", entry.id);
     }
     if report.options.repeat > 1 {
-        let flaky: Vec<&Entry> = report.requirements.iter().filter(|entry| entry.is_flaky()).collect();
+        let flaky: Vec<&Entry> =
+            report.requirements.iter().filter(|entry| entry.is_flaky()).collect();
         if !flaky.is_empty() {
             let _ = writeln!(text, "\nFlaky:");
             for entry in flaky {
@@ -148,7 +170,8 @@ pub fn list(requirements: &[&'static Requirement]) -> String {
     for requirement in requirements {
         if requirement.area() != area {
             area = requirement.area();
-            let _ = writeln!(text, "{}{BOLD}{area}{BOLD:#}", if text.is_empty() { "" } else { "\n" });
+            let _ =
+                writeln!(text, "{}{BOLD}{area}{BOLD:#}", if text.is_empty() { "" } else { "\n" });
         }
         let mark = match requirement.level {
             Level::Must => "must  ",
@@ -172,7 +195,8 @@ pub fn explanation(requirement: &Requirement) -> String {
     field("Trap", requirement.trap);
     field("Fix", requirement.fix);
     if !requirement.needs.is_empty() {
-        let needs: Vec<String> = requirement.needs.iter().map(|need| need.words().to_owned()).collect();
+        let needs: Vec<String> =
+            requirement.needs.iter().map(|need| need.words().to_owned()).collect();
         field("Needs", &needs.join(", "));
     }
     let here = match crate::needs::Need::first_missing(requirement.needs) {

@@ -285,7 +285,11 @@ fn silent_client_times_out(check: &mut Check) -> Outcome {
         let after = begin.elapsed();
         ensure(
             ended.is_some() && after >= Duration::from_millis(990),
-            format!("{} is closed between 1 and {:.0} s after it connected", client.name, latest.as_secs_f64()),
+            format!(
+                "{} is closed between 1 and {:.0} s after it connected",
+                client.name,
+                latest.as_secs_f64()
+            ),
             || match ended {
                 Some(_) => format!("it is closed after {:.2} s", after.as_secs_f64()),
                 None => format!("it is still open after {:.2} s", after.as_secs_f64()),
@@ -374,9 +378,14 @@ fn key_file_permissions(check: &mut Check) -> Outcome {
     let private = check.server()?;
     let key_file = check.dir().join("key");
     let warns = |server: &Server| {
-        server.output().lines().any(|line| line.contains("key") && line.contains(&key_file.display().to_string()))
+        server
+            .output()
+            .lines()
+            .any(|line| line.contains("key") && line.contains(&key_file.display().to_string()))
     };
-    ensure(!warns(&private), "a key file of mode 0600 is nothing to warn about", || private.output())?;
+    ensure(!warns(&private), "a key file of mode 0600 is nothing to warn about", || {
+        private.output()
+    })?;
     private.end()?;
     std::fs::set_permissions(&key_file, Permissions::from_mode(0o644)).or_error("chmod")?;
     let open = check.server_with(Options::new())?;

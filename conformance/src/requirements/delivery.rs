@@ -13,10 +13,26 @@ const ONE_ORDER_TRAP: &str = "a wake-up lost or a read cut short under load; cou
 const ONE_ORDER_FIX: &str = "read the log to its end after each wake, at a position of one's own, and write out all that was read";
 
 pub(super) const REQUIREMENTS: &[Requirement] = &[
-    everyone("delivery/everyone-hears-everything-2", "Two clients hear everything once and in one order, whoever speaks, at 0, 10 and 50 ms", everyone_2),
-    everyone("delivery/everyone-hears-everything-8", "8 clients hear everything once and in one order, whoever speaks, at 0, 10 and 50 ms", everyone_8),
-    everyone("delivery/everyone-hears-everything-32", "32 clients hear everything once and in one order, whoever speaks, at 0, 10 and 50 ms", everyone_32),
-    everyone("delivery/everyone-hears-everything-64", "64 clients hear everything once and in one order, whoever speaks, at 0, 10 and 50 ms", everyone_64),
+    everyone(
+        "delivery/everyone-hears-everything-2",
+        "Two clients hear everything once and in one order, whoever speaks, at 0, 10 and 50 ms",
+        everyone_2,
+    ),
+    everyone(
+        "delivery/everyone-hears-everything-8",
+        "8 clients hear everything once and in one order, whoever speaks, at 0, 10 and 50 ms",
+        everyone_8,
+    ),
+    everyone(
+        "delivery/everyone-hears-everything-32",
+        "32 clients hear everything once and in one order, whoever speaks, at 0, 10 and 50 ms",
+        everyone_32,
+    ),
+    everyone(
+        "delivery/everyone-hears-everything-64",
+        "64 clients hear everything once and in one order, whoever speaks, at 0, 10 and 50 ms",
+        everyone_64,
+    ),
     Requirement {
         id: "delivery/bytes-intact",
         title: "Every byte value arrives unchanged: NUL, invalid UTF-8, and a last byte without newline",
@@ -324,7 +340,8 @@ fn joining_amid_traffic(check: &mut Check) -> Outcome {
         // Whatever line comes first, from there on every one follows, to the last.
         let patience = check.scaled(Duration::from_secs(5));
         let first = client.next_line(patience)?.unwrap_or_default();
-        let Some(begin) = std::str::from_utf8(&first).ok().and_then(|text| text.parse::<usize>().ok())
+        let Some(begin) =
+            std::str::from_utf8(&first).ok().and_then(|text| text.parse::<usize>().ok())
         else {
             // Joined after the last line: the replay may begin with the barriers.
             ensure(first.is_empty(), "a late client hears whole lines", || excerpt(&first))?;

@@ -366,9 +366,11 @@ fn refuses_to_start(launched: &crate::harness::Launched, named: &str, what: &str
         format!("{what} makes the server exit non-zero"),
         || format!("exit status {:?}", launched.status),
     )?;
-    ensure(launched.output.contains(named), format!("{what} is named ({named}) in the message"), || {
-        format!("it says: {}", launched.output.trim())
-    })
+    ensure(
+        launched.output.contains(named),
+        format!("{what} is named ({named}) in the message"),
+        || format!("it says: {}", launched.output.trim()),
+    )
 }
 
 fn ipv6_disabled_on_interfaces(check: &mut Check) -> Outcome {
@@ -469,8 +471,13 @@ fn rebind_while_clusters_live(check: &mut Check) -> Outcome {
 fn no_double_listen(check: &mut Check) -> Outcome {
     let first = check.server()?;
     for options in [Options::new(), Options::new().daemon()] {
-        let launched = check.launch(options.listen(first.address()).log(check.dir().join("other.log")))?;
-        refuses_to_start(&launched, &first.address().to_string(), "a port on which another daemon listens")?;
+        let launched =
+            check.launch(options.listen(first.address()).log(check.dir().join("other.log")))?;
+        refuses_to_start(
+            &launched,
+            &first.address().to_string(),
+            "a port on which another daemon listens",
+        )?;
     }
     for number in 0..10 {
         first.join(&format!("client-{number}"))?;
@@ -530,9 +537,8 @@ fn connect_burst(check: &mut Check) -> Outcome {
     // Before the daemon can accept a single one, all are there: as from many machines at once.
     server.freeze(check, server.daemon())?;
     let begin = Instant::now();
-    let mut clients: Vec<Client> = (0..CLIENTS)
-        .map(|n| server.connect(&format!("client-{n}")))
-        .collect::<Result<_, _>>()?;
+    let mut clients: Vec<Client> =
+        (0..CLIENTS).map(|n| server.connect(&format!("client-{n}"))).collect::<Result<_, _>>()?;
     server.signal(server.daemon(), Signal::SIGCONT)?;
     check.note(format!("{CLIENTS} connections after {:.3?}", begin.elapsed()));
     let key = server.key().to_vec();
@@ -545,7 +551,10 @@ fn connect_burst(check: &mut Check) -> Outcome {
     for client in &clients {
         let again = platform::retransmissions(client.stream()).map_err(Stop::NotRun)?;
         ensure(again == 0, "no connection of a burst has to be asked for twice", || {
-            format!("{} sent {again} segments again: the queue of connections was full", client.name)
+            format!(
+                "{} sent {again} segments again: the queue of connections was full",
+                client.name
+            )
         })?;
     }
     Ok(())
@@ -573,9 +582,11 @@ fn peer_address_is_plain(check: &mut Check) -> Outcome {
     let client = server.join_at("alice, IPv4", address)?;
     let own = client.stream().local_addr().or_error("local address")?.to_string();
     let output = server.output();
-    ensure(output.contains(&own), format!("the server's messages name the client as {own}"), || {
-        format!("they are: {}", output.trim().replace('\n', " / "))
-    })?;
+    ensure(
+        output.contains(&own),
+        format!("the server's messages name the client as {own}"),
+        || format!("they are: {}", output.trim().replace('\n', " / ")),
+    )?;
     ensure(!output.to_lowercase().contains("::ffff:"), "no IPv4-mapped address is shown", || {
         format!("the messages are: {}", output.trim().replace('\n', " / "))
     })
@@ -599,9 +610,11 @@ fn link_local_with_scope(check: &mut Check) -> Outcome {
     let by_name = check.server_with(Options::new().listen(format!("[{address}%{name}]:0")))?;
     for server in [by_name, scoped_by_number(check, address, index)?] {
         let at = SocketAddr::V6(SocketAddrV6::new(address, server.address().port(), 0, index));
-        ensure(server.address().ip() == IpAddr::V6(address), "the server tells the address", || {
-            server.address().to_string()
-        })?;
+        ensure(
+            server.address().ip() == IpAddr::V6(address),
+            "the server tells the address",
+            || server.address().to_string(),
+        )?;
         server.join_at("alice", at)?;
     }
     Ok(())

@@ -313,7 +313,10 @@ fn catch_in_append(
         // twice: the kernel may still be granting the lock.
         let locked = || -> Step<bool> { Ok(try_lock(server.log(), LockMode::Shared)?.is_none()) };
         if locked()? && locked()? {
-            check.note(format!("receiver {} is stopped in its append, try {tries}", cluster.receiver));
+            check.note(format!(
+                "receiver {} is stopped in its append, try {tries}",
+                cluster.receiver
+            ));
             return Ok(());
         }
         server.signal(cluster.receiver, Signal::SIGCONT)?;
@@ -472,7 +475,9 @@ fn lock_not_lost_by_close(check: &mut Check) -> Outcome {
         .map_err(Stop::NotRun)?
         .into_iter()
         .filter(|lock| lock.inode == inode && lock.pid == cluster.receiver && !lock.waiting)
-        .map(|lock| format!("{} {}", lock.kind, if lock.exclusive { "exclusive" } else { "shared" }))
+        .map(|lock| {
+            format!("{} {}", lock.kind, if lock.exclusive { "exclusive" } else { "shared" })
+        })
         .collect();
     ensure(
         held == ["FLOCK exclusive"],

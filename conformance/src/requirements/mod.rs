@@ -63,7 +63,9 @@ fn blocked_client(
             let before = platform::processor_time(cluster.sender);
             let asleep = server.process(cluster.sender)?.map(|process| process.state);
             match asleep {
-                Some(platform::State::Sleeping) => Ok(before == platform::processor_time(cluster.sender)),
+                Some(platform::State::Sleeping) => {
+                    Ok(before == platform::processor_time(cluster.sender))
+                }
                 Some(_) => Ok(false),
                 None => fail(
                     "the sender of a client that does not read waits",

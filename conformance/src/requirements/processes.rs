@@ -533,7 +533,8 @@ fn launcher_status_is_honest(check: &mut Check) -> Outcome {
     let taken = TcpListener::bind("127.0.0.1:0").or_error("bind")?;
     let taken_address = taken.local_addr().or_error("local address")?.to_string();
     std::fs::write(at("short.key"), [b'k'; 127]).or_error("short.key")?;
-    std::fs::write(at("newline.key"), [&[b'k'; 128][..], b"\n"].concat()).or_error("newline.key")?;
+    std::fs::write(at("newline.key"), [&[b'k'; 128][..], b"\n"].concat())
+        .or_error("newline.key")?;
     std::fs::create_dir(at("directory")).or_error("directory")?;
     std::fs::write(at("bad.toml"), "replay = 7\nprot = 7722\n").or_error("bad.toml")?;
     let option = |name: &str, value: &str| Options::new().arguments([name, value]);
@@ -543,11 +544,23 @@ fn launcher_status_is_honest(check: &mut Check) -> Outcome {
         ("a key with a newline", Options::new().key_file(at("newline.key")), "newline"),
         ("a key file that is a directory", Options::new().key_file(at("directory")), "directory"),
         ("a log that is a directory", Options::new().log(at("directory")), "directory"),
-        ("a log in a directory that is not there", Options::new().log(at("no/chat.log")), "no/chat.log"),
+        (
+            "a log in a directory that is not there",
+            Options::new().log(at("no/chat.log")),
+            "no/chat.log",
+        ),
         ("a port in use", Options::new().listen(&taken_address), &taken_address),
-        ("an unknown configuration key", option("--config", &at("bad.toml").display().to_string()), "bad.toml:2"),
+        (
+            "an unknown configuration key",
+            option("--config", &at("bad.toml").display().to_string()),
+            "bad.toml:2",
+        ),
         ("a configuration file that is not there", option("--config", "no.toml"), "no.toml"),
-        ("a pid file that cannot be written", option("--ready-file", &at("no/ready").display().to_string()), "no/ready"),
+        (
+            "a pid file that cannot be written",
+            option("--ready-file", &at("no/ready").display().to_string()),
+            "no/ready",
+        ),
     ];
     for (what, options, named) in cases {
         for options in [options.clone(), options.clone().daemon()] {
@@ -582,9 +595,11 @@ fn drops_privileges(check: &mut Check) -> Outcome {
         [("daemon", server.daemon()), ("receiver", cluster.receiver), ("sender", cluster.sender)]
     {
         let (ids, groups) = platform::credentials(pid).map_err(Stop::NotRun)?;
-        ensure(ids == [wanted; 3], format!("the {role}'s real, effective and saved ids are {wanted}"), || {
-            format!("they are {ids:?}")
-        })?;
+        ensure(
+            ids == [wanted; 3],
+            format!("the {role}'s real, effective and saved ids are {wanted}"),
+            || format!("they are {ids:?}"),
+        )?;
         ensure(!groups.contains(&0), format!("the {role} is in none of root's groups"), || {
             format!("its groups are {groups:?}")
         })?;

@@ -300,7 +300,9 @@ fn children_reaped(check: &mut Check) -> Outcome {
     let no_zombie = |check: &Check, after: usize| {
         check.until(
             Duration::from_secs(1),
-            &format!("no zombie and no process of theirs is left 1 s after {after} clients have gone"),
+            &format!(
+                "no zombie and no process of theirs is left 1 s after {after} clients have gone"
+            ),
             || Ok(server.processes()?.len() == 1),
             || {
                 let left = server.processes().unwrap_or_default();
@@ -416,9 +418,11 @@ fn ends_all(check: &mut Check, signal: Signal) -> Outcome {
         client.hears_end()?;
     }
     let log = server.log_content()?;
-    ensure(log.ends_with(b"one last line\n"), "the log ends with the last line that was said", || {
-        crate::harness::excerpt(&log[log.len().saturating_sub(40)..])
-    })
+    ensure(
+        log.ends_with(b"one last line\n"),
+        "the log ends with the last line that was said",
+        || crate::harness::excerpt(&log[log.len().saturating_sub(40)..]),
+    )
 }
 
 fn sigterm_under_load(check: &mut Check) -> Outcome {
@@ -434,7 +438,9 @@ fn sigterm_under_load(check: &mut Check) -> Outcome {
     })?;
     ensure(begun, "a busy chat is carried", || "64 KiB did not come back to every client".into())?;
     let how = server.end_with(Signal::SIGTERM)?;
-    ensure(how == "exited with status 0", "the daemon exits with status 0", || format!("it {how}"))?;
+    ensure(how == "exited with status 0", "the daemon exits with status 0", || {
+        format!("it {how}")
+    })?;
     let log = server.log_content()?;
     ensure(log.ends_with(b"\n"), "the log ends with a whole line", || {
         crate::harness::excerpt(&log[log.len().saturating_sub(70)..])
@@ -445,9 +451,10 @@ fn sigterm_under_load(check: &mut Check) -> Outcome {
         .find(|line| !line.starts_with(b"=barrier") && !known.contains(line));
     match strange {
         None => Ok(()),
-        Some(line) => {
-            fail("the log holds whole lines only", format!("it holds {}", crate::harness::excerpt(line)))
-        }
+        Some(line) => fail(
+            "the log holds whole lines only",
+            format!("it holds {}", crate::harness::excerpt(line)),
+        ),
     }
 }
 
@@ -524,7 +531,8 @@ extern "C" fn count_signal(_signal: libc::c_int) {
 }
 
 fn group_is_private(check: &mut Check) -> Outcome {
-    let count = SigAction::new(SigHandler::Handler(count_signal), SaFlags::empty(), SigSet::empty());
+    let count =
+        SigAction::new(SigHandler::Handler(count_signal), SaFlags::empty(), SigSet::empty());
     for signal in [Signal::SIGUSR1, Signal::SIGTERM, Signal::SIGHUP] {
         // SAFETY: the handler only counts in an atomic.
         unsafe { sigaction(signal, &count) }.or_error("sigaction")?;
