@@ -1,0 +1,64 @@
+//! Every requirement as a test of its own against the reference server, so that
+//! `cargo test handler-persists` and nextest find it. There is no copy of any check here: each test
+//! runs `forkproof run ID`.
+//!
+//! What cannot be checked on this machine is *ignored* with the reason in its kind, never passed.
+
+use std::fs::File;
+use std::os::fd::AsRawFd;
+use std::process::Command;
+
+use forkproof::catalogue::{self, Requirement};
+use forkproof::needs::Need;
+use forkproof::verdict::Stop;
+use libtest_mimic::{Arguments, Failed, Trial};
+
+fn main() -> std::process::ExitCode {
+    let arguments = Arguments::from_args();
+    let trials = catalogue::all().map(trial).collect();
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+fn trial(requirement: &'static Requirement) -> Trial {
+    let trial = Trial::test(requirement.id, move || check(requirement));
+    match Need::first_missing(requirement.needs) {
+        None => trial,
+        Some(Stop::Unsupported(reason) | Stop::NotRun(reason) | Stop::Error(reason)) => {
+            trial.with_kind(reason).with_ignored_flag(true)
+        }
+        Some(Stop::Fail(_)) => trial,
+    }
+}
+
+fn check(requirement: &Requirement) -> Result<(), Failed> {
+    let _turn = take_turn(requirement.exclusive)?;
+    let output = Command::new(env!("CARGO_BIN_EXE_forkproof"))
+        .args(["run", requirement.id])
+        .output()
+        .map_err(|error| format!("forkproof: {error}"))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    // Status 3 is here too: a requirement that ended without a verdict has not passed.
+    Err(format!(
+        "{}\n{}{}",
+        output.status,
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    )
+    .into())
+}
+
+/// Requirements that measure time may have nothing beside them, so they take this lock alone and
+/// all others share it. A file's lock, since nextest runs each test in a process of its own.
+fn take_turn(alone: bool) -> Result<File, Failed> {
+    let path = concat!(env!("CARGO_TARGET_TMPDIR"), "/requirements.lock");
+    let file = File::create(path).map_err(|error| format!("{path}: {error}"))?;
+    let operation = if alone { libc::LOCK_EX } else { libc::LOCK_SH };
+    // SAFETY: a descriptor that is open and an integer.
+    if unsafe { libc::flock(file.as_raw_fd(), operation) } == 0 {
+        Ok(file)
+    } else {
+        Err(format!("{path}: {}", std::io::Error::last_os_error()).into())
+    }
+}
