@@ -2,7 +2,7 @@
 //!
 //! Nothing is inherited: a parent may have ignored or blocked any signal, and both survive `exec`
 //! (POSIX.1-2024, `exec`: "Signals set to be ignored … shall be set to be ignored", "the signal
-//! mask … shall be inherited"). Every `sigaction` structure is built whole by [`set`], so no flag
+//! mask … shall be inherited"). Every `sigaction` structure is built whole by `set`, so no flag
 //! is ever left to what the stack held before: an accidental `SA_RESETHAND` is how the server of
 //! the paper died at its second message.
 //!

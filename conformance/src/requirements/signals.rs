@@ -53,7 +53,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         clause: "POSIX.1-2024, 2.4.1: a pending signal that is generated again may be delivered once only",
         trap: "signals coalesce: many appends may bring one wake, and a sender that reads one bounded piece for each wake leaves the rest until someone speaks again",
         fix: "after each wake read the log to its end",
-        needs: &[],
+        needs: &[Need::ProcessTable],
         exclusive: false,
         check: burst_drains,
     },
@@ -287,10 +287,16 @@ fn no_lost_wakeup(check: &mut Check) -> Outcome {
 fn burst_drains(check: &mut Check) -> Outcome {
     let server = check.server()?;
     for size in [64 * 1024, 1024 * 1024] {
-        let mut crowd = server.crowd(3)?;
-        let said = lines("burst", size / 64, 64);
-        crowd.clients[0].queue(&said.concat());
-        crowd.hear_everything_in_one_order(&said)?;
+        let mut alice = server.join("alice")?;
+        let (mut bob, cluster) = server.join_with_cluster("bob")?;
+        alice.barrier()?;
+        // All of the burst's signals become one for a sender that stands still meanwhile.
+        server.freeze(check, cluster.sender)?;
+        let said = lines("burst", size / 64, 64).concat();
+        alice.queue(&said);
+        alice.hears_bytes(&said)?;
+        server.signal(cluster.sender, Signal::SIGCONT)?;
+        bob.hears_bytes(&said)?;
     }
     Ok(())
 }

@@ -10,7 +10,7 @@
 //! | `--listen` | `pipe` | nothing is sent, what arrives is printed |
 //!
 //! The protocol has no word for "accepted": the server of a refused client closes, and so does
-//! one that ends. [`connection`] decides which of them is more likely, and its messages name both
+//! one that ends. `connection` decides which of them is more likely, and its messages name both
 //! where they cannot be told apart.
 
 mod connection;
