@@ -139,14 +139,16 @@ struct Kept {
     fd: AtomicI32,
 }
 
-static SHARED: [Kept; 8] = [const { Kept::NONE }; 8];
-static PATHS: [Kept; 8] = [const { Kept::NONE }; 8];
+static SHARED: [Kept; 8] = [const { Kept::none() }; 8];
+static PATHS: [Kept; 8] = [const { Kept::none() }; 8];
 
 impl Kept {
-    const NONE: Kept = Kept {
-        key: AtomicU32::new(0),
-        fd: AtomicI32::new(-1),
-    };
+    const fn none() -> Kept {
+        Kept {
+            key: AtomicU32::new(0),
+            fd: AtomicI32::new(-1),
+        }
+    }
 }
 
 fn find(table: &[Kept; 8], key: u32) -> Option<c_int> {

@@ -2,6 +2,7 @@
 
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering::Relaxed};
 
+use crate::processes::own_id;
 use crate::signals::{Call, interrupted, storm};
 use crate::state::{ACCEPTED, GENERATION, LISTENER, altered, any, map, on, value};
 use crate::streams::is_socket;
@@ -106,8 +107,7 @@ pub(crate) fn bind(fd: c_int, addr: *const u8, len: c_uint) -> c_int {
 pub(crate) fn listen(fd: c_int, backlog: c_int) -> c_int {
     let mut backlog = backlog;
     if any() {
-        // SAFETY: getpid(2) takes nothing.
-        LISTENER.store(unsafe { getpid() }, Relaxed);
+        LISTENER.store(own_id(), Relaxed);
         if on(Id::SmallBacklog) {
             altered(Id::SmallBacklog);
             backlog = 1;
@@ -222,16 +222,14 @@ fn remember(fd: c_int) {
     if !on(Id::AcceptedSocketLeaks) {
         return;
     }
-    // SAFETY: getpid(2) takes nothing.
-    ACCEPTER.store(unsafe { getpid() }, Relaxed);
+    ACCEPTER.store(own_id(), Relaxed);
     if let Some(word) = ACCEPTED_HERE.get(fd as usize / 32) {
         word.fetch_or(1 << (fd % 32), Relaxed);
     }
 }
 
 fn accepted_here(fd: c_int) -> bool {
-    // SAFETY: getpid(2) takes nothing.
-    let mine = ACCEPTER.load(Relaxed) == unsafe { getpid() };
+    let mine = ACCEPTER.load(Relaxed) == own_id();
     let word = usize::try_from(fd)
         .ok()
         .and_then(|fd| ACCEPTED_HERE.get(fd / 32));
@@ -255,11 +253,10 @@ pub(crate) fn close(fd: c_int) -> c_int {
 
 fn inherited_listener(fd: c_int) -> bool {
     let listener = LISTENER.load(Relaxed);
-    // SAFETY: getpid(2) takes nothing.
     let inherited = if listener == 0 {
         GENERATION.load(Relaxed) > 0
     } else {
-        listener != unsafe { getpid() }
+        listener != own_id()
     };
     let (mut listens, mut len) = (0 as c_int, 4 as c_uint);
     inherited

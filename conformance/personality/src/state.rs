@@ -64,10 +64,10 @@ fn count(at: usize) {
 /// The word shared with every process of this server, if it could be made.
 pub(crate) fn common() -> Option<&'static AtomicI32> {
     let word = COMMON.load(Relaxed);
-    // SAFETY: the mapping is made once and never unmapped.
     if word.is_null() {
         None
     } else {
+        // SAFETY: the mapping is made once and never unmapped.
         Some(unsafe { &*word })
     }
 }
@@ -91,8 +91,8 @@ extern "C" fn start() {
         return;
     }
     map_trace();
-    for id in 0..ALL.len() {
-        if ON[id].load(Relaxed) {
+    for (id, on) in ON.iter().enumerate() {
+        if on.load(Relaxed) {
             count(id * 2);
         }
     }
@@ -108,10 +108,10 @@ fn environment(name: &str) -> Option<&'static [u8]> {
     buffer[..name.len()].copy_from_slice(name.as_bytes());
     // SAFETY: the name ends with NUL, as the buffer is longer than it.
     let value = unsafe { sys::getenv(buffer.as_ptr().cast()) };
-    // SAFETY: getenv gives null or a string of the environment, read before main.
     if value.is_null() {
         None
     } else {
+        // SAFETY: getenv gives null or a string of the environment, read before main.
         Some(unsafe { CStr::from_ptr(value) }.to_bytes())
     }
 }
