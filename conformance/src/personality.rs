@@ -17,7 +17,7 @@ use object::read::elf::{FileHeader, ProgramHeader};
 use tempfile::TempDir;
 
 #[path = "../personality/src/table.rs"]
-mod table;
+pub mod table;
 
 use table::{ALL, SELECTION, TRACE, TRACE_MAGIC, TRACE_SIZE};
 pub use table::{Kind, Parameter, Personality, signal_bit};

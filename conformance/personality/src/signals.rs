@@ -1,6 +1,6 @@
 //! Dispositions and masks.
 
-use core::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
+use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use crate::real;
 use crate::state::{altered, any, on, value};
@@ -205,10 +205,16 @@ pub(crate) fn waiting_mask(mask: &mut Sigset) {
     }
 }
 
-/// Whether this call is one of those that eintr-storm interrupts.
+/// Whether this call is one of those that eintr-storm interrupts: the first, and
+/// half of the others in a fixed irregular order. A strict alternation would
+/// starve a loop of two calls, poll and read, that begins again after each EINTR.
 pub(crate) fn storm() -> bool {
-    static NEXT: AtomicBool = AtomicBool::new(true);
-    let hit = on(Id::EintrStorm) && NEXT.fetch_xor(true, Relaxed);
+    static CALLS: AtomicU32 = AtomicU32::new(0);
+    if !on(Id::EintrStorm) {
+        return false;
+    }
+    let word = CALLS.fetch_add(1, Relaxed).wrapping_mul(0x9e37_79b9);
+    let hit = (word ^ word >> 15).wrapping_mul(0x85eb_ca6b) >> 31 == 0;
     if hit {
         altered(Id::EintrStorm);
         set_errno(EINTR);

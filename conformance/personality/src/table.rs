@@ -319,7 +319,7 @@ personalities! {
     }
     EintrStorm {
         "eintr-storm",
-        "A machine on which a signal hits every blocking call: each second one fails with EINTR, unstarted.",
+        "A machine on which a signal hits every blocking call: about half of them fail with EINTR, unstarted.",
         "POSIX.1-2024, the ERRORS of accept(), read(), write(), poll(); Linux signal(7)",
         ["accept", "accept4", "read", "recv", "recvfrom", "write", "send", "sendto", "flock", "poll", "ppoll", "waitpid", "wait4"], None
     }
