@@ -423,3 +423,42 @@ fn a_missing_command_is_named() {
     );
     assert!(find("no-append").is_ok());
 }
+
+/// run_as does not return, so this test executes itself and becomes the probe.
+#[test]
+fn run_as_becomes_the_program() {
+    const BECOME: &str = "FORKPROOF_TEST_BECOME";
+    if let Some(log) = std::env::var_os(BECOME) {
+        let selected = [Selected::parse("v6only-default").expect("a selection")];
+        let command = [probe().into(), "v6only".into(), log];
+        let error = forkproof::personality::run_as(&selected, &command).expect_err("it returned");
+        panic!("{error}");
+    }
+    let directory = TempDir::new().expect("a temporary directory");
+    let output = Command::new(std::env::current_exe().expect("this test"))
+        .args(["--exact", "run_as_becomes_the_program", "--nocapture"])
+        .env(BECOME, "unused")
+        .env("TMPDIR", directory.path())
+        .output()
+        .expect("it runs");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success() && said.trim_end().ends_with("1"),
+        "{said}{output:?}"
+    );
+    assert!(
+        !said.contains("test result"),
+        "the test ran on instead of becoming the probe: {said}"
+    );
+    let kept = directory
+        .path()
+        .read_dir()
+        .expect("a directory")
+        .next()
+        .expect("one entry")
+        .expect("readable");
+    assert_eq!(
+        kept.metadata().expect("facts").permissions().mode() & 0o777,
+        0o700
+    );
+}

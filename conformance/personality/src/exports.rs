@@ -121,13 +121,8 @@ export! {
     }
 }
 
-// setgroups counts in size_t on Linux and in int on FreeBSD (setgroups(2)).
-#[cfg(target_os = "linux")]
-type GroupCount = usize;
-#[cfg(target_os = "freebsd")]
-type GroupCount = c_int;
 export! {
-    fn setgroups(count: GroupCount, list: *const c_uint) -> c_int { processes::become_user([], |[]| real::setgroups(count as usize, list)) }
+    fn setgroups(count: GroupCount, list: *const c_uint) -> c_int { processes::become_user([], |[]| real::setgroups(count, list)) }
     // POSIX.1-2024 has setpgrp without arguments; FreeBSD's takes those of setpgid
     // (setpgid(2), COMPATIBILITY).
     #[cfg(target_os = "linux")]
@@ -164,21 +159,21 @@ mod linux {
 
     export! {
         fn open64(path: *const c_char, flags: c_int, mode: c_uint) -> c_int { files::open(path, flags, mode, real::open64) }
-        fn openat64(dir: c_int, path: *const c_char, flags: c_int, mode: c_uint) -> c_int { files::open(path, flags, mode, |path, flags, mode| real::openat64(dir, path, flags, mode)) }
+        fn openat64(dir: c_int, path: *const c_char, flags: c_int, mode: c_uint) -> c_int { files::open(path, flags, mode, |path, flags, mode| real::linux::openat64(dir, path, flags, mode)) }
         fn fcntl64(fd: c_int, command: c_int, argument: usize) -> c_int { files::fcntl(fd, command, argument) }
         fn lseek64(fd: c_int, offset: i64, whence: c_int) -> i64 { files::seek(offset, whence, |offset| real::lseek64(fd, offset, whence)) }
-        fn ftruncate64(fd: c_int, size: i64) -> c_int { files::truncate(|| real::ftruncate64(fd, size)) }
+        fn ftruncate64(fd: c_int, size: i64) -> c_int { files::truncate(|| real::linux::ftruncate64(fd, size)) }
         fn pread64(fd: c_int, buffer: *mut u8, len: usize, offset: i64) -> isize { streams::pread(fd, buffer, len, offset) }
         fn pwrite64(fd: c_int, buffer: *const u8, len: usize, offset: i64) -> isize { streams::pwrite(fd, buffer, len, offset) }
         fn stat64(path: *const c_char, buffer: *mut StatBuffer) -> c_int {
-            files::stat(files::stale(path).map_or_else(|| real::stat64(path, buffer), |fd| real::fstat64(fd, buffer)), buffer, STAT64)
+            files::stat(files::stale(path).map_or_else(|| real::linux::stat64(path, buffer), |fd| real::fstat64(fd, buffer)), buffer, STAT64)
         }
         fn lstat64(path: *const c_char, buffer: *mut StatBuffer) -> c_int {
-            files::stat(files::stale(path).map_or_else(|| real::lstat64(path, buffer), |fd| real::fstat64(fd, buffer)), buffer, STAT64)
+            files::stat(files::stale(path).map_or_else(|| real::linux::lstat64(path, buffer), |fd| real::fstat64(fd, buffer)), buffer, STAT64)
         }
         fn fstat64(fd: c_int, buffer: *mut StatBuffer) -> c_int { files::stat(real::fstat64(fd, buffer), buffer, STAT64) }
         fn fstatat64(dir: c_int, path: *const c_char, buffer: *mut StatBuffer, flags: c_int) -> c_int {
-            files::stat(files::stale(path).map_or_else(|| real::fstatat64(dir, path, buffer, flags), |fd| real::fstat64(fd, buffer)), buffer, STAT64)
+            files::stat(files::stale(path).map_or_else(|| real::linux::fstatat64(dir, path, buffer, flags), |fd| real::fstat64(fd, buffer)), buffer, STAT64)
         }
         fn statx(dir: c_int, path: *const c_char, flags: c_int, mask: c_uint, buffer: *mut StatBuffer) -> c_int {{
             // AT_EMPTY_PATH: an empty path means the descriptor itself (statx(2)).
@@ -189,7 +184,7 @@ mod linux {
             };
             files::stat(result, buffer, Some(STATX))
         }}
-        fn getrlimit64(resource: c_int, limit: *mut c_void) -> c_int { processes::limits(resource, limit, u64::MAX, real::getrlimit64(resource, limit)) }
+        fn getrlimit64(resource: c_int, limit: *mut c_void) -> c_int { processes::limits(resource, limit, u64::MAX, real::linux::getrlimit64(resource, limit)) }
         fn prlimit64(pid: c_int, resource: c_int, new: *const c_void, old: *mut c_void) -> c_int {
             processes::limits(resource, old, u64::MAX, real::linux::prlimit64(pid, resource, new, old))
         }

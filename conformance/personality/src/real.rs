@@ -92,13 +92,10 @@ real! {
     fn fstat(fd: c_int, buffer: *mut StatBuffer) -> c_int = [c"fstat"];
     fn fstat64(fd: c_int, buffer: *mut StatBuffer) -> c_int = [c"fstat64", c"fstat"];
     fn fstatat(dir: c_int, path: *const c_char, buffer: *mut StatBuffer, flags: c_int) -> c_int = [c"fstatat"];
-    fn fstatat64(dir: c_int, path: *const c_char, buffer: *mut StatBuffer, flags: c_int) -> c_int = [c"fstatat64", c"fstatat"];
     fn ftruncate(fd: c_int, size: OffT) -> c_int = [c"ftruncate"];
-    fn ftruncate64(fd: c_int, size: i64) -> c_int = [c"ftruncate64", c"ftruncate"];
     fn getdtablesize() -> c_int = [c"getdtablesize"];
     fn getpeername(fd: c_int, addr: *mut u8, len: *mut c_uint) -> c_int = [c"getpeername"];
     fn getrlimit(resource: c_int, limit: *mut c_void) -> c_int = [c"getrlimit"];
-    fn getrlimit64(resource: c_int, limit: *mut c_void) -> c_int = [c"getrlimit64", c"getrlimit"];
     fn initgroups(user: *const c_char, group: c_uint) -> c_int = [c"initgroups"];
     fn ioctl(fd: c_int, request: c_ulong; argument: usize) -> c_int = [c"ioctl"];
     fn kill(pid: c_int, signal: c_int) -> c_int = [c"kill"];
@@ -107,12 +104,10 @@ real! {
     fn lseek(fd: c_int, offset: OffT, whence: c_int) -> OffT = [c"lseek"];
     fn lseek64(fd: c_int, offset: i64, whence: c_int) -> i64 = [c"lseek64", c"lseek"];
     fn lstat(path: *const c_char, buffer: *mut StatBuffer) -> c_int = [c"lstat"];
-    fn lstat64(path: *const c_char, buffer: *mut StatBuffer) -> c_int = [c"lstat64", c"lstat"];
     fn nanosleep(ask: *const Timespec, left: *mut Timespec) -> c_int = [c"nanosleep"];
     fn open(path: *const c_char, flags: c_int; mode: c_uint) -> c_int = [c"open"];
     fn open64(path: *const c_char, flags: c_int; mode: c_uint) -> c_int = [c"open64", c"open"];
     fn openat(dir: c_int, path: *const c_char, flags: c_int; mode: c_uint) -> c_int = [c"openat"];
-    fn openat64(dir: c_int, path: *const c_char, flags: c_int; mode: c_uint) -> c_int = [c"openat64", c"openat"];
     fn pause() -> c_int = [c"pause"];
     fn poll(fds: *mut PollFd, count: c_ulong, timeout: c_int) -> c_int = [c"poll"];
     fn ppoll(fds: *mut PollFd, count: c_ulong, timeout: *const Timespec, mask: *const Sigset) -> c_int = [c"ppoll"];
@@ -130,7 +125,7 @@ real! {
     fn setegid(id: c_uint) -> c_int = [c"setegid"];
     fn seteuid(id: c_uint) -> c_int = [c"seteuid"];
     fn setgid(id: c_uint) -> c_int = [c"setgid"];
-    fn setgroups(count: usize, list: *const c_uint) -> c_int = [c"setgroups"];
+    fn setgroups(count: GroupCount, list: *const c_uint) -> c_int = [c"setgroups"];
     fn setitimer(which: c_int, new: *const c_void, old: *mut c_void) -> c_int = [c"setitimer"];
     fn setpgid(pid: c_int, group: c_int) -> c_int = [c"setpgid"];
     fn setregid(real: c_uint, effective: c_uint) -> c_int = [c"setregid"];
@@ -146,7 +141,6 @@ real! {
     fn sigsuspend(mask: *const Sigset) -> c_int = [c"sigsuspend"];
     fn socket(domain: c_int, kind: c_int, protocol: c_int) -> c_int = [c"socket"];
     fn stat(path: *const c_char, buffer: *mut StatBuffer) -> c_int = [c"stat"];
-    fn stat64(path: *const c_char, buffer: *mut StatBuffer) -> c_int = [c"stat64", c"stat"];
     fn sysconf(name: c_int) -> c_long = [c"sysconf"];
     fn umask(mask: c_uint) -> c_uint = [c"umask"];
     fn wait4(pid: c_int, status: *mut c_int, options: c_int, usage: *mut c_void) -> c_int = [c"wait4"];
@@ -155,13 +149,19 @@ real! {
     fn writev(fd: c_int, vector: *const Iovec, count: c_int) -> isize = [c"writev"];
 }
 
-/// Calls that only Linux has.
+/// Calls that only Linux has, under these names.
 #[cfg(target_os = "linux")]
 pub(crate) mod linux {
     use super::*;
 
     real! {
         fn statx(dir: c_int, path: *const c_char, flags: c_int, mask: c_uint, buffer: *mut StatBuffer) -> c_int = [c"statx"];
+        fn fstatat64(dir: c_int, path: *const c_char, buffer: *mut StatBuffer, flags: c_int) -> c_int = [c"fstatat64", c"fstatat"];
+        fn ftruncate64(fd: c_int, size: i64) -> c_int = [c"ftruncate64", c"ftruncate"];
+        fn getrlimit64(resource: c_int, limit: *mut c_void) -> c_int = [c"getrlimit64", c"getrlimit"];
+        fn lstat64(path: *const c_char, buffer: *mut StatBuffer) -> c_int = [c"lstat64", c"lstat"];
+        fn openat64(dir: c_int, path: *const c_char, flags: c_int; mode: c_uint) -> c_int = [c"openat64", c"openat"];
+        fn stat64(path: *const c_char, buffer: *mut StatBuffer) -> c_int = [c"stat64", c"stat"];
         fn prlimit64(pid: c_int, resource: c_int, new: *const c_void, old: *mut c_void) -> c_int = [c"prlimit64", c"prlimit"];
     }
 }

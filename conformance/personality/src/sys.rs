@@ -13,6 +13,12 @@ pub(crate) type OffT = c_long;
 #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
 pub(crate) type OffT = i64;
 
+/// How setgroups(2) counts: in size_t on Linux, in int on FreeBSD.
+#[cfg(target_os = "linux")]
+pub(crate) type GroupCount = usize;
+#[cfg(target_os = "freebsd")]
+pub(crate) type GroupCount = c_int;
+
 macro_rules! constants {
     ($($name:ident: $type:ty = $linux:expr, $freebsd:expr;)*) => {
         $(
@@ -44,7 +50,6 @@ constants! {
     MSG_PEEK: c_int = 2, 2;
     MSG_DONTWAIT: c_int = 0x40, 0x80;
     SHUT_RDWR: c_int = 2, 2;
-    O_ACCMODE: c_int = 3, 3;
     O_RDONLY: c_int = 0, 0;
     O_RDWR: c_int = 2, 2;
     O_CREAT: c_int = 0o100, 0x200;
@@ -110,6 +115,8 @@ constants! {
 }
 
 // Numbers that differ within one system by architecture or C library.
+/// The access mode; musl's own O_ACCMODE has the bit of O_PATH as well.
+pub(crate) const O_ACCMODE: c_int = 3;
 /// F_SETLK for [`Flock`]: the record lock call of this `off_t`.
 #[cfg(all(
     target_os = "linux",
@@ -238,16 +245,12 @@ pub(crate) struct Timespec {
     pub(crate) sec: TimeT,
     pub(crate) nsec: c_long,
 }
-/// 32 bits on 32-bit glibc (plain calls) and on FreeBSD/i386; 64 elsewhere.
-#[cfg(any(
-    all(target_os = "linux", target_env = "gnu"),
-    all(target_os = "freebsd", target_arch = "x86")
-))]
+/// `time_t` of the calls under their plain names: `long` on Linux (the 64-bit one
+/// of 32-bit glibc and musl has names of its own, `__ppoll64`, `__ppoll_time64`,
+/// which are not interposed) and FreeBSD/i386; 64 bits on the rest of FreeBSD.
+#[cfg(any(target_os = "linux", all(target_os = "freebsd", target_arch = "x86")))]
 pub(crate) type TimeT = c_long;
-#[cfg(not(any(
-    all(target_os = "linux", target_env = "gnu"),
-    all(target_os = "freebsd", target_arch = "x86")
-)))]
+#[cfg(not(any(target_os = "linux", all(target_os = "freebsd", target_arch = "x86"))))]
 pub(crate) type TimeT = i64;
 
 #[repr(C)]
@@ -425,6 +428,7 @@ mod proof {
     const _: () = assert!(offset_of!(Flock, start) == offset_of!(libc::flock, l_start));
     const _: () = assert!(offset_of!(Flock, len) == offset_of!(libc::flock, l_len));
     const _: () = assert!(size_of::<OffT>() == size_of::<libc::off_t>());
+    #[allow(deprecated)] // libc marks musl's time_t so
     const _: () = assert!(size_of::<TimeT>() == size_of::<libc::time_t>());
     const _: () = assert!(size_of::<PollFd>() == size_of::<libc::pollfd>());
     const _: () = assert!(offset_of!(PollFd, revents) == offset_of!(libc::pollfd, revents));
