@@ -19,6 +19,7 @@ pub mod execution;
 pub mod facts;
 pub mod harness;
 pub mod needs;
+pub mod personality;
 pub mod platform;
 pub mod report;
 pub mod requirements;

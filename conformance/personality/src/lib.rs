@@ -1,0 +1,48 @@
+//! The personality library of forkproof: loaded before a program (`LD_PRELOAD`
+//! of ld.so(8) on Linux and rtld(1) on FreeBSD), it makes libc calls behave as
+//! another platform's do. [`table`] lists the personalities.
+//!
+//! Rules that every module keeps:
+//! - Interposed functions run in signal handlers and between fork and exec. They
+//!   take no lock and no memory; what they remember is in atomics.
+//! - Pointers are the caller's, given under the contract of the libc function of
+//!   the same name. The library looks only where that contract says that there
+//!   is something, and so do the wrappers of `real`, which are safe to call for
+//!   that reason alone.
+//! - Calls inside libc itself (stdio's write, daemon's fork) do not pass through
+//!   the dynamic linker and are not changed.
+//!
+//! Built twice: by conformance/build.rs with plain rustc and panic=abort, without
+//! std, to be embedded in `forkproof`; and by cargo, which checks it against the
+//! libc crate.
+#![cfg_attr(panic = "abort", no_std)]
+
+#[cfg(not(any(target_os = "linux", target_os = "freebsd")))]
+compile_error!("the personality library is written for Linux and FreeBSD");
+
+mod exports;
+mod files;
+mod locks;
+mod processes;
+mod real;
+mod signals;
+mod sockets;
+mod state;
+mod streams;
+mod sys;
+pub mod table;
+mod waits;
+
+#[cfg(panic = "abort")]
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    // SAFETY: abort takes nothing and does not return.
+    unsafe { sys::abort() }
+}
+
+// dlsym is in libdl before glibc 2.34, and in libc everywhere else.
+#[cfg(target_os = "linux")]
+#[link(name = "dl")]
+unsafe extern "C" {}
+#[link(name = "c")]
+unsafe extern "C" {}

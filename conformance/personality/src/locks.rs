@@ -1,0 +1,176 @@
+//! flock and what stands for it elsewhere.
+
+use core::ptr::null_mut;
+use core::sync::atomic::{AtomicI32, Ordering::Relaxed};
+
+use crate::real;
+use crate::signals::{Call, interrupted, storm};
+use crate::state::{altered, any, common, on, value};
+use crate::sys::*;
+use crate::table::Id;
+
+/// The values of flock-does-nothing and never-unlocks.
+const SHARED: u32 = 1;
+const EXCLUSIVE: u32 = 2;
+
+/// The kind of lock this process took last.
+static HELD: AtomicI32 = AtomicI32::new(0);
+/// A descriptor whose LOCK_UN waits for the end of a write, or -1.
+static KEPT: AtomicI32 = AtomicI32::new(-1);
+
+pub(crate) fn flock(fd: c_int, operation: c_int) -> c_int {
+    if !any() {
+        return real::flock(fd, operation);
+    }
+    release_kept();
+    let unlocks = operation & LOCK_UN != 0;
+    let mut operation = operation;
+    if on(Id::SharedAsExclusive) && operation & LOCK_SH != 0 {
+        altered(Id::SharedAsExclusive);
+        operation = operation & !LOCK_SH | LOCK_EX;
+    }
+    if !unlocks {
+        HELD.store(operation & (LOCK_SH | LOCK_EX), Relaxed);
+        if storm() {
+            return -1;
+        }
+    }
+    let kind = if HELD.load(Relaxed) == LOCK_SH {
+        SHARED
+    } else {
+        EXCLUSIVE
+    };
+    if on(Id::FlockDoesNothing) && value(Id::FlockDoesNothing) & kind != 0 {
+        altered(Id::FlockDoesNothing);
+        return 0;
+    }
+    if unlocks && on(Id::NeverUnlocks) && value(Id::NeverUnlocks) & kind != 0 {
+        altered(Id::NeverUnlocks);
+        return 0;
+    }
+    if unlocks && on(Id::LockHeldOverWrite) {
+        altered(Id::LockHeldOverWrite);
+        KEPT.store(fd, Relaxed);
+        return 0;
+    }
+    let result = if on(Id::LockOutlivesDeath) {
+        semaphore(fd, operation)
+    } else {
+        lock(fd, operation)
+    };
+    interrupted(Call::Flock, result < 0);
+    result
+}
+
+fn lock(fd: c_int, operation: c_int) -> c_int {
+    if on(Id::PosixFlock) {
+        altered(Id::PosixFlock);
+        return record_lock(fd, operation);
+    }
+    if !on(Id::SpinningLock) || operation & (LOCK_UN | LOCK_NB) != 0 {
+        return real::flock(fd, operation);
+    }
+    loop {
+        let result = real::flock(fd, operation | LOCK_NB);
+        if result == 0 || errno() != EAGAIN {
+            return result;
+        }
+        altered(Id::SpinningLock);
+    }
+}
+
+/// flock by a record lock over the whole file, as in Solaris's and AIX's
+/// compatibility libraries and Linux's NFS client (flock(2), NFS details).
+fn record_lock(fd: c_int, operation: c_int) -> c_int {
+    let kind = match operation & (LOCK_SH | LOCK_EX | LOCK_UN) {
+        LOCK_SH => F_RDLCK,
+        LOCK_EX => F_WRLCK,
+        LOCK_UN => F_UNLCK,
+        _ => {
+            set_errno(EINVAL);
+            return -1;
+        }
+    };
+    let lock = Flock {
+        kind,
+        whence: SEEK_SET as c_short,
+        start: 0,
+        len: 0,
+        pid: 0,
+        #[cfg(target_os = "freebsd")]
+        sysid: 0,
+    };
+    let command = if operation & LOCK_NB != 0 {
+        F_SETLK
+    } else {
+        F_SETLKW
+    };
+    let result = real::fcntl(fd, command, &raw const lock as usize);
+    if result < 0 && errno() == EACCES {
+        set_errno(EAGAIN); // flock says EWOULDBLOCK
+    }
+    if result < 0 { -1 } else { 0 }
+}
+
+/// An exclusive lock that leaves its holder's id in memory common to the
+/// server's processes. A holder that was killed has not taken it away.
+fn semaphore(fd: c_int, operation: c_int) -> c_int {
+    let Some(holder) = common() else {
+        return real::flock(fd, operation);
+    };
+    // SAFETY: getpid(2) takes nothing.
+    let me = unsafe { getpid() };
+    if operation & LOCK_UN != 0 {
+        let _ = holder.compare_exchange(me, 0, Relaxed, Relaxed);
+        return real::flock(fd, operation);
+    }
+    if operation & LOCK_EX == 0 {
+        return real::flock(fd, operation);
+    }
+    let mut said = false;
+    loop {
+        let result = real::flock(fd, operation);
+        if result < 0 {
+            return result;
+        }
+        let other = holder.load(Relaxed);
+        if other == 0 || other == me {
+            holder.store(me, Relaxed);
+            return 0;
+        }
+        if !said {
+            said = true;
+            altered(Id::LockOutlivesDeath);
+        }
+        real::flock(fd, LOCK_UN);
+        if operation & LOCK_NB != 0 {
+            set_errno(EAGAIN);
+            return -1;
+        }
+        real::nanosleep(
+            &Timespec {
+                sec: 0,
+                nsec: 5_000_000,
+            },
+            null_mut(),
+        );
+    }
+}
+
+/// Does the LOCK_UN that lock-held-over-write kept back.
+pub(crate) fn release_kept() {
+    let fd = KEPT.swap(-1, Relaxed);
+    if fd >= 0 {
+        let failure = errno();
+        real::flock(fd, LOCK_UN);
+        set_errno(failure);
+    }
+}
+
+/// Closing the descriptor unlocks: the LOCK_UN must not hit another file that
+/// gets its number. A duplicate would hold the lock on, so it is done first.
+pub(crate) fn forget_kept(fd: c_int) {
+    if KEPT.load(Relaxed) == fd {
+        release_kept();
+    }
+}

@@ -1,0 +1,211 @@
+//! Processes: making, ending, waiting for and signalling them, and their ids.
+
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
+
+use crate::signals::{Call, bit, interrupted, storm};
+use crate::state::{ACCEPTED, GENERATION, altered, any, on, value};
+use crate::sys::*;
+use crate::table::Id;
+use crate::{locks, real};
+
+/// The greatest process id of five digits.
+const FIVE_DIGITS: c_int = 99_999;
+
+pub(crate) fn own_id() -> c_int {
+    // SAFETY: getpid(2) takes nothing.
+    unsafe { getpid() }
+}
+
+pub(crate) fn fork() -> c_int {
+    static FORKED: AtomicU32 = AtomicU32::new(0);
+    if !any() {
+        return real::fork();
+    }
+    locks::release_kept();
+    let serves = ACCEPTED.load(Relaxed);
+    if on(Id::ForkFails) && serves && FORKED.fetch_add(1, Relaxed) >= value(Id::ForkFails) {
+        altered(Id::ForkFails);
+        set_errno(EAGAIN);
+        return -1;
+    }
+    let parent = own_id();
+    let child = real::fork();
+    if child == 0 {
+        GENERATION.fetch_add(1, Relaxed);
+        if on(Id::ChildrenDieWithParent) && serves {
+            altered(Id::ChildrenDieWithParent);
+            die_with(parent);
+        }
+    }
+    if on(Id::FiveDigitPids) && child > FIVE_DIGITS {
+        altered(Id::FiveDigitPids);
+        return child % (FIVE_DIGITS + 1);
+    }
+    child
+}
+
+#[cfg(target_os = "linux")]
+fn die_with(parent: c_int) {
+    const PR_SET_PDEATHSIG: c_int = 1;
+    // SAFETY: prctl(2) with a number; getppid(2) takes nothing.
+    unsafe {
+        prctl(PR_SET_PDEATHSIG, SIGKILL as c_ulong);
+        if getppid() != parent {
+            real::kill(own_id(), SIGKILL);
+        }
+    }
+}
+
+// procctl(2): PROC_PDEATHSIG_CTL takes a pointer to the signal; the target is
+// the caller itself (P_PID with id 0).
+#[cfg(target_os = "freebsd")]
+fn die_with(parent: c_int) {
+    const P_PID: c_int = 0;
+    const PROC_PDEATHSIG_CTL: c_int = 11;
+    let mut signal = SIGKILL;
+    // SAFETY: the pointer is to an int of ours; getppid(2) takes nothing.
+    unsafe {
+        procctl(P_PID, 0, PROC_PDEATHSIG_CTL, (&raw mut signal).cast());
+        if getppid() != parent {
+            real::kill(own_id(), SIGKILL);
+        }
+    }
+}
+
+/// Arranges that a return from main exits with 0 as well.
+pub(crate) fn watch_exit() {
+    extern "C" fn at_exit() {
+        // Registered first, so it runs last; only stdio is left to flush.
+        altered(Id::ExitsZero);
+        // SAFETY: fflush(3) of all streams.
+        unsafe { fflush(core::ptr::null_mut()) };
+        real::_exit(0)
+    }
+    // SAFETY: the function is in this library, which is never unloaded.
+    unsafe { atexit(at_exit) };
+}
+
+pub(crate) fn exit_status(status: c_int) -> c_int {
+    if any() && on(Id::ExitsZero) && status != 0 {
+        altered(Id::ExitsZero);
+        return 0;
+    }
+    status
+}
+
+/// waitpid, wait4 and waitid; `call` is the real one.
+pub(crate) fn wait(options: c_int, call: impl Fn() -> c_int) -> c_int {
+    static REAPED: AtomicBool = AtomicBool::new(false);
+    if !any() {
+        return call();
+    }
+    let polls = options & WNOHANG != 0;
+    if polls && on(Id::NeverReaps) {
+        altered(Id::NeverReaps);
+        return 0;
+    }
+    if polls && on(Id::ReapsOne) && REAPED.swap(false, Relaxed) {
+        altered(Id::ReapsOne);
+        return 0;
+    }
+    if !polls && storm() {
+        return -1;
+    }
+    let pid = call();
+    interrupted(Call::Wait, pid < 0);
+    REAPED.store(pid > 0, Relaxed);
+    pid
+}
+
+/// Whether a process id was cut by five-digit-pids, as far as one can tell: no
+/// process with a short id is signalled by one with a long id.
+pub(crate) fn cut(pid: c_int) -> bool {
+    let cut = any()
+        && on(Id::FiveDigitPids)
+        && (1..=FIVE_DIGITS).contains(&pid)
+        && own_id() > FIVE_DIGITS;
+    if cut {
+        altered(Id::FiveDigitPids);
+    }
+    cut
+}
+
+pub(crate) fn kill(pid: c_int, signal: c_int, call: impl Fn() -> c_int) -> c_int {
+    if cut(pid) {
+        set_errno(ESRCH);
+        return -1;
+    }
+    if any() && on(Id::KillReachesNobody) && bit(signal) & value(Id::KillReachesNobody) != 0 {
+        altered(Id::KillReachesNobody);
+        return 0;
+    }
+    call()
+}
+
+pub(crate) fn leave_group(succeeds_with: impl Fn() -> c_int, call: impl Fn() -> c_int) -> c_int {
+    if any() && on(Id::GroupLeaks) {
+        altered(Id::GroupLeaks);
+        return succeeds_with();
+    }
+    call()
+}
+
+/// A change of user or group, with the ids as they arrive.
+pub(crate) fn become_user<const N: usize>(
+    ids: [c_uint; N],
+    call: impl Fn([c_uint; N]) -> c_int,
+) -> c_int {
+    if any() && on(Id::SetuidDoesNothing) {
+        altered(Id::SetuidDoesNothing);
+        return 0;
+    }
+    let cut = ids.map(|id| {
+        if on(Id::Uid16) && id != c_uint::MAX {
+            id & 0xffff
+        } else {
+            id
+        }
+    });
+    if cut != ids {
+        altered(Id::Uid16);
+    }
+    call(cut)
+}
+
+/// Whether an alarm is never to ring.
+pub(crate) fn silent() -> bool {
+    let silent = any() && on(Id::TimeoutsNeverFire);
+    if silent {
+        altered(Id::TimeoutsNeverFire);
+    }
+    silent
+}
+
+/// getrlimit and its kin: `T` is the platform's rlim_t for that call.
+pub(crate) fn limits<T: Copy>(
+    resource: c_int,
+    limit: *mut c_void,
+    infinity: T,
+    result: c_int,
+) -> c_int {
+    if any()
+        && on(Id::UnlimitedDescriptors)
+        && resource == RLIMIT_NOFILE
+        && result == 0
+        && !limit.is_null()
+    {
+        altered(Id::UnlimitedDescriptors);
+        // SAFETY: getrlimit(2): the call has just written two of them there.
+        unsafe { limit.cast::<[T; 2]>().write([infinity; 2]) };
+    }
+    result
+}
+
+/// Whether the number of descriptors is to be called unlimited.
+pub(crate) fn unlimited() -> bool {
+    let unlimited = any() && on(Id::UnlimitedDescriptors);
+    if unlimited {
+        altered(Id::UnlimitedDescriptors);
+    }
+    unlimited
+}

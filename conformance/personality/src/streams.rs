@@ -1,0 +1,311 @@
+//! Reading and writing.
+
+use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
+
+use crate::signals::{Call, interrupted, storm};
+use crate::state::{ACCEPTED, altered, any, on, value};
+use crate::sys::*;
+use crate::table::Id;
+use crate::{files, locks, real, waits};
+
+const MAX_OFF32: i64 = i32::MAX as i64;
+
+/// Whether a descriptor is a socket.
+pub(crate) fn is_socket(fd: c_int) -> bool {
+    let (mut kind, mut len) = (0 as c_int, 4 as c_uint);
+    // SAFETY: getsockopt(2): an int and its size, both ours.
+    unsafe { getsockopt(fd, SOL_SOCKET, SO_TYPE, (&raw mut kind).cast(), &mut len) == 0 }
+}
+
+/// Whether a descriptor is a file with a position; standard streams are left
+/// alone, wherever they go.
+fn is_file(fd: c_int) -> bool {
+    fd > 2 && real::lseek64(fd, 0, SEEK_CUR) >= 0
+}
+
+/// Whether a stream socket has nothing more to come.
+pub(crate) fn at_end(fd: c_int) -> bool {
+    let mut byte = 0;
+    is_socket(fd) && real::recv(fd, &mut byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0
+}
+
+fn fail(id: Id, error: c_int) -> isize {
+    altered(id);
+    set_errno(error);
+    -1
+}
+
+fn at_most(id: Id, len: usize) -> usize {
+    let most = value(id).max(1) as usize;
+    if on(id) && len > most {
+        altered(id);
+        most
+    } else {
+        len
+    }
+}
+
+/// read, recv and recvfrom; `call` is the real one.
+pub(crate) fn take(
+    fd: c_int,
+    buffer: *mut u8,
+    len: usize,
+    flags: c_int,
+    call: impl Fn(*mut u8, usize) -> isize,
+) -> isize {
+    if !any() || len == 0 || flags & MSG_PEEK != 0 {
+        return call(buffer, len);
+    }
+    let failure = errno();
+    let (socket, file) = (is_socket(fd), is_file(fd));
+    set_errno(failure);
+    if file {
+        return take_file(fd, len, |len| call(buffer, len));
+    }
+    if socket {
+        locks::release_kept();
+    }
+    if storm() {
+        return -1;
+    }
+    let got = call(buffer, at_most(Id::ShortReads, len));
+    interrupted(Call::Read, got < 0);
+    if socket {
+        received(fd, buffer, len, flags, got)
+    } else {
+        got
+    }
+}
+
+/// What becomes of `got` bytes that arrived on a socket.
+fn received(fd: c_int, buffer: *mut u8, asked: usize, flags: c_int, got: isize) -> isize {
+    if got < 0 {
+        return got;
+    }
+    if got == 0 {
+        return end_of_stream(fd, flags);
+    }
+    if on(Id::EchoesInput) {
+        altered(Id::EchoesInput);
+        real::write(2, buffer, got as usize);
+    }
+    let fits = value(Id::TruncatedReads) as isize;
+    if on(Id::TruncatedReads) && got > fits {
+        altered(Id::TruncatedReads);
+        return fits;
+    }
+    if on(Id::ShortReadIsEnd)
+        && asked <= value(Id::ShortReadIsEnd) as usize
+        && (got as usize) < asked
+    {
+        altered(Id::ShortReadIsEnd);
+        return 0;
+    }
+    got
+}
+
+fn end_of_stream(fd: c_int, flags: c_int) -> isize {
+    if on(Id::HalfCloseEnds) {
+        altered(Id::HalfCloseEnds);
+        // SAFETY: shutdown(2) takes two numbers.
+        unsafe { shutdown(fd, SHUT_RDWR) };
+    }
+    if !on(Id::EofNeverComes) {
+        return 0;
+    }
+    altered(Id::EofNeverComes);
+    let waits = flags & MSG_DONTWAIT == 0 && real::fcntl(fd, F_GETFL, 0) & O_NONBLOCK == 0;
+    if waits {
+        real::pause();
+        set_errno(EINTR);
+    } else {
+        set_errno(EAGAIN);
+    }
+    -1
+}
+
+fn take_file(fd: c_int, len: usize, call: impl Fn(usize) -> isize) -> isize {
+    let single = on(Id::SingleRead) && ACCEPTED.load(Relaxed) && fd > 2;
+    if single && waits::READ_SINCE_WAKE.load(Relaxed) {
+        altered(Id::SingleRead);
+        return 0;
+    }
+    let mut len = at_most(Id::ShortReads, len);
+    if single {
+        len = at_most(Id::SingleRead, len);
+    }
+    let got = call(len);
+    if single && got > 0 {
+        waits::READ_SINCE_WAKE.store(true, Relaxed);
+    }
+    got
+}
+
+pub(crate) fn pread(fd: c_int, buffer: *mut u8, len: usize, offset: i64) -> isize {
+    if !any() || len == 0 {
+        return real::pread64(fd, buffer, len, offset);
+    }
+    if on(Id::PreadAsRead) && is_file(fd) {
+        altered(Id::PreadAsRead);
+        return real::read(fd, buffer, len);
+    }
+    let offset = files::wrap(offset);
+    take_file(fd, len, |len| real::pread64(fd, buffer, len, offset))
+}
+
+/// write, send and sendto; `call` is the real one, given the flags to use.
+pub(crate) fn give(
+    fd: c_int,
+    buffer: *const u8,
+    len: usize,
+    flags: Option<c_int>,
+    call: impl Fn(*const u8, usize, c_int) -> isize,
+) -> isize {
+    let mut flags = flags.unwrap_or(0);
+    if !any() || len == 0 || fd <= 2 {
+        return call(buffer, len, flags);
+    }
+    let failure = errno();
+    let (socket, file) = (is_socket(fd), is_file(fd));
+    set_errno(failure);
+    if on(Id::SigpipeDefault) && flags & MSG_NOSIGNAL != 0 {
+        altered(Id::SigpipeDefault);
+        flags &= !MSG_NOSIGNAL;
+    }
+    if !file && storm() {
+        return -1;
+    }
+    let mut len = len;
+    if file {
+        match room(fd, len, None) {
+            Ok(fits) => len = fits,
+            Err(failed) => return failed,
+        }
+    }
+    len = at_most(Id::ShortWrites, len);
+    let whole = value(Id::WriteLosesTail).max(1) as usize;
+    if on(Id::WriteLosesTail) && len > whole {
+        altered(Id::WriteLosesTail);
+        let done = call(buffer, len / 2, flags);
+        return if done < 0 { done } else { len as isize };
+    }
+    let done = if on(Id::NulLastByte) && (socket || file) {
+        with_nul(buffer, len, |buffer, len| call(buffer, len, flags))
+    } else if on(Id::DropsWhenFull) && socket {
+        drop_when_full(fd, buffer, len, flags)
+    } else {
+        call(buffer, len, flags)
+    };
+    interrupted(Call::Write, done < 0);
+    if on(Id::SendsWholeBuffer) && socket && done == len as isize {
+        altered(Id::SendsWholeBuffer);
+        // As a message of another client would lie in an uncleared buffer.
+        let rest = *b"left in buffer\xa5\n";
+        call(rest.as_ptr(), rest.len(), flags);
+    }
+    done
+}
+
+/// Writes with the last byte replaced. What does not fit in the copy goes out
+/// first, as a partial write: only the end of the last part is changed.
+fn with_nul(buffer: *const u8, len: usize, call: impl Fn(*const u8, usize) -> isize) -> isize {
+    let mut copy = [0u8; 8192];
+    if len > copy.len() {
+        return call(buffer, copy.len());
+    }
+    // SAFETY: write(2): `len` bytes to read, and the copy has room for them.
+    unsafe { core::ptr::copy_nonoverlapping(buffer, copy.as_mut_ptr(), len) };
+    copy[len - 1] = 0;
+    altered(Id::NulLastByte);
+    call(copy.as_ptr(), len)
+}
+
+fn drop_when_full(fd: c_int, buffer: *const u8, len: usize, flags: c_int) -> isize {
+    let done = real::send(fd, buffer, len, flags | MSG_DONTWAIT);
+    let full = done < 0 && errno() == EAGAIN;
+    if full || (done >= 0 && (done as usize) < len) {
+        altered(Id::DropsWhenFull);
+        return len as isize;
+    }
+    done
+}
+
+/// How many of `len` bytes a file still takes, at `offset` or where a write
+/// would go.
+fn room(fd: c_int, len: usize, offset: Option<i64>) -> Result<usize, isize> {
+    static WRITTEN: AtomicU32 = AtomicU32::new(0);
+    let mut len = len;
+    if on(Id::DiskFull) {
+        let left = value(Id::DiskFull).saturating_sub(WRITTEN.load(Relaxed)) as usize;
+        if left == 0 {
+            return Err(fail(Id::DiskFull, ENOSPC));
+        }
+        if left < len {
+            altered(Id::DiskFull);
+            len = left;
+        }
+        WRITTEN.fetch_add(len as u32, Relaxed);
+    }
+    if on(Id::NoLargeFiles) {
+        let appends = real::fcntl(fd, F_GETFL, 0) & O_APPEND != 0;
+        let at = match (offset, files::examine(fd)) {
+            (Some(offset), _) => offset,
+            (None, Some(facts)) if appends => facts.size,
+            _ => real::lseek64(fd, 0, SEEK_CUR),
+        };
+        if at >= MAX_OFF32 {
+            return Err(fail(Id::NoLargeFiles, EFBIG));
+        }
+        if len as u64 > (MAX_OFF32 - at) as u64 {
+            altered(Id::NoLargeFiles);
+            len = (MAX_OFF32 - at) as usize;
+        }
+    }
+    Ok(len)
+}
+
+pub(crate) fn pwrite(fd: c_int, buffer: *const u8, len: usize, offset: i64) -> isize {
+    let mut len = len;
+    if any() && len > 0 && fd > 2 {
+        match room(fd, len, Some(offset)) {
+            Ok(fits) => len = fits,
+            Err(failed) => return failed,
+        }
+    }
+    real::pwrite64(fd, buffer, len, offset)
+}
+
+/// While writes are altered, a vector's first part is written alone: a partial
+/// write, and the same alterations as elsewhere.
+pub(crate) fn writev(fd: c_int, vector: *const Iovec, count: c_int) -> isize {
+    const ALTER: [Id; 9] = [
+        Id::EintrStorm,
+        Id::EintrIsFatal,
+        Id::ShortWrites,
+        Id::WriteLosesTail,
+        Id::NulLastByte,
+        Id::SendsWholeBuffer,
+        Id::DropsWhenFull,
+        Id::DiskFull,
+        Id::NoLargeFiles,
+    ];
+    if any() && fd > 2 && ALTER.into_iter().any(on) && count > 0 && !vector.is_null() {
+        // SAFETY: writev(2): an array of `count` structures to read.
+        let list = unsafe { core::slice::from_raw_parts(vector, count as usize) };
+        if let Some(first) = list.iter().find(|part| part.len > 0) {
+            return give(fd, first.base.cast(), first.len, None, |buffer, len, _| {
+                real::write(fd, buffer, len)
+            });
+        }
+    }
+    real::writev(fd, vector, count)
+}
+
+pub(crate) fn send_message(fd: c_int, message: *const c_void, flags: c_int) -> isize {
+    let mut flags = flags;
+    if any() && on(Id::SigpipeDefault) && flags & MSG_NOSIGNAL != 0 {
+        altered(Id::SigpipeDefault);
+        flags &= !MSG_NOSIGNAL;
+    }
+    real::sendmsg(fd, message, flags)
+}

@@ -1,0 +1,232 @@
+//! Calls that wait for descriptors, signals or time.
+
+use core::ptr::{null, null_mut};
+use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+use crate::signals::{Call, interrupted, storm, waiting_mask};
+use crate::state::{altered, any, on};
+use crate::sys::*;
+use crate::table::Id;
+use crate::{locks, real, streams};
+
+/// Whether single-read has had its read since the last wait.
+pub(crate) static READ_SINCE_WAKE: AtomicBool = AtomicBool::new(false);
+
+const FD_SETSIZE: c_int = 1024;
+const NOW: Timespec = Timespec { sec: 0, nsec: 0 };
+
+/// What ends with a wait: the lock that was kept over a write, and the one
+/// read that a wake allows.
+fn begin_wait() {
+    locks::release_kept();
+    READ_SINCE_WAKE.store(false, Relaxed);
+}
+
+pub(crate) fn poll(fds: *mut PollFd, count: c_ulong, timeout: c_int) -> c_int {
+    if !any() {
+        return real::poll(fds, count, timeout);
+    }
+    let mut timeout = timeout;
+    if on(Id::TimeoutsNeverFire) && timeout > 0 {
+        timeout = -1;
+        altered(Id::TimeoutsNeverFire);
+    }
+    if on(Id::BusyWait) && timeout != 0 {
+        timeout = 0;
+        altered(Id::BusyWait);
+    }
+    watch(fds, count, || real::poll(fds, count, timeout))
+}
+
+pub(crate) fn ppoll(
+    fds: *mut PollFd,
+    count: c_ulong,
+    timeout: *const Timespec,
+    mask: *const Sigset,
+) -> c_int {
+    if !any() {
+        return real::ppoll(fds, count, timeout, mask);
+    }
+    let timeout = limit(timeout);
+    with_mask(mask, |mask| {
+        watch(fds, count, || real::ppoll(fds, count, timeout, mask))
+    })
+}
+
+/// What is left of a timeout.
+fn limit(timeout: *const Timespec) -> *const Timespec {
+    // SAFETY: ppoll(2), pselect(2): null or a time to read.
+    let never_waits = !timeout.is_null() && unsafe { (*timeout).sec == 0 && (*timeout).nsec == 0 };
+    if on(Id::BusyWait) && !never_waits {
+        altered(Id::BusyWait);
+        return &NOW;
+    }
+    if on(Id::TimeoutsNeverFire) && !timeout.is_null() && !never_waits {
+        altered(Id::TimeoutsNeverFire);
+        return null();
+    }
+    timeout
+}
+
+/// Waits with another mask: at once with the wait, or before it.
+fn with_mask(mask: *const Sigset, wait: impl Fn(*const Sigset) -> c_int) -> c_int {
+    if mask.is_null() {
+        return wait(mask);
+    }
+    // SAFETY: ppoll(2), pselect(2), sigsuspend(2): not null, so a set to read.
+    let mut mask = unsafe { *mask };
+    waiting_mask(&mut mask);
+    if !on(Id::RacingWait) {
+        return wait(&mask);
+    }
+    altered(Id::RacingWait);
+    let mut old = Sigset::EMPTY;
+    real::sigprocmask(SIG_SETMASK, &mask, &mut old);
+    // Whatever was pending has been handled by now, and the wait misses it.
+    let result = wait(null());
+    let failure = errno();
+    real::sigprocmask(SIG_SETMASK, &old, null_mut());
+    set_errno(failure);
+    result
+}
+
+/// The part that poll and ppoll have in common.
+fn watch(fds: *mut PollFd, count: c_ulong, wait: impl Fn() -> c_int) -> c_int {
+    let list: &mut [PollFd] = if fds.is_null() || count == 0 {
+        &mut []
+    } else {
+        // SAFETY: poll(2): an array of `count` structures to read and write.
+        unsafe { core::slice::from_raw_parts_mut(fds, count as usize) }
+    };
+    if on(Id::FdSetsize) && list.iter().any(|entry| entry.fd >= FD_SETSIZE) {
+        altered(Id::FdSetsize);
+        set_errno(EINVAL);
+        return -1;
+    }
+    if list.iter().all(|entry| entry.events & POLLOUT == 0) {
+        begin_wait();
+    }
+    if storm() {
+        return -1;
+    }
+    if !on(Id::EofNeverComes) {
+        let result = wait();
+        interrupted(Call::Poll, result < 0);
+        return result;
+    }
+    // An entry that is at its end is taken out (a negative descriptor is
+    // skipped, poll(2)) and put back afterwards.
+    let mut silenced = [false; 256];
+    let result = loop {
+        let result = wait();
+        if result <= 0 {
+            break result;
+        }
+        let mut left = result;
+        for (at, entry) in list.iter_mut().enumerate().take(silenced.len()) {
+            let ended =
+                entry.revents & (POLLIN | POLLHUP | POLLRDHUP) != 0 && streams::at_end(entry.fd);
+            if entry.fd >= 0 && ended {
+                altered(Id::EofNeverComes);
+                entry.revents &= !(POLLIN | POLLHUP | POLLRDHUP);
+                if entry.revents == 0 {
+                    silenced[at] = true;
+                    entry.fd = !entry.fd;
+                    left -= 1;
+                }
+            }
+        }
+        if left > 0 {
+            break left;
+        }
+    };
+    for (entry, silenced) in list.iter_mut().zip(silenced) {
+        if silenced {
+            entry.fd = !entry.fd;
+            entry.revents = 0;
+        }
+    }
+    result
+}
+
+pub(crate) fn sigsuspend(mask: *const Sigset) -> c_int {
+    if !any() || mask.is_null() {
+        return real::sigsuspend(mask);
+    }
+    begin_wait();
+    with_mask(mask, |mask| {
+        if on(Id::BusyWait) {
+            altered(Id::BusyWait);
+            real::ppoll(null_mut(), 0, &NOW, mask);
+            set_errno(EINTR);
+            -1
+        } else if mask.is_null() {
+            real::pause()
+        } else {
+            real::sigsuspend(mask)
+        }
+    })
+}
+
+pub(crate) fn pause() -> c_int {
+    if any() {
+        begin_wait();
+        if on(Id::BusyWait) {
+            altered(Id::BusyWait);
+            set_errno(EINTR);
+            return -1;
+        }
+    }
+    real::pause()
+}
+
+pub(crate) fn select(
+    count: c_int,
+    read: *mut c_void,
+    write: *mut c_void,
+    except: *mut c_void,
+    timeout: *mut c_void,
+) -> c_int {
+    let mut timeout = timeout;
+    if any() {
+        begin_wait();
+        // SAFETY: select(2): null or a struct timeval, laid out as a timespec is.
+        let waits = !timeout.is_null()
+            && unsafe {
+                let time = timeout.cast::<Timespec>();
+                (*time).sec != 0 || (*time).nsec != 0
+            };
+        if on(Id::TimeoutsNeverFire) && waits {
+            altered(Id::TimeoutsNeverFire);
+            timeout = null_mut();
+        }
+    }
+    real::select(count, read, write, except, timeout)
+}
+
+pub(crate) fn pselect(
+    count: c_int,
+    read: *mut c_void,
+    write: *mut c_void,
+    except: *mut c_void,
+    timeout: *const Timespec,
+    mask: *const Sigset,
+) -> c_int {
+    if !any() {
+        return real::pselect(count, read, write, except, timeout, mask);
+    }
+    begin_wait();
+    let timeout = limit(timeout);
+    with_mask(mask, |mask| {
+        real::pselect(count, read, write, except, timeout, mask)
+    })
+}
+
+/// Whether a sleep is to be skipped.
+pub(crate) fn sleepless() -> bool {
+    let skip = any() && on(Id::BusyWait);
+    if skip {
+        altered(Id::BusyWait);
+    }
+    skip
+}
