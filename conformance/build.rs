@@ -64,18 +64,14 @@ fn build(library: &Path) -> Result<(), String> {
         flag.push(linker);
         rustc.arg(flag);
     }
-    let run = rustc
-        .output()
-        .map_err(|error| format!("{rustc:?} could not be run: {error}"))?;
+    let run = rustc.output().map_err(|error| format!("{rustc:?} could not be run: {error}"))?;
     if run.status.success() {
         return Ok(());
     }
     let said = String::from_utf8_lossy(&run.stderr);
     if said.contains("E0463") {
         // -Zbuild-std makes core for cargo's own runs of rustc, not for this one.
-        return Err(format!(
-            "there was no ready-made core library for {target} when it was built"
-        ));
+        return Err(format!("there was no ready-made core library for {target} when it was built"));
     }
     if target != variable("HOST") {
         println!(
@@ -103,10 +99,7 @@ fn linking_flags() -> Vec<String> {
     while let Some(flag) = flags.next() {
         let option = match flag {
             "-C" | "--codegen" => flags.next().unwrap_or_default(),
-            _ => flag
-                .strip_prefix("-C")
-                .or(flag.strip_prefix("--codegen="))
-                .unwrap_or_default(),
+            _ => flag.strip_prefix("-C").or(flag.strip_prefix("--codegen=")).unwrap_or_default(),
         };
         if KEPT.iter().any(|name| option.starts_with(name)) {
             kept.push(format!("-C{option}"));

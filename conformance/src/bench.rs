@@ -106,6 +106,7 @@ pub fn main(arguments: &Arguments) -> ExitCode {
             120 + 3 * u64::from(arguments.seconds) * (2 + arguments.clients.len() as u64),
         ),
         target,
+        personality: None,
     };
     if let Err(errno) = crate::execution::catch_interrupts() {
         return complain_no_verdict(format!("signals: {}", errno.desc()));

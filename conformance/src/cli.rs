@@ -12,6 +12,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use crate::catalogue::{self, Level};
 use crate::execution::{self, Conclusion, Event, Plan};
 use crate::facts::Facts;
+use crate::personality::{self, Selected};
 use crate::report::{self, Report};
 use crate::selection::{self, SelectionError, Shard};
 use crate::target::Target;
@@ -52,6 +53,8 @@ enum Command {
         /// The requirement's id
         id: String,
     },
+    /// Run any dynamically linked program as if on another platform
+    As(As),
     /// Measure a server's speed, latency, memory and idle cost on this host
     Bench(bench::Arguments),
     /// Run the reference server, which is part of this program
@@ -104,6 +107,10 @@ struct Run {
     #[arg(long, value_name = "FILE")]
     program: Option<PathBuf>,
 
+    /// Put the server under these personalities: see how it fares on another platform
+    #[arg(long = "as", value_name = "PERSONALITY,…")]
+    personality: Option<String>,
+
     /// Checks at a time [default: three for each processor]
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     jobs: Option<u16>,
@@ -131,6 +138,24 @@ struct Run {
     /// Make all deadlines this many times as long, on top of the measured slowness
     #[arg(long, value_name = "FACTOR", default_value_t = 1.0, value_parser = parse_scale)]
     deadline_scale: f64,
+}
+
+#[derive(clap::Args, Debug)]
+#[command(
+    override_usage = "forkproof as PERSONALITY… -- COMMAND [ARGUMENT]…\n       forkproof as --list"
+)]
+struct As {
+    /// Personalities, as NAME or NAME=VALUE; `--list` shows them
+    #[arg(value_name = "PERSONALITY", required_unless_present = "list")]
+    personalities: Vec<String>,
+
+    /// The program to run, and its arguments
+    #[arg(last = true, required_unless_present = "list", value_name = "COMMAND")]
+    command: Vec<OsString>,
+
+    /// Show the personalities: what each imitates, and what it takes after `=`
+    #[arg(long)]
+    list: bool,
 }
 
 #[derive(clap::Args, Debug)]
@@ -162,6 +187,7 @@ pub fn main() -> ExitCode {
         Command::Run(arguments) => run(&arguments),
         Command::List(arguments) => list(&arguments),
         Command::Explain { id } => explain(&id),
+        Command::As(arguments) => run_as(&arguments),
         Command::Bench(arguments) => bench::main(&arguments),
         Command::Chatd { arguments } => chatd::server_main(named("chatd", arguments)),
         Command::Chat { arguments } => chatd::client::main(named("chat", arguments)),
@@ -174,6 +200,19 @@ pub fn main() -> ExitCode {
                 ExitCode::FAILURE
             }
         },
+    }
+}
+
+/// Becomes the command; what is wrong with the personalities or the program is usage.
+fn run_as(arguments: &As) -> ExitCode {
+    if arguments.list {
+        return print(&report::terminal::personalities());
+    }
+    let selected: Result<Vec<Selected<'_>>, String> =
+        arguments.personalities.iter().map(|text| Selected::parse(text)).collect();
+    match selected.and_then(|selected| personality::run_as(&selected, &arguments.command)) {
+        Ok(never) => match never {},
+        Err(message) => complain_usage(message),
     }
 }
 
@@ -313,6 +352,15 @@ fn run(arguments: &Run) -> ExitCode {
         Ok(target) => target,
         Err(status) => return status,
     };
+    let personality = match &arguments.personality {
+        None => None,
+        Some(text) => match Selected::parse_list(text)
+            .and_then(|_| personality::refuse_uninterposable(&target.program))
+        {
+            Ok(()) => Some(text.clone()),
+            Err(message) => return complain_usage(message),
+        },
+    };
     let mut destinations = Vec::new();
     for path in [&arguments.report, &arguments.junit, &arguments.summary] {
         match path.as_deref().map(Destination::open).transpose() {
@@ -345,6 +393,7 @@ fn run(arguments: &Run) -> ExitCode {
         slowness: slowness::measure() * arguments.deadline_scale,
         dir: dir.path().to_owned(),
         keep: arguments.keep,
+        personality,
     };
     let started = chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
     let execution = watch(&plan, &facts);

@@ -60,6 +60,8 @@ pub struct Plan {
     pub dir: PathBuf,
     /// Whether they stay.
     pub keep: bool,
+    /// The personalities to put the server under, as `forkproof as` takes them.
+    pub personality: Option<String>,
 }
 
 /// One check that has been run.
@@ -187,6 +189,7 @@ fn check(plan: &Plan, item: Item) -> Option<Record> {
         slowness: plan.slowness,
         limit: CHECK_LIMIT.mul_f64(plan.slowness),
         target: plan.target.clone(),
+        personality: plan.personality.clone(),
     };
     let finding = run_task(&task)?;
     Some(Record {

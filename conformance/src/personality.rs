@@ -14,8 +14,6 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use object::read::elf::{FileHeader, ProgramHeader};
-use tempfile::TempDir;
-
 #[path = "../personality/src/table.rs"]
 pub mod table;
 
@@ -29,6 +27,9 @@ pub const LIBRARY: &str = "FORKPROOF_PERSONALITY_LIB";
 /// The library's file name, beside the program or in a private directory.
 const FILE_NAME: &str = "libforkproof_personality.so";
 
+/// The trace file's name in the directory of an [`Interposition`].
+pub const TRACE_FILE: &str = "personality.trace";
+
 /// Every personality, in the order of the catalogue.
 pub fn all() -> &'static [Personality] {
     ALL
@@ -41,12 +42,7 @@ pub fn find(name: &str) -> Result<&'static Personality, String> {
     }
     let near = ALL
         .iter()
-        .map(|personality| {
-            (
-                strsim::jaro_winkler(personality.name, name),
-                personality.name,
-            )
-        })
+        .map(|personality| (strsim::jaro_winkler(personality.name, name), personality.name))
         .max_by(|a, b| a.0.total_cmp(&b.0))
         .filter(|(likeness, _)| *likeness > 0.7);
     Err(match near {
@@ -76,10 +72,7 @@ impl<'a> Selected<'a> {
                 return Err(format!("`{name}` takes no value, but was given `{value}`"));
             }
             (Some(parameter), Some(value)) if parameter.parse(value.as_bytes()).is_none() => {
-                return Err(format!(
-                    "`{value}` is not a value of `{name}`: {}",
-                    values(parameter)
-                ));
+                return Err(format!("`{value}` is not a value of `{name}`: {}", values(parameter)));
             }
             _ => {}
         }
@@ -101,12 +94,8 @@ impl fmt::Display for Selected<'_> {
 
 /// What may stand after a personality's `=`, in words.
 pub fn values(parameter: &Parameter) -> String {
-    let names = |list: &[(&str, u32)]| {
-        list.iter()
-            .map(|entry| entry.0)
-            .collect::<Vec<_>>()
-            .join(", ")
-    };
+    let names =
+        |list: &[(&str, u32)]| list.iter().map(|entry| entry.0).collect::<Vec<_>>().join(", ");
     let which = match parameter.kind {
         Kind::Number => "a number".to_owned(),
         Kind::Signal => format!("one of {}", names(table::SIGNALS)),
@@ -138,10 +127,7 @@ impl Traced {
 pub fn read_trace(path: &Path) -> Result<Vec<Traced>, String> {
     let bytes = fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
     if bytes.len() != TRACE_SIZE || !bytes.starts_with(TRACE_MAGIC) {
-        return Err(format!(
-            "{} is not a trace of this forkproof's personalities",
-            path.display()
-        ));
+        return Err(format!("{} is not a trace of this forkproof's personalities", path.display()));
     }
     let counters = bytes[TRACE_MAGIC.len()..].chunks_exact(8);
     let number = |bytes: &[u8]| u32::from_ne_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
@@ -156,33 +142,26 @@ pub fn read_trace(path: &Path) -> Result<Vec<Traced>, String> {
         .collect())
 }
 
-/// The library and a trace file in a private directory, for the programs of one
-/// check; removed with it. Processes that already run keep what they loaded.
+/// The library and a trace file in a private directory, for the programs of one check. The
+/// directory's owner removes them with it.
 #[derive(Debug)]
 pub struct Interposition {
-    directory: TempDir,
     library: PathBuf,
+    trace: PathBuf,
     selection: String,
     names: Vec<&'static str>,
 }
 
 impl Interposition {
-    /// Prepares for these personalities.
-    pub fn new(selected: &[Selected<'_>]) -> Result<Self, String> {
+    /// Puts both files into `directory`, for these personalities.
+    pub fn new(directory: &Path, selected: &[Selected<'_>]) -> Result<Self, String> {
         let failed = |error: std::io::Error| {
-            format!("no private directory for the personality library: {error}")
+            format!("personality library in {}: {error}", directory.display())
         };
-        let directory = tempfile::Builder::new()
-            .prefix("forkproof-")
-            .tempdir()
-            .map_err(failed)?;
-        // A server that drops its privileges and executes something must still
-        // get at both files; nobody can list the directory.
-        fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o711)).map_err(failed)?;
         let library = match library()? {
             Library::File(path) => path,
             Library::Embedded(bytes) => {
-                let path = directory.path().join(FILE_NAME);
+                let path = directory.join(FILE_NAME);
                 fs::write(&path, bytes).map_err(failed)?;
                 path
             }
@@ -190,51 +169,35 @@ impl Interposition {
         preloadable(&library)?;
         let mut empty = TRACE_MAGIC.to_vec();
         empty.resize(TRACE_SIZE, 0);
-        let trace = directory.path().join("trace");
+        let trace = directory.join(TRACE_FILE);
         fs::write(&trace, empty).map_err(failed)?;
+        // A server that drops its privileges goes on counting; the directory is private.
         fs::set_permissions(&trace, fs::Permissions::from_mode(0o666)).map_err(failed)?;
         Ok(Interposition {
-            directory,
             library,
+            trace,
             selection: join(selected),
-            names: selected
-                .iter()
-                .map(|selected| selected.personality.name)
-                .collect(),
+            names: selected.iter().map(|selected| selected.personality.name).collect(),
         })
     }
 
     /// The variables that put a program under these personalities.
     pub fn environment(&self) -> Vec<(OsString, OsString)> {
         let mut variables = variables(&self.library, &self.selection);
-        variables.push((TRACE.into(), self.trace_file().into()));
+        variables.push((TRACE.into(), self.trace.clone().into()));
         variables
-    }
-
-    /// Puts the program that `command` will start under these personalities.
-    pub fn apply(&self, command: &mut Command) {
-        command.envs(self.environment());
-    }
-
-    /// The file in which the library counts.
-    pub fn trace_file(&self) -> PathBuf {
-        self.directory.path().join("trace")
     }
 
     /// What each of these personalities has done so far.
     pub fn trace(&self) -> Result<Vec<Traced>, String> {
-        let mut trace = read_trace(&self.trace_file())?;
+        let mut trace = read_trace(&self.trace)?;
         trace.retain(|traced| self.names.contains(&traced.name));
         Ok(trace)
     }
 }
 
 fn join(selected: &[Selected<'_>]) -> String {
-    selected
-        .iter()
-        .map(Selected::to_string)
-        .collect::<Vec<_>>()
-        .join(",")
+    selected.iter().map(Selected::to_string).collect::<Vec<_>>().join(",")
 }
 
 /// LD_PRELOAD (ld.so(8); FreeBSD rtld(1)), kept before what was there already,
@@ -245,10 +208,7 @@ fn variables(library: &Path, selection: &str) -> Vec<(OsString, OsString)> {
         preload.push(":");
         preload.push(before);
     }
-    vec![
-        ("LD_PRELOAD".into(), preload),
-        (SELECTION.into(), selection.into()),
-    ]
+    vec![("LD_PRELOAD".into(), preload), (SELECTION.into(), selection.into())]
 }
 
 /// ld.so(8): the list is separated by spaces or colons, and neither can be
@@ -283,9 +243,8 @@ fn library() -> Result<Library, String> {
         Ok(bytes) => return Ok(Library::Embedded(bytes)),
         Err(why) => why,
     };
-    let beside = std::env::current_exe()
-        .ok()
-        .and_then(|program| Some(program.parent()?.join(FILE_NAME)));
+    let beside =
+        std::env::current_exe().ok().and_then(|program| Some(program.parent()?.join(FILE_NAME)));
     match beside {
         Some(path) if path.is_file() => Ok(Library::File(path)),
         _ => Err(format!(
@@ -318,26 +277,19 @@ pub fn refuse_uninterposable(program: &Path) -> Result<(), String> {
         }
         return refuse_mode(&named, &facts).and_then(|()| refuse_elf(&named, &program, &bytes));
     }
-    Err(format!(
-        "{}: scripts that interpret scripts, five deep",
-        program.display()
-    ))
+    Err(format!("{}: scripts that interpret scripts, five deep", program.display()))
 }
 
 fn interpreter(line: &[u8]) -> Option<PathBuf> {
     let line = line.split(|byte| *byte == b'\n').next()?;
-    let word = line
-        .split(|byte| byte.is_ascii_whitespace())
-        .find(|word| !word.is_empty())?;
+    let word = line.split(|byte| byte.is_ascii_whitespace()).find(|word| !word.is_empty())?;
     Some(PathBuf::from(OsStr::from_bytes(word)))
 }
 
 fn refuse_mode(named: &str, facts: &fs::Metadata) -> Result<(), String> {
     for (bit, what) in [(0o4000, "set-user-ID"), (0o2000, "set-group-ID")] {
         if facts.mode() & bit != 0 {
-            return Err(format!(
-                "{named} is {what}: the dynamic linker ignores LD_PRELOAD for it"
-            ));
+            return Err(format!("{named} is {what}: the dynamic linker ignores LD_PRELOAD for it"));
         }
     }
     Ok(())
@@ -372,14 +324,8 @@ fn refuse_elf(named: &str, program: &Path, bytes: &[u8]) -> Result<(), String> {
     };
     let musl = linker.windows(7).any(|part| part == b"ld-musl");
     if cfg!(target_os = "linux") && musl != cfg!(target_env = "musl") {
-        let (program, library) = if musl {
-            ("musl", "glibc")
-        } else {
-            ("glibc", "musl")
-        };
-        return Err(format!(
-            "{named} uses {program} and the personality library {library}"
-        ));
+        let (program, library) = if musl { ("musl", "glibc") } else { ("glibc", "musl") };
+        return Err(format!("{named} uses {program} and the personality library {library}"));
     }
     Ok(())
 }
@@ -393,12 +339,7 @@ fn has_capabilities(program: &Path) -> bool {
     };
     // SAFETY: both strings end with NUL; a size of 0 asks for the length alone.
     unsafe {
-        libc::getxattr(
-            path.as_ptr(),
-            c"security.capability".as_ptr(),
-            std::ptr::null_mut(),
-            0,
-        ) > 0
+        libc::getxattr(path.as_ptr(), c"security.capability".as_ptr(), std::ptr::null_mut(), 0) > 0
     }
 }
 
@@ -443,9 +384,8 @@ fn elf_of<Header: FileHeader<Endian = object::Endianness>>(bytes: &[u8], class: 
     let header = Header::parse(bytes).ok()?;
     let endian = header.endian().ok()?;
     let segments = header.program_headers(endian, bytes).ok()?;
-    let interpreter = segments
-        .iter()
-        .find_map(|segment| segment.interpreter(endian, bytes).ok().flatten());
+    let interpreter =
+        segments.iter().find_map(|segment| segment.interpreter(endian, bytes).ok().flatten());
     Some(Elf {
         class,
         machine: header.e_machine(endian),

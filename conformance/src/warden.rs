@@ -28,6 +28,7 @@ use serde::{Deserialize, Serialize};
 use crate::bench::{self, Figures, Measures};
 use crate::catalogue;
 use crate::harness::{Check, Evidence, Orders};
+use crate::personality::{self, Interposition, Selected};
 use crate::platform;
 use crate::target::Target;
 use crate::verdict::{Failure, Stop, Verdict};
@@ -47,6 +48,9 @@ pub struct Task {
     pub limit: Duration,
     /// The server under test.
     pub target: Target,
+    /// The personalities to put the server under, as `forkproof as` takes them.
+    #[serde(default)]
+    pub personality: Option<String>,
 }
 
 /// What a check process can do.
@@ -75,12 +79,22 @@ pub struct Finding {
     /// What was measured, if that was the work.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub figures: Option<Figures>,
+    /// How many of the server's calls the personality altered, if there was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub altered_calls: Option<u64>,
 }
 
 impl Finding {
     /// A pass.
     pub fn pass() -> Self {
-        Self { verdict: Verdict::Pass, reason: None, failure: None, evidence: None, figures: None }
+        Self {
+            verdict: Verdict::Pass,
+            reason: None,
+            failure: None,
+            evidence: None,
+            figures: None,
+            altered_calls: None,
+        }
     }
 
     /// A failure of the harness.
@@ -97,7 +111,7 @@ impl Finding {
             Stop::Error(reason) => (Verdict::Error, Some(reason), None),
         };
         let evidence = matches!(verdict, Verdict::Fail | Verdict::Error).then(evidence);
-        Self { verdict, reason, failure, evidence, figures: None }
+        Self { verdict, reason, failure, evidence, ..Self::pass() }
     }
 }
 
@@ -123,6 +137,7 @@ fn guard(task: &Task) -> Option<Finding> {
         Err(reason) => Some(Finding::error(reason)),
     };
     let left = end_descendants();
+    let finding = finding.map(|finding| with_altered_calls(finding, task));
     if !task.keep {
         let _ = std::fs::remove_dir_all(&task.dir);
         if finding.is_none() {
@@ -141,6 +156,20 @@ fn guard(task: &Task) -> Option<Finding> {
         ));
     }
     Some(finding)
+}
+
+/// Adds what the personality's trace tells, now that every process has ended.
+fn with_altered_calls(finding: Finding, task: &Task) -> Finding {
+    if task.personality.is_none() {
+        return finding;
+    }
+    match personality::read_trace(&task.dir.join(personality::TRACE_FILE)) {
+        Ok(trace) => {
+            let altered = trace.iter().map(|traced| u64::from(traced.altered_calls)).sum();
+            Finding { altered_calls: Some(altered), ..finding }
+        }
+        Err(reason) => Finding::error(reason),
+    }
 }
 
 /// Forks the check; returns its process id and where its finding comes from.
@@ -182,8 +211,23 @@ fn run_check(task: &Task) -> Finding {
     // The server must find no descriptor of ours, and the check starts from a known mask.
     let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None);
     raise_descriptor_limit();
-    let orders =
-        Orders { dir: task.dir.clone(), slowness: task.slowness, target: task.target.clone() };
+    let environment = match &task.personality {
+        None => Vec::new(),
+        Some(text) => {
+            let interposition = Selected::parse_list(text)
+                .and_then(|selected| Interposition::new(&task.dir, &selected));
+            match interposition {
+                Ok(interposition) => interposition.environment(),
+                Err(reason) => return Finding::error(reason),
+            }
+        }
+    };
+    let orders = Orders {
+        dir: task.dir.clone(),
+        slowness: task.slowness,
+        target: task.target.clone(),
+        environment,
+    };
     let mut check = Check::new(orders);
     let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         let figures = match &task.work {

@@ -22,11 +22,7 @@ fn compile(source: &Path, into: &Path, flags: &[&str]) {
         .arg(source)
         .output()
         .expect("these tests need a C compiler called cc on PATH");
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 fn source() -> PathBuf {
@@ -78,53 +74,23 @@ const EFFECTS: &[(&str, &str, &str, &str)] = &[
     ("no-reuseaddr", "reuseaddr", "1", "0"),
     ("reuseport-steal", "bind-twice", "EADDRINUSE", "ok"),
     ("bsd-accept", "accept-inherits", "blocking", "non-blocking"),
-    (
-        "setfl-ignored",
-        "set-nonblocking",
-        "non-blocking non-blocking",
-        "blocking blocking",
-    ),
+    ("setfl-ignored", "set-nonblocking", "non-blocking non-blocking", "blocking blocking"),
     ("small-backlog", "backlog", "all", "few"),
     ("accept-fails-once", "accept", "ok", "ECONNABORTED"),
     ("mapped-peers", "peer-family", "IPv4", "IPv6"),
     ("bind-drops-scope", "bind-scope", "EADDRNOTAVAIL", "EINVAL"),
     ("no-loopback-aliases", "bind-alias", "ok", "EADDRNOTAVAIL"),
-    (
-        "listener-leaks",
-        "child-closes-listener",
-        "exit 0",
-        "exit 1",
-    ),
+    ("listener-leaks", "child-closes-listener", "exit 0", "exit 1"),
     ("accepted-socket-leaks", "close-accepted", "closed", "open"),
     ("sysv-signals", "second-signal", "exit 0", "signal SIGUSR1"),
-    (
-        "uninitialised-sa-flags",
-        "second-signal",
-        "exit 0",
-        "signal SIGUSR1",
-    ),
+    ("uninitialised-sa-flags", "second-signal", "exit 0", "signal SIGUSR1"),
     ("no-sa-restart", "restart", "ok", "EINTR"),
     ("eintr-storm", "accept", "ok", "EINTR"),
     ("eintr-is-fatal=read", "restart", "ok", "EIO"),
-    (
-        "signal-default=SIGUSR1",
-        "first-signal",
-        "exit 0",
-        "signal SIGUSR1",
-    ),
+    ("signal-default=SIGUSR1", "first-signal", "exit 0", "signal SIGUSR1"),
     ("signal-ignored=SIGUSR1", "handled", "handled", "nothing"),
-    (
-        "sigpipe-default",
-        "broken-pipe",
-        "exit 32",
-        "signal SIGPIPE",
-    ),
-    (
-        "inherits-ignored",
-        "ignored-by-parent",
-        "handled",
-        "nothing",
-    ),
+    ("sigpipe-default", "broken-pipe", "exit 32", "signal SIGPIPE"),
+    ("inherits-ignored", "ignored-by-parent", "handled", "nothing"),
     ("inherits-blocked", "blocked-by-parent", "free", "blocked"),
     ("signals-not-blocked=SIGUSR1", "block", "blocked", "free"),
     ("racing-wait", "pending-wakes", "EINTR", "ok"),
@@ -140,12 +106,7 @@ const EFFECTS: &[(&str, &str, &str, &str)] = &[
     ("spinning-lock", "wait-for-lock", "exit 0", "exit 1"),
     ("lock-outlives-death", "holder-killed", "ok", "EAGAIN"),
     ("never-unlocks", "unlock", "ok", "EAGAIN"),
-    (
-        "lock-held-over-write",
-        "unlock-then-send",
-        "ok ok",
-        "EAGAIN ok",
-    ),
+    ("lock-held-over-write", "unlock-then-send", "ok ok", "EAGAIN ok"),
     ("pread-as-read", "pread", "d", "a"),
     ("no-append", "append", "2", "1"),
     ("fork-fails", "fork-after-accept", "ok", "EAGAIN"),
@@ -162,12 +123,7 @@ const EFFECTS: &[(&str, &str, &str, &str)] = &[
     ("nul-last-byte", "last-byte", "99 99", "0 0"),
     ("short-writes=7", "write-100", "100 100", "7 7"),
     ("short-reads=7", "read-100", "100 100", "7 7"),
-    (
-        "truncated-reads=10",
-        "receive-100",
-        "100 EAGAIN",
-        "10 EAGAIN",
-    ),
+    ("truncated-reads=10", "receive-100", "100 EAGAIN", "10 EAGAIN"),
     ("write-loses-tail", "write-100", "100 100", "100 50"),
     ("sends-whole-buffer", "send-3", "3", "19"),
     ("drops-when-full", "full-buffer", "full", "never full"),
@@ -188,18 +144,8 @@ const EFFECTS: &[(&str, &str, &str, &str)] = &[
     ("fd-setsize", "high-descriptor", "ok", "EINVAL"),
     ("five-digit-pids", "long-pid", "150001", "50001"),
     ("uid16", "long-uid", "70000", "4464"),
-    (
-        "unlimited-descriptors",
-        "descriptor-limit",
-        "limited limited",
-        "unlimited unlimited",
-    ),
-    (
-        "bsd-accept=accept4",
-        "accept-inherits",
-        "blocking",
-        "blocking",
-    ),
+    ("unlimited-descriptors", "descriptor-limit", "limited limited", "unlimited unlimited"),
+    ("bsd-accept=accept4", "accept-inherits", "blocking", "blocking"),
 ];
 
 /// Tests `EFFECTS` in parts, so that they run beside each other and a failure
@@ -213,15 +159,9 @@ const EFFECTS: &[(&str, &str, &str, &str)] = &[
 #[case::storage("disk-full", "no-large-files")]
 #[case::width("no-large-files", "bsd-accept=accept4")]
 fn takes_effect(#[case] first: &str, #[case] end: &str) {
-    let from = EFFECTS
-        .iter()
-        .position(|effect| effect.0 == first)
-        .expect("the first of an area");
-    let wrong: Vec<String> = EFFECTS[from..]
-        .iter()
-        .take_while(|effect| effect.0 != end)
-        .filter_map(check)
-        .collect();
+    let from = EFFECTS.iter().position(|effect| effect.0 == first).expect("the first of an area");
+    let wrong: Vec<String> =
+        EFFECTS[from..].iter().take_while(|effect| effect.0 != end).filter_map(check).collect();
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
 }
 
@@ -233,21 +173,15 @@ fn check(&(selection, case, plain, altered): &(&str, &str, &str, &str)) -> Optio
         return None;
     }
     if without != plain {
-        return Some(format!(
-            "{case} without {selection}: expected `{plain}`, got `{without}`"
-        ));
+        return Some(format!("{case} without {selection}: expected `{plain}`, got `{without}`"));
     }
     let interposition = interpose(selection);
     let with = run(case, Some(&interposition));
     if with != altered {
-        return Some(format!(
-            "{case} under {selection}: expected `{altered}`, got `{with}`"
-        ));
+        return Some(format!("{case} under {selection}: expected `{altered}`, got `{with}`"));
     }
     let trace = interposition.trace().expect("a trace");
-    let void = trace
-        .iter()
-        .find(|traced| traced.is_void() || traced.loaded_processes == 0)?;
+    let void = trace.iter().find(|traced| traced.is_void() || traced.loaded_processes == 0)?;
     Some(format!("{case} under {selection}: the trace says {void:?}"))
 }
 
@@ -281,12 +215,7 @@ fn a_control_that_changes_nothing_is_void() {
     let interposition = interpose("bsd-accept=accept4,posix-flock");
     assert_eq!(run("accept-inherits", Some(&interposition)), "blocking");
     for traced in interposition.trace().expect("a trace") {
-        assert_eq!(
-            (traced.loaded_processes, traced.altered_calls),
-            (1, 0),
-            "{}",
-            traced.name
-        );
+        assert_eq!((traced.loaded_processes, traced.altered_calls), (1, 0), "{}", traced.name);
         assert!(traced.is_void());
     }
 }
@@ -310,10 +239,7 @@ fn a_foreign_file_is_no_trace() {
 #[test]
 fn the_same_seed_leaves_the_same_flags() {
     let outcome = |seed: u32| {
-        run(
-            "second-signal",
-            Some(&interpose(&format!("uninitialised-sa-flags={seed}"))),
-        )
+        run("second-signal", Some(&interpose(&format!("uninitialised-sa-flags={seed}"))))
     };
     let outcomes: Vec<_> = (2..12).map(outcome).collect();
     assert_eq!(outcomes, (2..12).map(outcome).collect::<Vec<_>>());
@@ -340,10 +266,7 @@ fn the_library_refuses_a_wrong_selection_too() {
     let interposition = interpose("sysv-signals");
     let mut command = Command::new(probe());
     interposition.apply(&mut command);
-    let output = command
-        .env("FORKPROOF_PERSONALITY", "sysv")
-        .output()
-        .expect("it runs");
+    let output = command.env("FORKPROOF_PERSONALITY", "sysv").output().expect("it runs");
     assert_eq!(output.status.code(), Some(2));
     assert!(
         String::from_utf8_lossy(&output.stderr).contains("no personality has this name: sysv\n")
@@ -380,10 +303,7 @@ fn programs_with_more_rights_are_refused(#[case] mode: u32, #[case] words: &str)
 #[test]
 fn a_static_program_is_refused() {
     let directory = TempDir::new().expect("a temporary directory");
-    let (source, program) = (
-        directory.path().join("empty.c"),
-        directory.path().join("static"),
-    );
+    let (source, program) = (directory.path().join("empty.c"), directory.path().join("static"));
     fs::write(&source, "int main(void) { return 0; }\n").expect("written");
     compile(&source, &program, &["-static"]);
     let error = refuse_uninterposable(&program).expect_err("refused");
@@ -417,10 +337,7 @@ fn a_missing_command_is_named() {
     let error =
         forkproof::personality::run_as(&selected, &[OsString::from("no-such-program-here")])
             .expect_err("no such");
-    assert!(
-        error.contains("no-such-program-here: no such program on PATH"),
-        "{error}"
-    );
+    assert!(error.contains("no-such-program-here: no such program on PATH"), "{error}");
     assert!(find("no-append").is_ok());
 }
 
@@ -442,14 +359,8 @@ fn run_as_becomes_the_program() {
         .output()
         .expect("it runs");
     let said = String::from_utf8_lossy(&output.stdout);
-    assert!(
-        output.status.success() && said.trim_end().ends_with("1"),
-        "{said}{output:?}"
-    );
-    assert!(
-        !said.contains("test result"),
-        "the test ran on instead of becoming the probe: {said}"
-    );
+    assert!(output.status.success() && said.trim_end().ends_with("1"), "{said}{output:?}");
+    assert!(!said.contains("test result"), "the test ran on instead of becoming the probe: {said}");
     let kept = directory
         .path()
         .read_dir()
@@ -457,8 +368,5 @@ fn run_as_becomes_the_program() {
         .next()
         .expect("one entry")
         .expect("readable");
-    assert_eq!(
-        kept.metadata().expect("facts").permissions().mode() & 0o777,
-        0o700
-    );
+    assert_eq!(kept.metadata().expect("facts").permissions().mode() & 0o777, 0o700);
 }

@@ -118,11 +118,7 @@ pub(crate) fn seek(offset: i64, whence: c_int, call: impl Fn(i64) -> i64) -> i64
     if !any() {
         return call(offset);
     }
-    let at = call(if whence == SEEK_SET {
-        wrap(offset)
-    } else {
-        offset
-    });
+    let at = call(if whence == SEEK_SET { wrap(offset) } else { offset });
     if on(Id::NoLargeFiles) && at > i64::from(i32::MAX) {
         altered(Id::NoLargeFiles);
         set_errno(EOVERFLOW);
@@ -144,10 +140,7 @@ static PATHS: [Kept; 8] = [const { Kept::none() }; 8];
 
 impl Kept {
     const fn none() -> Kept {
-        Kept {
-            key: AtomicU32::new(0),
-            fd: AtomicI32::new(-1),
-        }
+        Kept { key: AtomicU32::new(0), fd: AtomicI32::new(-1) }
     }
 }
 
@@ -171,18 +164,14 @@ fn keep(table: &[Kept; 8], key: u32, fd: c_int) {
 /// A duplicate with a number out of the program's way.
 fn hidden(fd: c_int) -> c_int {
     let high = real::fcntl(fd, F_DUPFD_CLOEXEC, 900);
-    if high >= 0 {
-        high
-    } else {
-        real::fcntl(fd, F_DUPFD_CLOEXEC, 100)
-    }
+    if high >= 0 { high } else { real::fcntl(fd, F_DUPFD_CLOEXEC, 100) }
 }
 
 fn hash(bytes: &[u8]) -> u32 {
     // FNV-1a
-    let word = bytes.iter().fold(0x811c_9dc5_u32, |hash, byte| {
-        (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193)
-    });
+    let word = bytes
+        .iter()
+        .fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193));
     word.max(1)
 }
 
@@ -241,11 +230,7 @@ pub(crate) fn open(
         set_errno(EOVERFLOW);
         return -1;
     }
-    if on(Id::SharedDescription) {
-        share(fd, path, flags, call)
-    } else {
-        fd
-    }
+    if on(Id::SharedDescription) { share(fd, path, flags, call) } else { fd }
 }
 
 /// Makes every later opening of a file that was once opened for writing the same
@@ -267,11 +252,7 @@ fn share(
     };
     let key = identity(&facts);
     if let Some(kept) = find(&SHARED, key) {
-        let command = if flags & O_CLOEXEC != 0 {
-            F_DUPFD_CLOEXEC
-        } else {
-            F_DUPFD
-        };
+        let command = if flags & O_CLOEXEC != 0 { F_DUPFD_CLOEXEC } else { F_DUPFD };
         real::close(fd);
         altered(Id::SharedDescription);
         return real::fcntl(kept, command, 0);
@@ -287,11 +268,7 @@ fn share(
     keep(&SHARED, key, hidden(both_ways));
     real::close(fd);
     // The first opener has that description too, at the number it was to get.
-    let command = if flags & O_CLOEXEC != 0 {
-        F_DUPFD_CLOEXEC
-    } else {
-        F_DUPFD
-    };
+    let command = if flags & O_CLOEXEC != 0 { F_DUPFD_CLOEXEC } else { F_DUPFD };
     let given = real::fcntl(both_ways, command, fd as usize);
     real::close(both_ways);
     given
@@ -310,11 +287,7 @@ fn open_stale(
         if moved(path, kept) {
             altered(Id::StalePaths);
         }
-        return call(
-            descriptor_path(kept, &mut link),
-            flags & !(O_CREAT | O_EXCL),
-            mode,
-        );
+        return call(descriptor_path(kept, &mut link), flags & !(O_CREAT | O_EXCL), mode);
     }
     let fd = call(path, flags, mode);
     let writes = flags & O_ACCMODE != O_RDONLY;
@@ -340,11 +313,7 @@ fn moved(path: *const c_char, fd: c_int) -> bool {
 /// `/proc/self/fd/N` opens the file anew; so does `/dev/fd/N` of FreeBSD's
 /// fdescfs(5) where it is mounted with `nodup`, and duplicates it otherwise.
 fn descriptor_path(fd: c_int, into: &mut [u8; 32]) -> *const c_char {
-    let stem: &[u8] = if cfg!(target_os = "linux") {
-        b"/proc/self/fd/"
-    } else {
-        b"/dev/fd/"
-    };
+    let stem: &[u8] = if cfg!(target_os = "linux") { b"/proc/self/fd/" } else { b"/dev/fd/" };
     into[..stem.len()].copy_from_slice(stem);
     let mut digits = [0u8; 10];
     let (mut rest, mut at) = (fd as u32, digits.len());

@@ -35,11 +35,7 @@ pub(crate) fn flock(fd: c_int, operation: c_int) -> c_int {
             return -1;
         }
     }
-    let kind = if HELD.load(Relaxed) == LOCK_SH {
-        SHARED
-    } else {
-        EXCLUSIVE
-    };
+    let kind = if HELD.load(Relaxed) == LOCK_SH { SHARED } else { EXCLUSIVE };
     if on(Id::FlockDoesNothing) && value(Id::FlockDoesNothing) & kind != 0 {
         altered(Id::FlockDoesNothing);
         return 0;
@@ -53,11 +49,8 @@ pub(crate) fn flock(fd: c_int, operation: c_int) -> c_int {
         KEPT.store(fd, Relaxed);
         return 0;
     }
-    let result = if on(Id::LockOutlivesDeath) {
-        semaphore(fd, operation)
-    } else {
-        lock(fd, operation)
-    };
+    let result =
+        if on(Id::LockOutlivesDeath) { semaphore(fd, operation) } else { lock(fd, operation) };
     interrupted(Call::Flock, result < 0);
     result
 }
@@ -100,11 +93,7 @@ fn record_lock(fd: c_int, operation: c_int) -> c_int {
         #[cfg(target_os = "freebsd")]
         sysid: 0,
     };
-    let command = if operation & LOCK_NB != 0 {
-        F_SETLK
-    } else {
-        F_SETLKW
-    };
+    let command = if operation & LOCK_NB != 0 { F_SETLK } else { F_SETLKW };
     let result = real::fcntl(fd, command, &raw const lock as usize);
     if result < 0 && errno() == EACCES {
         set_errno(EAGAIN); // flock says EWOULDBLOCK
@@ -147,13 +136,7 @@ fn semaphore(fd: c_int, operation: c_int) -> c_int {
             set_errno(EAGAIN);
             return -1;
         }
-        real::nanosleep(
-            &Timespec {
-                sec: 0,
-                nsec: 5_000_000,
-            },
-            null_mut(),
-        );
+        real::nanosleep(&Timespec { sec: 0, nsec: 5_000_000 }, null_mut());
     }
 }
 

@@ -159,13 +159,7 @@ pub(crate) fn become_user<const N: usize>(
         altered(Id::SetuidDoesNothing);
         return 0;
     }
-    let cut = ids.map(|id| {
-        if on(Id::Uid16) && id != c_uint::MAX {
-            id & 0xffff
-        } else {
-            id
-        }
-    });
+    let cut = ids.map(|id| if on(Id::Uid16) && id != c_uint::MAX { id & 0xffff } else { id });
     if cut != ids {
         altered(Id::Uid16);
     }

@@ -15,11 +15,7 @@ struct Symbol {
 impl Symbol {
     fn get(&self) -> *mut c_void {
         let known = self.address.load(Relaxed);
-        if known.is_null() {
-            self.resolve()
-        } else {
-            known
-        }
+        if known.is_null() { self.resolve() } else { known }
     }
 
     fn resolve(&self) -> *mut c_void {

@@ -14,11 +14,7 @@ static BLOCKED: AtomicU32 = AtomicU32::new(0);
 
 /// The bit of a signal in a mask of the first 32; 0 for later ones.
 pub(crate) fn bit(signal: c_int) -> u32 {
-    if (1..=32).contains(&signal) {
-        1 << (signal - 1)
-    } else {
-        0
-    }
+    if (1..=32).contains(&signal) { 1 << (signal - 1) } else { 0 }
 }
 
 pub(crate) fn remember_inherited() {
@@ -55,18 +51,10 @@ pub(crate) fn signal(signal: c_int, handler: usize) -> usize {
     if !any() {
         return real::signal(signal, handler);
     }
-    let mut new = Sigaction {
-        handler,
-        flags: SA_RESTART,
-        ..Sigaction::DEFAULT
-    };
+    let mut new = Sigaction { handler, flags: SA_RESTART, ..Sigaction::DEFAULT };
     new.mask.set_low(bit(signal));
     let mut old = Sigaction::DEFAULT;
-    if sigaction(signal, &new, &mut old) == 0 {
-        old.handler
-    } else {
-        SIG_ERR
-    }
+    if sigaction(signal, &new, &mut old) == 0 { old.handler } else { SIG_ERR }
 }
 
 /// Changes what is about to be installed; `false` when nothing is to be.
@@ -102,12 +90,7 @@ fn alter(signal: c_int, action: &mut Sigaction) -> bool {
         return true;
     }
     if on(Id::SysvSignals) {
-        flags(
-            Id::SysvSignals,
-            action,
-            SA_RESTART,
-            SA_RESETHAND | SA_NODEFER,
-        );
+        flags(Id::SysvSignals, action, SA_RESTART, SA_RESETHAND | SA_NODEFER);
     }
     if on(Id::UninitialisedSaFlags) {
         let garbage = garbage_flags(value(Id::UninitialisedSaFlags), signal);
@@ -149,10 +132,7 @@ fn garbage_flags(seed: u32, signal: c_int) -> c_int {
     word = word.wrapping_mul(0xc2b2_ae35);
     word ^= word >> 13;
     let mut flags = if seed == 1 { SA_RESETHAND } else { 0 };
-    for (at, flag) in [SA_RESETHAND, SA_NODEFER, SA_RESTART, SA_ONSTACK]
-        .into_iter()
-        .enumerate()
-    {
+    for (at, flag) in [SA_RESETHAND, SA_NODEFER, SA_RESTART, SA_ONSTACK].into_iter().enumerate() {
         if word >> at & 1 == 1 {
             flags |= flag;
         }

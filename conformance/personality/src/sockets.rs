@@ -230,9 +230,7 @@ fn remember(fd: c_int) {
 
 fn accepted_here(fd: c_int) -> bool {
     let mine = ACCEPTER.load(Relaxed) == own_id();
-    let word = usize::try_from(fd)
-        .ok()
-        .and_then(|fd| ACCEPTED_HERE.get(fd / 32));
+    let word = usize::try_from(fd).ok().and_then(|fd| ACCEPTED_HERE.get(fd / 32));
     mine && word.is_some_and(|word| word.load(Relaxed) >> (fd % 32) & 1 == 1)
 }
 
@@ -253,11 +251,7 @@ pub(crate) fn close(fd: c_int) -> c_int {
 
 fn inherited_listener(fd: c_int) -> bool {
     let listener = LISTENER.load(Relaxed);
-    let inherited = if listener == 0 {
-        GENERATION.load(Relaxed) > 0
-    } else {
-        listener != own_id()
-    };
+    let inherited = if listener == 0 { GENERATION.load(Relaxed) > 0 } else { listener != own_id() };
     let (mut listens, mut len) = (0 as c_int, 4 as c_uint);
     inherited
         && is_socket(fd)

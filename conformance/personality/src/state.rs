@@ -80,10 +80,7 @@ extern "C" fn start() {
     #[cfg(target_os = "linux")]
     real::linux::resolve_all();
     if let Some(list) = environment(SELECTION) {
-        for item in list
-            .split(|byte| *byte == b',')
-            .filter(|item| !item.is_empty())
-        {
+        for item in list.split(|byte| *byte == b',').filter(|item| !item.is_empty()) {
             select(item);
         }
     }
@@ -144,12 +141,7 @@ fn select(item: &[u8]) {
 
 /// A selection that cannot be meant is an error of usage, never ignored.
 fn refuse(why: &[u8], item: &[u8]) -> ! {
-    for part in [
-        b"forkproof personality library: FORKPROOF_PERSONALITY: ",
-        why,
-        item,
-        b"\n",
-    ] {
+    for part in [b"forkproof personality library: FORKPROOF_PERSONALITY: ", why, item, b"\n"] {
         real::write(2, part.as_ptr().cast(), part.len());
     }
     real::_exit(2)
@@ -172,10 +164,7 @@ fn map_trace() {
         return refuse_trace(path);
     }
     // SAFETY: the counters follow the magic, 8 bytes in, inside the mapping.
-    COUNTERS.store(
-        unsafe { at.cast::<u8>().add(TRACE_MAGIC.len()) }.cast(),
-        Relaxed,
-    );
+    COUNTERS.store(unsafe { at.cast::<u8>().add(TRACE_MAGIC.len()) }.cast(), Relaxed);
 }
 
 /// Without the trace its reader would take an effective control for a void one.
@@ -184,10 +173,7 @@ fn refuse_trace(path: &[u8]) {
 }
 
 fn map_common() {
-    COMMON.store(
-        map(sys::MAP_SHARED | sys::MAP_ANON, -1, 4096).cast(),
-        Relaxed,
-    );
+    COMMON.store(map(sys::MAP_SHARED | sys::MAP_ANON, -1, 4096).cast(), Relaxed);
 }
 
 /// A mapping of `len` bytes, readable and writable; null when there is none.
@@ -195,9 +181,5 @@ pub(crate) fn map(flags: c_int, fd: c_int, len: usize) -> *mut c_void {
     let prot = sys::PROT_READ | sys::PROT_WRITE;
     // SAFETY: a new mapping at an address of the kernel's choice touches no other.
     let at = unsafe { sys::mmap(core::ptr::null_mut(), len, prot, flags, fd, 0) };
-    if at as usize == usize::MAX {
-        core::ptr::null_mut()
-    } else {
-        at
-    }
+    if at as usize == usize::MAX { core::ptr::null_mut() } else { at }
 }

@@ -70,11 +70,7 @@ pub(crate) fn take(
     }
     let got = call(buffer, at_most(Id::ShortReads, len));
     interrupted(Call::Read, got < 0);
-    if socket {
-        received(fd, buffer, len, flags, got)
-    } else {
-        got
-    }
+    if socket { received(fd, buffer, len, flags, got) } else { got }
 }
 
 /// What becomes of `got` bytes that arrived on a socket.

@@ -118,15 +118,9 @@ constants! {
 /// The access mode; musl's own O_ACCMODE has the bit of O_PATH as well.
 pub(crate) const O_ACCMODE: c_int = 3;
 /// F_SETLK for [`Flock`]: the record lock call of this `off_t`.
-#[cfg(all(
-    target_os = "linux",
-    any(target_pointer_width = "64", target_env = "gnu")
-))]
+#[cfg(all(target_os = "linux", any(target_pointer_width = "64", target_env = "gnu")))]
 pub(crate) const F_SETLK: c_int = 6;
-#[cfg(all(
-    target_os = "linux",
-    not(any(target_pointer_width = "64", target_env = "gnu"))
-))]
+#[cfg(all(target_os = "linux", not(any(target_pointer_width = "64", target_env = "gnu"))))]
 pub(crate) const F_SETLK: c_int = 13; // musl, 32 bits: F_SETLK64
 #[cfg(target_os = "freebsd")]
 pub(crate) const F_SETLK: c_int = 12;
@@ -278,75 +272,31 @@ pub(crate) struct StatLayout {
 pub(crate) const STAT: Option<StatLayout> = stat_layout(false);
 pub(crate) const STAT64: Option<StatLayout> = stat_layout(true);
 
-#[cfg(all(
-    target_os = "linux",
-    target_arch = "x86_64",
-    target_pointer_width = "64"
-))]
+#[cfg(all(target_os = "linux", target_arch = "x86_64", target_pointer_width = "64"))]
 const fn stat_layout(_wide: bool) -> Option<StatLayout> {
-    Some(StatLayout {
-        dev: (0, 8),
-        ino: (8, 8),
-        mode: (24, 4),
-        size: (48, 8),
-        mtime: (88, 8),
-    })
+    Some(StatLayout { dev: (0, 8), ino: (8, 8), mode: (24, 4), size: (48, 8), mtime: (88, 8) })
 }
-#[cfg(all(
-    target_os = "linux",
-    any(target_arch = "aarch64", target_arch = "riscv64")
-))]
+#[cfg(all(target_os = "linux", any(target_arch = "aarch64", target_arch = "riscv64")))]
 const fn stat_layout(_wide: bool) -> Option<StatLayout> {
-    Some(StatLayout {
-        dev: (0, 8),
-        ino: (8, 8),
-        mode: (16, 4),
-        size: (48, 8),
-        mtime: (88, 8),
-    })
+    Some(StatLayout { dev: (0, 8), ino: (8, 8), mode: (16, 4), size: (48, 8), mtime: (88, 8) })
 }
 #[cfg(all(target_os = "linux", target_arch = "x86", target_env = "gnu"))]
 const fn stat_layout(wide: bool) -> Option<StatLayout> {
     if wide {
         // The 64-bit st_ino is the last field; the one at 12 is a 32-bit copy.
-        Some(StatLayout {
-            dev: (0, 8),
-            ino: (88, 8),
-            mode: (16, 4),
-            size: (44, 8),
-            mtime: (72, 4),
-        })
+        Some(StatLayout { dev: (0, 8), ino: (88, 8), mode: (16, 4), size: (44, 8), mtime: (72, 4) })
     } else {
-        Some(StatLayout {
-            dev: (0, 8),
-            ino: (12, 4),
-            mode: (16, 4),
-            size: (44, 4),
-            mtime: (64, 4),
-        })
+        Some(StatLayout { dev: (0, 8), ino: (12, 4), mode: (16, 4), size: (44, 4), mtime: (64, 4) })
     }
 }
 // FreeBSD 12 and later, sys/stat.h: 64-bit st_ino, st_dev first.
 #[cfg(all(target_os = "freebsd", not(target_arch = "x86")))]
 const fn stat_layout(_wide: bool) -> Option<StatLayout> {
-    Some(StatLayout {
-        dev: (0, 8),
-        ino: (8, 8),
-        mode: (24, 2),
-        size: (112, 8),
-        mtime: (64, 8),
-    })
+    Some(StatLayout { dev: (0, 8), ino: (8, 8), mode: (24, 2), size: (112, 8), mtime: (64, 8) })
 }
 #[cfg(not(any(
-    all(
-        target_os = "linux",
-        target_arch = "x86_64",
-        target_pointer_width = "64"
-    ),
-    all(
-        target_os = "linux",
-        any(target_arch = "aarch64", target_arch = "riscv64")
-    ),
+    all(target_os = "linux", target_arch = "x86_64", target_pointer_width = "64"),
+    all(target_os = "linux", any(target_arch = "aarch64", target_arch = "riscv64")),
     all(target_os = "linux", target_arch = "x86", target_env = "gnu"),
     all(target_os = "freebsd", not(target_arch = "x86")),
 )))]
@@ -357,13 +307,8 @@ const fn stat_layout(_wide: bool) -> Option<StatLayout> {
 /// `struct statx` is the same on every architecture (Linux statx(2)). The
 /// device is two fields, major and minor, at 136.
 #[cfg(target_os = "linux")]
-pub(crate) const STATX: StatLayout = StatLayout {
-    dev: (136, 8),
-    ino: (32, 8),
-    mode: (28, 2),
-    size: (40, 8),
-    mtime: (112, 8),
-};
+pub(crate) const STATX: StatLayout =
+    StatLayout { dev: (136, 8), ino: (32, 8), mode: (28, 2), size: (40, 8), mtime: (112, 8) };
 
 unsafe extern "C" {
     pub(crate) fn dlsym(handle: *mut c_void, name: *const c_char) -> *mut c_void;

@@ -49,15 +49,11 @@ impl Parameter {
     pub fn parse(&self, text: &[u8]) -> Option<u32> {
         match self.kind {
             Kind::Number => number(text),
-            Kind::Signal => SIGNALS
-                .iter()
-                .find(|s| s.0.as_bytes() == text)
-                .map(|s| signal_bit(s.1)),
+            Kind::Signal => {
+                SIGNALS.iter().find(|s| s.0.as_bytes() == text).map(|s| signal_bit(s.1))
+            }
             Kind::Errno => ERRORS.iter().find(|e| e.0.as_bytes() == text).map(|e| e.1),
-            Kind::Words(words) => words
-                .iter()
-                .position(|w| w.as_bytes() == text)
-                .map(|at| 1 << at),
+            Kind::Words(words) => words.iter().position(|w| w.as_bytes() == text).map(|at| 1 << at),
         }
     }
 
@@ -82,9 +78,7 @@ fn number(text: &[u8]) -> Option<u32> {
         if !digit.is_ascii_digit() {
             return None;
         }
-        value = value
-            .checked_mul(10)?
-            .checked_add(u32::from(digit - b'0'))?;
+        value = value.checked_mul(10)?.checked_add(u32::from(digit - b'0'))?;
     }
     Some(value)
 }
@@ -163,11 +157,7 @@ const CONNABORTED: u32 = 103;
 const CONNABORTED: u32 = 53;
 
 const fn takes(means: &'static str, kind: Kind, default: u32) -> Option<Parameter> {
-    Some(Parameter {
-        means,
-        kind,
-        default,
-    })
+    Some(Parameter { means, kind, default })
 }
 
 /// The environment variable that selects personalities: `name,name2=value`.

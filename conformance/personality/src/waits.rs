@@ -48,9 +48,7 @@ pub(crate) fn ppoll(
         return real::ppoll(fds, count, timeout, mask);
     }
     let timeout = limit(timeout);
-    with_mask(mask, |mask| {
-        watch(fds, count, || real::ppoll(fds, count, timeout, mask))
-    })
+    with_mask(mask, |mask| watch(fds, count, || real::ppoll(fds, count, timeout, mask)))
 }
 
 /// What is left of a timeout.
@@ -217,9 +215,7 @@ pub(crate) fn pselect(
     }
     begin_wait();
     let timeout = limit(timeout);
-    with_mask(mask, |mask| {
-        real::pselect(count, read, write, except, timeout, mask)
-    })
+    with_mask(mask, |mask| real::pselect(count, read, write, except, timeout, mask))
 }
 
 /// Whether a sleep is to be skipped.

@@ -318,6 +318,24 @@ impl Client {
         Ok(rest)
     }
 
+    /// Whatever the server sends first; nothing if it closes the connection instead. Fails when it
+    /// does neither.
+    pub fn hears_first(&mut self) -> Step<Vec<u8>> {
+        let patience = self.world.patience();
+        wait_for(&mut [self], patience, |clients| {
+            !clients[0].unread().is_empty() || clients[0].ended.is_some()
+        })?;
+        if self.unread().is_empty() && self.ended.is_none() {
+            return fail(
+                format!("the server closes the connection of {}", self.name),
+                format!("it is still open after {patience:.1?}"),
+            );
+        }
+        let heard = self.unread().to_vec();
+        self.pass_all();
+        Ok(heard)
+    }
+
     /// How long until the server closes the connection, at most `limit`.
     pub fn time_to_end(&mut self, limit: Duration) -> Step<Option<Duration>> {
         let begin = Instant::now();

@@ -39,6 +39,8 @@ pub struct Orders {
     pub slowness: f64,
     /// The server under test.
     pub target: Target,
+    /// Variables that servers are started with, besides those of this process.
+    pub environment: Vec<(std::ffi::OsString, std::ffi::OsString)>,
 }
 
 /// The surroundings of one check, shared by its servers and clients.

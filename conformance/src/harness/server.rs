@@ -48,6 +48,7 @@ pub struct Options {
     without_ipv6: bool,
     limits: Vec<(Resource, u64)>,
     run_as: Option<u32>,
+    groups: Vec<u32>,
     to_syslog: bool,
 }
 
@@ -132,6 +133,12 @@ impl Options {
     /// Is started as this user, whom the check's directory is then given to. Takes root.
     pub fn run_as(mut self, user: u32) -> Self {
         self.run_as = Some(user);
+        self
+    }
+
+    /// Is started with these supplementary groups. Takes root.
+    pub fn groups(mut self, groups: &[u32]) -> Self {
+        self.groups.extend(groups);
         self
     }
 
@@ -242,6 +249,7 @@ pub(super) fn launch(world: &Rc<World>, options: Options) -> Step<Launched> {
         command.arg("--daemon").arg("--pid-file").arg(&pid_file);
     }
     command.args(&options.arguments);
+    command.envs(world.orders.environment.iter().cloned());
     command.stdin(Stdio::null());
     command.stdout(output_file.try_clone().or_error("server's output")?);
     command.stderr(output_file);
@@ -252,6 +260,7 @@ pub(super) fn launch(world: &Rc<World>, options: Options) -> Step<Launched> {
     }
     let write_raw = ready_end.as_raw_fd();
     let in_child = options.clone();
+    let groups: Vec<_> = options.groups.iter().map(|&id| nix::unistd::Gid::from_raw(id)).collect();
     // SAFETY: between fork and exec the closure makes system calls only; it allocates nothing.
     unsafe {
         command.pre_exec(move || {
@@ -265,6 +274,9 @@ pub(super) fn launch(world: &Rc<World>, options: Options) -> Step<Launched> {
             for &signal in &in_child.ignored {
                 let ignore = SigAction::new(SigHandler::SigIgn, SaFlags::empty(), SigSet::empty());
                 sigaction(signal, &ignore)?;
+            }
+            if !groups.is_empty() {
+                nix::unistd::setgroups(&groups)?;
             }
             if let Some(user) = in_child.run_as {
                 become_user(user)?;

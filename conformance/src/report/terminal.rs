@@ -212,3 +212,18 @@ pub fn explanation(requirement: &Requirement) -> String {
     field("Run it", &format!("forkproof run {} --keep", requirement.id));
     text
 }
+
+/// The personalities as a list.
+pub fn personalities() -> String {
+    let mut text = String::new();
+    for personality in crate::personality::all() {
+        let value = if personality.parameter.is_some() { "[=VALUE]" } else { "" };
+        let _ = writeln!(text, "{BOLD}{}{BOLD:#}{value}", personality.name);
+        let _ = writeln!(text, "    {}", personality.imitates);
+        if let Some(parameter) = &personality.parameter {
+            let _ = writeln!(text, "    VALUE: {}", crate::personality::values(parameter));
+        }
+        let _ = writeln!(text, "    {DIM}{}{DIM:#}", personality.source);
+    }
+    text
+}

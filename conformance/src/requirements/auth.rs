@@ -177,9 +177,9 @@ fn server_with_history(check: &mut Check) -> Result<Server, crate::verdict::Stop
 
 /// Fails unless the server closes the connection without a byte.
 fn is_refused(client: &mut Client, what: &str) -> Outcome {
-    let heard = client.hears_end()?;
+    let heard = client.hears_first()?;
     ensure(heard.is_empty(), format!("{what} gets the connection closed without a byte"), || {
-        format!("the server sends {}", excerpt(&heard))
+        format!("it is let in: the server sends {}", excerpt(&heard))
     })
 }
 

@@ -586,7 +586,9 @@ fn drops_privileges(check: &mut Check) -> Outcome {
         .ok_or_else(|| Stop::NotRun("needs a user `nobody`".into()))?;
     // The private directory may be passed through, as /var/lib may; the files in it are root's.
     std::fs::set_permissions(check.dir(), Permissions::from_mode(0o711)).or_error("chmod")?;
-    let server = check.server_with(Options::new().arguments(["--user", "nobody"]))?;
+    // Root's supplementary groups differ between systems and logins; here it has its own.
+    let options = Options::new().groups(&[0]).arguments(["--user", "nobody"]);
+    let server = check.server_with(options)?;
     let (mut alice, cluster) = server.join_with_cluster("alice")?;
     alice.say("as nobody")?;
     alice.hears("as nobody")?;
