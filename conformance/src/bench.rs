@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use crate::cli::{complain_no_verdict, complain_usage, print, program_target};
+use crate::cli::{complain_no_verdict, complain_usage, print, private_dir, program_target};
 use crate::execution::run_task;
 use crate::facts::Facts;
 use crate::harness::{Check, Crowd, Options, Server, line_of};
@@ -89,9 +89,9 @@ pub fn main(arguments: &Arguments) -> ExitCode {
         Ok(target) => target,
         Err(status) => return status,
     };
-    let dir = match tempfile::Builder::new().prefix("forkproof-").tempdir() {
+    let dir = match private_dir() {
         Ok(dir) => dir,
-        Err(error) => return complain_no_verdict(format!("no temporary directory: {error}")),
+        Err(status) => return status,
     };
     let facts = Facts::gather(dir.path());
     let task = Task {

@@ -35,6 +35,29 @@ impl Level {
     }
 }
 
+/// How it is proved that a requirement can fail.
+#[derive(Debug, Clone, Copy)]
+pub enum Controls {
+    /// Each of these must break it.
+    By(&'static [Control]),
+    /// Nothing does, for this reason.
+    None(&'static str),
+}
+
+/// A personality that breaks a requirement.
+#[derive(Debug, Clone, Copy)]
+pub struct Control {
+    /// As `forkproof as` takes it: `name`, `name=value`, several with commas.
+    pub personality: &'static str,
+    /// Words that the failure must hold, so that it is the right one.
+    pub words: &'static str,
+}
+
+/// A [`Control`].
+pub const fn by(personality: &'static str, words: &'static str) -> Control {
+    Control { personality, words }
+}
+
 /// One thing that a forking server has to get right.
 #[derive(Debug)]
 pub struct Requirement {
@@ -52,6 +75,8 @@ pub struct Requirement {
     pub fix: &'static str,
     /// What it takes to check this.
     pub needs: &'static [Need],
+    /// What breaks it; see [`crate::controls`].
+    pub controls: Controls,
     /// Whether it measures time or processor use, so that nothing else may run beside it.
     pub exclusive: bool,
     /// The check.

@@ -16,7 +16,7 @@ use crate::personality::{self, Selected};
 use crate::report::{self, Report};
 use crate::selection::{self, SelectionError, Shard};
 use crate::target::Target;
-use crate::{bench, slowness, warden};
+use crate::{bench, controls, slowness, warden};
 
 /// Everything that was checked holds.
 const CONFORMANT: u8 = 0;
@@ -32,6 +32,10 @@ const NOTHING_SELECTED: u8 = 4;
 const AFTER_HELP: &str = "\
 Exit status: 0 conformant · 1 a requirement failed · 2 usage · 3 no verdict (the harness or the \
 environment failed, or the run was interrupted) · 4 nothing was selected.";
+
+const CONTROLS_HELP: &str = "\
+Exit status: 0 all caught · 1 a requirement missed its control, failed for a wrong reason, or a \
+control changed nothing · 2 usage · 3 not all could be run · 4 nothing was selected.";
 
 /// Does this forking server behave the same on every Unix?
 #[derive(Parser, Debug)]
@@ -53,6 +57,9 @@ enum Command {
         /// The requirement's id
         id: String,
     },
+    /// Prove that every requirement can fail, and fails for the right reason
+    #[command(after_help = CONTROLS_HELP)]
+    Controls(controls::Arguments),
     /// Run any dynamically linked program as if on another platform
     As(As),
     /// Measure a server's speed, latency, memory and idle cost on this host
@@ -83,7 +90,7 @@ enum Command {
 }
 
 #[derive(clap::Args, Debug)]
-struct Selection {
+pub(crate) struct Selection {
     /// Requirements: ids or globs (`signals/*`, `handler-persists`, `auth`); all when none is named
     #[arg(value_name = "GLOB")]
     globs: Vec<String>,
@@ -174,7 +181,7 @@ enum Format {
     Json,
 }
 
-fn parse_scale(text: &str) -> Result<f64, String> {
+pub(crate) fn parse_scale(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(scale) if (0.1..=1000.0).contains(&scale) => Ok(scale),
         _ => Err("must be a number from 0.1 to 1000".into()),
@@ -187,6 +194,7 @@ pub fn main() -> ExitCode {
         Command::Run(arguments) => run(&arguments),
         Command::List(arguments) => list(&arguments),
         Command::Explain { id } => explain(&id),
+        Command::Controls(arguments) => controls::main(&arguments),
         Command::As(arguments) => run_as(&arguments),
         Command::Bench(arguments) => bench::main(&arguments),
         Command::Chatd { arguments } => chatd::server_main(named("chatd", arguments)),
@@ -236,7 +244,7 @@ pub(crate) fn complain_no_verdict(message: impl std::fmt::Display) -> ExitCode {
     complain(NO_VERDICT, message)
 }
 
-fn select(arguments: &Selection) -> Result<Vec<&'static catalogue::Requirement>, ExitCode> {
+pub(crate) fn select(arguments: &Selection) -> Result<Vec<&'static catalogue::Requirement>, ExitCode> {
     let selected =
         selection::select(&arguments.globs, arguments.level).map_err(|error| match error {
             SelectionError::BadGlob(_) => complain_usage(error),
@@ -368,20 +376,12 @@ fn run(arguments: &Run) -> ExitCode {
             Err(message) => return complain_usage(message),
         }
     }
-    let dir = match tempfile::Builder::new().prefix("forkproof-").tempdir() {
+    let dir = match private_dir() {
         Ok(dir) => dir,
-        Err(error) => return complain_no_verdict(format!("no temporary directory: {error}")),
+        Err(status) => return status,
     };
     if let Err(errno) = execution::catch_interrupts() {
         return complain_no_verdict(format!("signals: {}", errno.desc()));
-    }
-    if nix::unistd::geteuid().is_root() {
-        // Checks that start a server as another user need a way to its directory; the names below
-        // are still nobody else's to list.
-        let passable = std::os::unix::fs::PermissionsExt::from_mode(0o711);
-        if let Err(error) = std::fs::set_permissions(dir.path(), passable) {
-            return complain_no_verdict(format!("{}: {error}", dir.path().display()));
-        }
     }
     let facts = Facts::gather(dir.path());
     let jobs = arguments.jobs.map_or(facts.processors * 3, usize::from);
@@ -431,6 +431,22 @@ pub(crate) fn program_target(program: Option<&Path>) -> Result<Target, ExitCode>
         None => Target::reference()
             .map_err(|error| complain_no_verdict(format!("this program's own path: {error}"))),
     }
+}
+
+/// A directory of this run's own, for the checks'.
+pub(crate) fn private_dir() -> Result<tempfile::TempDir, ExitCode> {
+    let dir = tempfile::Builder::new()
+        .prefix("forkproof-")
+        .tempdir()
+        .map_err(|error| complain_no_verdict(format!("no temporary directory: {error}")))?;
+    if nix::unistd::geteuid().is_root() {
+        // Checks that start a server as another user need a way to its directory; the names below
+        // are still nobody else's to list.
+        let passable = std::os::unix::fs::PermissionsExt::from_mode(0o711);
+        std::fs::set_permissions(dir.path(), passable)
+            .map_err(|error| complain_no_verdict(format!("{}: {error}", dir.path().display())))?;
+    }
+    Ok(dir)
 }
 
 fn absolute_program(path: &Path) -> Result<PathBuf, String> {

@@ -21,7 +21,7 @@ use crate::verdict::Verdict;
 use crate::warden::{Finding, Task, Work};
 
 /// Limit of one check on an ordinary machine. Every wait inside has a shorter one of its own.
-const CHECK_LIMIT: Duration = Duration::from_secs(60);
+pub(crate) const CHECK_LIMIT: Duration = Duration::from_secs(60);
 /// How often a worker looks whether the run was interrupted.
 const TICK: u8 = 50;
 
@@ -147,12 +147,33 @@ pub fn execute(plan: &Plan, mut observe: impl FnMut(&Event)) -> Execution {
 }
 
 /// Works off `queue` with `jobs` threads.
-fn work(plan: &Plan, queue: VecDeque<Item>, jobs: usize, mut observe: impl FnMut(Event)) {
+fn work(plan: &Plan, queue: VecDeque<Item>, jobs: usize, observe: impl FnMut(Event)) {
+    in_parallel(
+        queue,
+        jobs,
+        |item, tell| {
+            tell(Event::Started(item.requirement));
+            if let Some(record) = check(plan, item) {
+                tell(Event::Finished(Box::new(record)));
+            }
+        },
+        observe,
+    );
+}
+
+/// Does `job` with every item, `jobs` at a time; what the jobs tell is observed in this thread, in
+/// the order in which it comes. After an interruption no further job is begun.
+pub(crate) fn in_parallel<T: Send, R: Send>(
+    queue: VecDeque<T>,
+    jobs: usize,
+    job: impl Fn(T, &dyn Fn(R)) + Sync,
+    mut observe: impl FnMut(R),
+) {
     let queue = Mutex::new(queue);
     let (tell, told) = mpsc::channel();
     std::thread::scope(|scope| {
         for _ in 0..jobs.max(1) {
-            let (queue, tell) = (&queue, tell.clone());
+            let (queue, tell, job) = (&queue, tell.clone(), &job);
             scope.spawn(move || {
                 while !INTERRUPTED.load(Ordering::Relaxed) {
                     let item = match queue.lock() {
@@ -160,16 +181,15 @@ fn work(plan: &Plan, queue: VecDeque<Item>, jobs: usize, mut observe: impl FnMut
                         Err(_) => None,
                     };
                     let Some(item) = item else { break };
-                    let _ = tell.send(Event::Started(item.requirement));
-                    if let Some(record) = check(plan, item) {
-                        let _ = tell.send(Event::Finished(Box::new(record)));
-                    }
+                    job(item, &|answer| {
+                        let _ = tell.send(answer);
+                    });
                 }
             });
         }
         drop(tell);
-        for event in told {
-            observe(event);
+        for answer in told {
+            observe(answer);
         }
     });
 }

@@ -2,6 +2,7 @@
 //! `conformance/schema/forkproof-report-1.schema.json`.
 
 use super::Report;
+use crate::catalogue::Controls;
 
 /// The report as JSON.
 pub fn render(report: &Report) -> serde_json::Result<String> {
@@ -26,6 +27,10 @@ pub fn catalogue(
                 "fix": requirement.fix,
                 "needs": requirement.needs,
                 "exclusive": requirement.exclusive,
+                "controls": match requirement.controls {
+                    Controls::By(controls) => controls.iter().map(|c| c.personality).collect(),
+                    Controls::None(_) => Vec::new(),
+                },
             })
         })
         .collect();

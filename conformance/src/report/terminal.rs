@@ -5,7 +5,7 @@ use std::fmt::Write;
 use anstyle::{AnsiColor, Style};
 
 use super::{Entry, Report};
-use crate::catalogue::{Level, Requirement};
+use crate::catalogue::{Controls, Level, Requirement};
 use crate::execution::{Conclusion, Record};
 use crate::harness::Evidence;
 use crate::verdict::Verdict;
@@ -198,6 +198,16 @@ pub fn explanation(requirement: &Requirement) -> String {
         let needs: Vec<String> =
             requirement.needs.iter().map(|need| need.words().to_owned()).collect();
         field("Needs", &needs.join(", "));
+    }
+    match requirement.controls {
+        Controls::By(controls) => {
+            let names: Vec<String> = controls
+                .iter()
+                .map(|control| format!("forkproof run {} --as {}", requirement.id, control.personality))
+                .collect();
+            field("Broken by", &names.join("\n           "));
+        }
+        Controls::None(why) => field("Broken by", &format!("nothing: {why}")),
     }
     let here = match crate::needs::Need::first_missing(requirement.needs) {
         None => "can be checked".to_owned(),

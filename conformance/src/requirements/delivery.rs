@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{blocked_client, lines};
-use crate::catalogue::{Level, Requirement};
+use crate::catalogue::{Controls, Level, Requirement, by};
 use crate::harness::{Check, Options, excerpt};
 use crate::needs::Need;
 use crate::verdict::{OrError, Outcome, ensure};
@@ -41,6 +41,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "buffers handled as C strings: cut at the first NUL, the last byte overwritten by a terminator, text decoded and encoded again",
         fix: "carry lengths, not terminators",
         needs: &[],
+        controls: Controls::None("not written yet, wait"),
         exclusive: false,
         check: bytes_intact,
     },
@@ -52,6 +53,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "sizeof(buffer) written instead of what was read: old messages or uninitialised memory, a key perhaps, go to everyone",
         fix: "write exactly as many bytes as were read",
         needs: &[],
+        controls: Controls::None("not written yet, wait"),
         exclusive: false,
         check: nothing_foreign,
     },
@@ -63,6 +65,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "off by one at the file's first line or its missing last newline; a fixed buffer for the whole replay",
         fix: "search backwards in pieces for the Nth newline before the last line's end",
         needs: &[],
+        controls: Controls::None("not written yet, wait"),
         exclusive: false,
         check: replay_last_lines,
     },
@@ -74,6 +77,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "replay and following begin at different positions: what is said between the two is lost or comes twice",
         fix: "follow from the very position at which the replay ended",
         needs: &[],
+        controls: Controls::None("not written yet, wait"),
         exclusive: false,
         check: missed_messages_on_return,
     },
@@ -85,6 +89,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "the signal handler installed after the replay was read: a message in between wakes nobody",
         fix: "be ready for the signal first, then look at the log",
         needs: &[],
+        controls: Controls::None("not written yet, wait"),
         exclusive: false,
         check: joining_amid_traffic,
     },
@@ -96,6 +101,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "a message that just fills the buffer: off by one, or a full read taken for the end",
         fix: "read until there is nothing more; a full buffer says nothing",
         needs: &[],
+        controls: Controls::None("not written yet, wait"),
         exclusive: false,
         check: chunk_boundaries,
     },
@@ -107,6 +113,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "a short write to a full socket taken as complete",
         fix: "keep the rest and wait until there is room",
         needs: &[Need::ProcessTable, Need::ProcessorTime],
+        controls: Controls::None("not written yet, wait"),
         exclusive: false,
         check: slow_reader_catches_up,
     },
@@ -118,6 +125,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "end of file from the client ends its cluster at once: `echo hi | nc` never sees its line, and cannot know whether it was taken",
         fix: "at end of file let the sender write out what the log holds before it ends",
         needs: &[],
+        controls: Controls::None("not written yet, wait"),
         exclusive: false,
         check: half_close_gets_its_echo,
     },
@@ -129,6 +137,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "O_TRUNC at the start",
         fix: "open the log with O_APPEND and O_CREAT only",
         needs: &[],
+        controls: Controls::None("not written yet, wait"),
         exclusive: false,
         check: history_after_restart,
     },
@@ -147,6 +156,7 @@ const fn everyone(
         trap: ONE_ORDER_TRAP,
         fix: ONE_ORDER_FIX,
         needs: &[],
+        controls: Controls::None("not written yet, wait"),
         exclusive: false,
         check,
     }
