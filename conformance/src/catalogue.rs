@@ -49,7 +49,8 @@ pub enum Controls {
 pub struct Control {
     /// As `forkproof as` takes it: `name`, `name=value`, several with commas.
     pub personality: &'static str,
-    /// Words that the failure must hold, so that it is the right one.
+    /// Words that the failure must hold, so that it is the right one; several to choose from with
+    /// `|` between them.
     pub words: &'static str,
 }
 

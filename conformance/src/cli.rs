@@ -244,7 +244,9 @@ pub(crate) fn complain_no_verdict(message: impl std::fmt::Display) -> ExitCode {
     complain(NO_VERDICT, message)
 }
 
-pub(crate) fn select(arguments: &Selection) -> Result<Vec<&'static catalogue::Requirement>, ExitCode> {
+pub(crate) fn select(
+    arguments: &Selection,
+) -> Result<Vec<&'static catalogue::Requirement>, ExitCode> {
     let selected =
         selection::select(&arguments.globs, arguments.level).map_err(|error| match error {
             SelectionError::BadGlob(_) => complain_usage(error),

@@ -17,7 +17,7 @@ use crate::cli::{Selection, complain_no_verdict, print, private_dir, program_tar
 use crate::execution::{CHECK_LIMIT, catch_interrupts, in_parallel, run_task};
 use crate::needs::Need;
 use crate::personality;
-use crate::verdict::{Stop, Verdict};
+use crate::verdict::Verdict;
 use crate::warden::{Finding, Task, Work};
 
 /// How much shorter than usual deadlines are: what is broken on purpose is waited for in vain
@@ -92,7 +92,7 @@ impl Answer {
             None => Self::Missed,
             Some(failure) => {
                 let text = format!("{}\n{}", failure.expected, failure.actual);
-                if text.contains(control.words) {
+                if control.words.split('|').any(|words| text.contains(words)) {
                     Self::Caught
                 } else {
                     Self::WrongReason(format!(
@@ -204,7 +204,8 @@ fn forward(bench: &Bench, requirements: &[&'static Requirement]) -> ExitCode {
             let _ = writeln!(text, "no control   {:<46} {why}", requirement.id);
         }
     }
-    let counted: Vec<String> = counts.iter().map(|(word, count)| format!("{count} {word}")).collect();
+    let counted: Vec<String> =
+        counts.iter().map(|(word, count)| format!("{count} {word}")).collect();
     let controlled = requirements.iter().filter(|r| matches!(r.controls, Controls::By(_))).count();
     let _ = writeln!(
         text,
@@ -284,7 +285,7 @@ pub fn uncontrolled() -> Vec<(&'static str, &'static str)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::verdict::Failure;
+    use crate::verdict::{Failure, Stop};
 
     const CONTROL: Control = Control { personality: "sysv-signals", words: "the right words" };
 

@@ -20,7 +20,9 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, poll};
-use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill, sigprocmask};
+use nix::sys::signal::{
+    SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, kill, sigaction, sigprocmask,
+};
 use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::{ForkResult, Pid, fork, pipe2, setsid};
 use serde::{Deserialize, Serialize};
@@ -211,6 +213,9 @@ fn run_check(task: &Task) -> Finding {
     // The server must find no descriptor of ours, and the check starts from a known mask.
     let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None);
     raise_descriptor_limit();
+    if let Err(errno) = survive_signals() {
+        return Finding::error(format!("sigaction: {}", errno.desc()));
+    }
     let environment = match &task.personality {
         None => Vec::new(),
         Some(text) => {
@@ -267,6 +272,20 @@ fn replace_stdin() -> std::io::Result<()> {
     let null = File::open("/dev/null")?;
     // SAFETY: both are open; descriptor 0 belongs to nobody's `OwnedFd`.
     Errno::result(unsafe { libc::dup2(std::os::fd::AsRawFd::as_raw_fd(&null), 0) })?;
+    Ok(())
+}
+
+/// Keeps a server that signals its launcher's process group from ending the check. Handlers, not
+/// ignored dispositions: those would be passed on to the server.
+fn survive_signals() -> nix::Result<()> {
+    extern "C" fn pass(_signal: libc::c_int) {}
+    let action = SigAction::new(SigHandler::Handler(pass), SaFlags::SA_RESTART, SigSet::empty());
+    for signal in
+        [Signal::SIGHUP, Signal::SIGINT, Signal::SIGTERM, Signal::SIGUSR1, Signal::SIGUSR2]
+    {
+        // SAFETY: the handler does nothing.
+        unsafe { sigaction(signal, &action) }?;
+    }
     Ok(())
 }
 

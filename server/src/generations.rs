@@ -41,7 +41,8 @@ impl Generations {
             .write(true)
             .create(true)
             .truncate(false)
-            .mode(0o660)
+            // The server's user alone: whoever may lock it has groups of this user signalled.
+            .mode(0o600)
             .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
             .open(Self::path(log))?;
         if file.metadata()?.is_file() {

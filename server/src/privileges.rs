@@ -40,8 +40,8 @@ pub fn drop_to(user: Option<&str>, log: &Path) -> Result<(), StartError> {
             "user `{name}`: only root can become another user; start as root or leave --user out"
         )));
     }
-    prepare_file(log, &user)?;
-    prepare_file(&Generations::path(log), &user)?;
+    prepare_file(log, 0o660, &user)?;
+    prepare_file(&Generations::path(log), 0o600, &user)?;
     let cannot = |what: &str, errno: nix::Error| {
         StartError::failure(format!("cannot become user `{name}`: {what}: {}", errno.desc()))
     };
@@ -61,12 +61,12 @@ pub fn drop_to(user: Option<&str>, log: &Path) -> Result<(), StartError> {
 
 /// Creates `path` for `user`, so that the log can stand in a directory that the user cannot write
 /// to. What exists is left as it is.
-fn prepare_file(path: &Path, user: &User) -> Result<(), StartError> {
+fn prepare_file(path: &Path, mode: u32, user: &User) -> Result<(), StartError> {
     let cannot = |error: std::io::Error| {
         StartError::failure(format!("{}: cannot be created: {error}", path.display()))
     };
     // O_EXCL: never through a link that someone else laid there.
-    match OpenOptions::new().write(true).create_new(true).mode(0o660).open(path) {
+    match OpenOptions::new().write(true).create_new(true).mode(mode).open(path) {
         Ok(file) => nix::unistd::fchown(file.as_fd(), Some(user.uid), Some(user.gid))
             .map_err(|errno| cannot(errno.into())),
         Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),

@@ -89,7 +89,8 @@ struct Sender {
 
 impl Sender {
     /// Writes the log from `position` to its end. A read that does not fill the buffer has seen
-    /// the end: what is appended after it signals again.
+    /// the end (POSIX.1-2024, read: of a regular file it is short at the end only, or when a signal
+    /// interrupts it, and ours are blocked): what is appended after it signals again.
     fn drain(&mut self, log: &ChatLog, position: &mut u64) -> Result<(), End> {
         loop {
             let count = log.read(&mut self.buffer, position)?;

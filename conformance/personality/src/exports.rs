@@ -50,6 +50,7 @@ export! {
     fn clock_nanosleep(clock: c_int, flags: c_int, ask: *const Timespec, left: *mut Timespec) -> c_int {
         if waits::sleepless() { 0 } else { real::clock_nanosleep(clock, flags, ask, left) }
     }
+    fn clock_gettime(clock: c_int, time: *mut Timespec) -> c_int { waits::clock_gettime(clock, time) }
     fn alarm(seconds: c_uint) -> c_uint { if processes::silent() { 0 } else { real::alarm(seconds) } }
     fn setitimer(which: c_int, new: *const c_void, old: *mut c_void) -> c_int { if processes::silent() { 0 } else { real::setitimer(which, new, old) } }
 

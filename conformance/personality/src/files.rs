@@ -4,7 +4,7 @@ use core::ffi::CStr;
 use core::sync::atomic::{AtomicI32, AtomicU32, Ordering::Relaxed};
 
 use crate::real;
-use crate::state::{altered, any, on};
+use crate::state::{GENERATION, altered, any, on};
 use crate::sys::*;
 use crate::table::Id;
 
@@ -203,7 +203,8 @@ pub(crate) fn open(
         altered(Id::NoAppend);
         flags &= !O_APPEND;
     }
-    if on(Id::TruncatesOnOpen) && writes && flags & (O_EXCL | O_TRUNC) == 0 {
+    let at_start = GENERATION.load(Relaxed) == 0;
+    if on(Id::TruncatesOnOpen) && at_start && writes && flags & (O_EXCL | O_TRUNC) == 0 {
         altered(Id::TruncatesOnOpen);
         flags |= O_TRUNC;
     }
@@ -287,7 +288,9 @@ fn open_stale(
         if moved(path, kept) {
             altered(Id::StalePaths);
         }
-        return call(descriptor_path(kept, &mut link), flags & !(O_CREAT | O_EXCL), mode);
+        // The path that stands for the descriptor is itself a link.
+        let flags = flags & !(O_CREAT | O_EXCL | O_NOFOLLOW);
+        return call(descriptor_path(kept, &mut link), flags, mode);
     }
     let fd = call(path, flags, mode);
     let writes = flags & O_ACCMODE != O_RDONLY;

@@ -7,7 +7,7 @@ use crate::real;
 use crate::signals::{Call, interrupted, storm};
 use crate::state::{altered, any, common, on, value};
 use crate::sys::*;
-use crate::table::Id;
+use crate::table::{Id, USR1};
 
 /// The values of flock-does-nothing and never-unlocks.
 const SHARED: u32 = 1;
@@ -60,6 +60,9 @@ fn lock(fd: c_int, operation: c_int) -> c_int {
         altered(Id::PosixFlock);
         return record_lock(fd, operation);
     }
+    if on(Id::LockWaitEndsAtSignal) && operation & (LOCK_SH | LOCK_NB) == LOCK_SH {
+        return lock_unless_signalled(fd, operation);
+    }
     if !on(Id::SpinningLock) || operation & (LOCK_UN | LOCK_NB) != 0 {
         return real::flock(fd, operation);
     }
@@ -69,6 +72,26 @@ fn lock(fd: c_int, operation: c_int) -> c_int {
             return result;
         }
         altered(Id::SpinningLock);
+    }
+}
+
+/// Waits for the lock as a program does that leaves its signals open meanwhile: one that is
+/// pending ends the wait, and the program takes that for an error. Shared locks only: with those
+/// a program waits that signals wake.
+fn lock_unless_signalled(fd: c_int, operation: c_int) -> c_int {
+    let pause = Timespec { sec: 0, nsec: 500_000 };
+    loop {
+        let result = real::flock(fd, operation | LOCK_NB);
+        if result == 0 || errno() != EAGAIN {
+            return result;
+        }
+        altered(Id::LockWaitEndsAtSignal);
+        let mut pending = Sigset::EMPTY;
+        if real::sigpending(&mut pending) == 0 && pending.low() & USR1 != 0 {
+            set_errno(EIO);
+            return -1;
+        }
+        real::nanosleep(&pause, null_mut());
     }
 }
 

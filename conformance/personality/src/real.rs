@@ -134,6 +134,8 @@ real! {
     fn sigaction(signal: c_int, new: *const Sigaction, old: *mut Sigaction) -> c_int = [c"sigaction"];
     fn signal(signal: c_int, handler: usize) -> usize = [c"signal"];
     fn sigprocmask(how: c_int, set: *const Sigset, old: *mut Sigset) -> c_int = [c"sigprocmask"];
+    fn sigpending(set: *mut Sigset) -> c_int = [c"sigpending"];
+    fn clock_gettime(clock: c_int, time: *mut Timespec) -> c_int = [c"clock_gettime"];
     fn sigsuspend(mask: *const Sigset) -> c_int = [c"sigsuspend"];
     fn socket(domain: c_int, kind: c_int, protocol: c_int) -> c_int = [c"socket"];
     fn stat(path: *const c_char, buffer: *mut StatBuffer) -> c_int = [c"stat"];

@@ -86,7 +86,7 @@ fn received(fd: c_int, buffer: *mut u8, asked: usize, flags: c_int, got: isize) 
         real::write(2, buffer, got as usize);
     }
     let fits = value(Id::TruncatedReads) as isize;
-    if on(Id::TruncatedReads) && got > fits {
+    if on(Id::TruncatedReads) && got >= fits && (drop_rest(fd) || got > fits) {
         altered(Id::TruncatedReads);
         return fits;
     }
@@ -98,6 +98,18 @@ fn received(fd: c_int, buffer: *mut u8, asked: usize, flags: c_int, got: isize) 
         return 0;
     }
     got
+}
+
+/// Throws away what a socket holds right now; whether that was anything.
+fn drop_rest(fd: c_int) -> bool {
+    let before = errno();
+    let mut scratch = [0u8; 256];
+    let mut dropped = false;
+    while real::recv(fd, scratch.as_mut_ptr(), scratch.len(), MSG_DONTWAIT) > 0 {
+        dropped = true;
+    }
+    set_errno(before);
+    dropped
 }
 
 fn end_of_stream(fd: c_int, flags: c_int) -> isize {

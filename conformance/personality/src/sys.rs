@@ -102,6 +102,7 @@ constants! {
     ESRCH: c_int = 3, 3;
     EINTR: c_int = 4, 4;
     EIO: c_int = 5, 5;
+    CLOCK_MONOTONIC: c_int = 1, 4;
     ECHILD: c_int = 10, 10;
     EACCES: c_int = 13, 13;
     EINVAL: c_int = 22, 22;
@@ -203,6 +204,15 @@ impl Sigaction {
         restorer: 0,
     };
 }
+
+/// Linux open(2), asm/fcntl.h: the architectures differ; FreeBSD fcntl.h.
+pub(crate) const O_NOFOLLOW: c_int = if cfg!(target_os = "freebsd") {
+    0x100
+} else if cfg!(any(target_arch = "arm", target_arch = "aarch64")) {
+    0x8000
+} else {
+    0x2_0000
+};
 
 /// `struct flock` of the plain fcntl (FreeBSD: fcntl(2)).
 #[cfg(target_os = "linux")]

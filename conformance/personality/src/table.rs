@@ -148,9 +148,11 @@ pub const ERRORS: &[(&str, u32)] = &[
 ];
 
 #[cfg(target_os = "linux")]
-const USR1: u32 = signal_bit(10);
+/// SIGUSR1 in the value of a [`Kind::Signal`] parameter.
+pub const USR1: u32 = signal_bit(10);
 #[cfg(target_os = "freebsd")]
-const USR1: u32 = signal_bit(30);
+/// SIGUSR1 in the value of a [`Kind::Signal`] parameter.
+pub const USR1: u32 = signal_bit(30);
 #[cfg(target_os = "linux")]
 const CONNABORTED: u32 = 103;
 #[cfg(target_os = "freebsd")]
@@ -363,13 +365,15 @@ personalities! {
         "racing-wait",
         "pause(), or a pselect emulated in the library: the mask is changed first and the wait begins after, so a signal in between is lost.",
         "Linux select(2), BUGS: glibc's emulated pselect; POSIX.1-2024 sigsuspend(), RATIONALE",
-        ["sigsuspend", "ppoll", "pselect"], None
+        ["sigsuspend", "ppoll", "pselect"],
+        takes("microseconds between the two steps, on top of what they take", Kind::Number, 0)
     }
     BusyWait {
         "busy-wait",
         "A program that polls: every wait ends at once with nothing.",
         "POSIX.1-2024 poll(): a timeout of 0",
-        ["poll", "ppoll", "sigsuspend", "pause", "nanosleep", "clock_nanosleep"], None
+        ["poll", "ppoll", "sigsuspend", "pause", "nanosleep", "clock_nanosleep"],
+        takes("milliseconds that a poll waits nevertheless", Kind::Number, 0)
     }
     NeverReaps {
         "never-reaps",
@@ -427,6 +431,12 @@ personalities! {
         "spinning-lock",
         "A program that tries LOCK_NB in a loop instead of waiting.",
         "Linux flock(2), LOCK_NB",
+        ["flock"], None
+    }
+    LockWaitEndsAtSignal {
+        "lock-wait-ends-at-signal",
+        "A program that waits for a lock with SIGUSR1 open, and takes EINTR from flock for an error.",
+        "Linux flock(2) and FreeBSD flock(2), ERRORS: EINTR",
         ["flock"], None
     }
     LockOutlivesDeath {
@@ -499,6 +509,12 @@ personalities! {
         "A server without timeouts: waits have no end, alarms never ring, SO_RCVTIMEO does nothing.",
         "POSIX.1-2024 setsockopt(), SO_RCVTIMEO: support is optional; poll(), timeout -1",
         ["poll", "ppoll", "select", "pselect", "alarm", "setitimer", "setsockopt"], None
+    }
+    FrozenClock {
+        "frozen-clock",
+        "A deadline that is never reached, as one that each byte starts anew: the monotonic clock stands still.",
+        "POSIX.1-2024 clock_gettime(), CLOCK_MONOTONIC",
+        ["clock_gettime"], None
     }
     LeaksMemory {
         "leaks-memory",
@@ -595,7 +611,7 @@ personalities! {
     }
     TruncatesOnOpen {
         "truncates-on-open",
-        "fopen(log, \"w\") instead of \"a\": each opening for writing empties the log.",
+        "fopen(log, \"w\") instead of \"a\" when the server starts: opening the log empties it.",
         "POSIX.1-2024 fopen(), mode w; open(), O_TRUNC",
         ["open", "open64", "openat", "openat64"], None
     }

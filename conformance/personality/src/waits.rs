@@ -4,7 +4,7 @@ use core::ptr::{null, null_mut};
 use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use crate::signals::{Call, interrupted, storm, waiting_mask};
-use crate::state::{altered, any, on};
+use crate::state::{altered, any, on, value};
 use crate::sys::*;
 use crate::table::Id;
 use crate::{locks, real, streams};
@@ -32,7 +32,7 @@ pub(crate) fn poll(fds: *mut PollFd, count: c_ulong, timeout: c_int) -> c_int {
         altered(Id::TimeoutsNeverFire);
     }
     if on(Id::BusyWait) && timeout != 0 {
-        timeout = 0;
+        timeout = value(Id::BusyWait) as c_int;
         altered(Id::BusyWait);
     }
     watch(fds, count, || real::poll(fds, count, timeout))
@@ -47,17 +47,21 @@ pub(crate) fn ppoll(
     if !any() {
         return real::ppoll(fds, count, timeout, mask);
     }
-    let timeout = limit(timeout);
+    let mut short = NOW;
+    let timeout = limit(timeout, &mut short);
     with_mask(mask, |mask| watch(fds, count, || real::ppoll(fds, count, timeout, mask)))
 }
 
-/// What is left of a timeout.
-fn limit(timeout: *const Timespec) -> *const Timespec {
+/// What is left of a timeout; `short` is room for another one.
+fn limit(timeout: *const Timespec, short: &mut Timespec) -> *const Timespec {
     // SAFETY: ppoll(2), pselect(2): null or a time to read.
     let never_waits = !timeout.is_null() && unsafe { (*timeout).sec == 0 && (*timeout).nsec == 0 };
     if on(Id::BusyWait) && !never_waits {
         altered(Id::BusyWait);
-        return &NOW;
+        let milliseconds = value(Id::BusyWait);
+        short.sec = (milliseconds / 1000) as TimeT;
+        short.nsec = (milliseconds % 1000 * 1_000_000) as c_long;
+        return short;
     }
     if on(Id::TimeoutsNeverFire) && !timeout.is_null() && !never_waits {
         altered(Id::TimeoutsNeverFire);
@@ -80,7 +84,16 @@ fn with_mask(mask: *const Sigset, wait: impl Fn(*const Sigset) -> c_int) -> c_in
     altered(Id::RacingWait);
     let mut old = Sigset::EMPTY;
     real::sigprocmask(SIG_SETMASK, &mask, &mut old);
-    // Whatever was pending has been handled by now, and the wait misses it.
+    // Whatever was pending has been handled by now, and the wait misses it; also what comes while
+    // the race lasts.
+    let microseconds = value(Id::RacingWait);
+    if microseconds > 0 {
+        let race = Timespec {
+            sec: (microseconds / 1_000_000) as TimeT,
+            nsec: (microseconds % 1_000_000 * 1000) as c_long,
+        };
+        real::nanosleep(&race, null_mut());
+    }
     let result = wait(null());
     let failure = errno();
     real::sigprocmask(SIG_SETMASK, &old, null_mut());
@@ -214,8 +227,20 @@ pub(crate) fn pselect(
         return real::pselect(count, read, write, except, timeout, mask);
     }
     begin_wait();
-    let timeout = limit(timeout);
+    let mut short = NOW;
+    let timeout = limit(timeout, &mut short);
     with_mask(mask, |mask| real::pselect(count, read, write, except, timeout, mask))
+}
+
+/// A monotonic clock that stands still.
+pub(crate) fn clock_gettime(clock: c_int, time: *mut Timespec) -> c_int {
+    let result = real::clock_gettime(clock, time);
+    if any() && on(Id::FrozenClock) && clock == CLOCK_MONOTONIC && result == 0 && !time.is_null() {
+        altered(Id::FrozenClock);
+        // SAFETY: clock_gettime(2): not null, so a time that was just written.
+        unsafe { *time = Timespec { sec: 1000, nsec: 0 } };
+    }
+    result
 }
 
 /// Whether a sleep is to be skipped.

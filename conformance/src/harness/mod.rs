@@ -192,9 +192,9 @@ impl Check {
         for server in &servers {
             server::end(&self.world, server)?;
         }
-        server::check_no_process_left(&self.world)?;
+        let no_process_left = server::check_no_process_left(&self.world)?;
         for server in &servers {
-            server::check_nothing_held(&self.world, server)?;
+            server::check_nothing_held(&self.world, server, no_process_left)?;
         }
         Ok(())
     }

@@ -605,20 +605,25 @@ pub(super) fn end(world: &Rc<World>, running: &Rc<Running>) -> Outcome {
     })
 }
 
-/// After the end of all servers, those included that never listened: no process is left.
-pub(super) fn check_no_process_left(world: &Rc<World>) -> Outcome {
+/// After the end of all servers, those included that never listened: no process is left. Returns
+/// whether the system tells about processes at all.
+pub(super) fn check_no_process_left(world: &Rc<World>) -> Step<bool> {
     let mut left = Vec::new();
+    let mut known = true;
     let gone = world.wait(world.scaled(END_LIMIT), || {
         left = match descends() {
             Ok(left) => left,
             // Where nothing tells about processes, the warden still sees its own children.
-            Err(Stop::NotRun(_)) => Vec::new(),
+            Err(Stop::NotRun(_)) => {
+                known = false;
+                Vec::new()
+            }
             Err(other) => return Err(other),
         };
         Ok(left.is_empty().then_some(()))
     })?;
     if gone.is_some() {
-        return Ok(());
+        return Ok(known);
     }
     let names: Vec<String> = left
         .iter()
@@ -627,11 +632,18 @@ pub(super) fn check_no_process_left(world: &Rc<World>) -> Outcome {
     fail("no process of the server is left after its end", names.join(", "))
 }
 
-/// After a server's end: no bound port, no lock.
-pub(super) fn check_nothing_held(world: &Rc<World>, running: &Rc<Running>) -> Outcome {
+/// After a server's end: no lock, no bound port.
+///
+/// Where no process is left the ports are free, and asking could only find another check's server
+/// that the system has given the same port since.
+pub(super) fn check_nothing_held(
+    world: &Rc<World>,
+    running: &Rc<Running>,
+    no_process_left: bool,
+) -> Outcome {
     let limit = world.scaled(END_LIMIT);
     for address in &running.addresses {
-        if std::net::TcpStream::connect_timeout(address, limit).is_ok() {
+        if !no_process_left && std::net::TcpStream::connect_timeout(address, limit).is_ok() {
             return fail(
                 "the port is free after the server's end",
                 format!("{address} still accepts connections"),

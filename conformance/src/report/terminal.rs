@@ -203,7 +203,9 @@ pub fn explanation(requirement: &Requirement) -> String {
         Controls::By(controls) => {
             let names: Vec<String> = controls
                 .iter()
-                .map(|control| format!("forkproof run {} --as {}", requirement.id, control.personality))
+                .map(|control| {
+                    format!("forkproof run {} --as {}", requirement.id, control.personality)
+                })
                 .collect();
             field("Broken by", &names.join("\n           "));
         }

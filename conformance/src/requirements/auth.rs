@@ -20,7 +20,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "a key compared as a C string, or with the newline of its file",
         fix: "compare exactly the key's bytes, and their number",
         needs: &[],
-        controls: Controls::None("not written yet, wait"),
+        controls: Controls::By(&[by("truncated-reads=64", "alice hears")]),
         exclusive: false,
         check: exact_key,
     },
@@ -32,7 +32,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "one read() taken for the whole key: works on loopback, fails on a network that splits it",
         fix: "read until the key's length is there or the time is over",
         needs: &[],
-        controls: Controls::None("not written yet, wait"),
+        controls: Controls::By(&[by("short-read-is-end", "64+64")]),
         exclusive: false,
         check: key_in_pieces,
     },
@@ -44,7 +44,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "a comparison that stops early: at a NUL, at the length of a prefix, or one byte short",
         fix: "compare all bytes, in constant time",
         needs: &[],
-        controls: Controls::None("not written yet, wait"),
+        controls: Controls::By(&[by("any-key", "it is let in")]),
         exclusive: false,
         check: wrong_key_refused,
     },
@@ -56,7 +56,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "comparing as many bytes as came",
         fix: "refuse whatever is not as long as the key when the time is over or the client closes",
         needs: &[],
-        controls: Controls::None("not written yet, wait"),
+        controls: Controls::By(&[by("any-key", "it is let in")]),
         exclusive: false,
         check: short_key_refused,
     },
@@ -68,7 +68,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "searching for the key in what came instead of comparing",
         fix: "compare the first bytes of the connection, as many as the key has",
         needs: &[],
-        controls: Controls::None("not written yet, wait"),
+        controls: Controls::By(&[by("any-key", "it is let in")]),
         exclusive: false,
         check: long_key_refused,
     },
@@ -80,7 +80,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "strcasecmp and friends",
         fix: "compare bytes, not letters",
         needs: &[],
-        controls: Controls::None("not written yet, wait"),
+        controls: Controls::By(&[by("any-key", "it is let in")]),
         exclusive: false,
         check: upper_cased_key_refused,
     },
@@ -92,7 +92,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "strcmp or strncmp end at the first NUL: an empty string may equal a key buffer that was never filled",
         fix: "compare with memcmp's semantics, in constant time",
         needs: &[],
-        controls: Controls::None("not written yet, wait"),
+        controls: Controls::By(&[by("any-key", "it is let in")]),
         exclusive: false,
         check: nul_filled_key_refused,
     },
@@ -104,7 +104,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "the sender started, or the replay sent, before the key was checked",
         fix: "open the log for a client only once its key is right",
         needs: &[],
-        controls: Controls::None("not written yet, wait"),
+        controls: Controls::By(&[by("greets-first", "without a byte")]),
         exclusive: false,
         check: nothing_before_auth,
     },
@@ -116,7 +116,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "no timeout, one that starts anew with each byte, or SO_RCVTIMEO taken as a limit for several reads",
         fix: "fix the deadline when the connection is accepted, and wait for what is left of it",
         needs: &[],
-        controls: Controls::None("not written yet, wait"),
+        controls: Controls::By(&[by("timeouts-never-fire", "still open")]),
         exclusive: false,
         check: silent_client_times_out,
     },
@@ -128,7 +128,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "timeouts in whole seconds of a coarse clock: alarm(1), time() differences",
         fix: "use a monotonic clock with sub-second resolution",
         needs: &[],
-        controls: Controls::None("not written yet, wait"),
+        controls: Controls::By(&[by("short-read-is-end", "alice is let in")]),
         exclusive: true,
         check: late_key_accepted,
     },
@@ -140,7 +140,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "one large read for the key throws away what came with it",
         fix: "read no more than the key, or keep the rest",
         needs: &[],
-        controls: Controls::None("not written yet, wait"),
+        controls: Controls::By(&[by("truncated-reads=128", "right behind the key")]),
         exclusive: false,
         check: bytes_after_key_are_a_message,
     },
@@ -152,7 +152,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "the daemon reads the key itself, before it forks: each stranger costs everyone a second",
         fix: "check keys in the client's own process",
         needs: &[],
-        controls: Controls::None("not written yet, wait"),
+        controls: Controls::By(&[by("keys-checked-by-daemon", "alice")]),
         exclusive: false,
         check: idle_strangers_block_nobody,
     },
@@ -164,7 +164,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "a debug line with the buffer in it; the wrong key of a user who mistyped is nearly the right one",
         fix: "log that a key was refused, never the key",
         needs: &[],
-        controls: Controls::None("not written yet, wait"),
+        controls: Controls::By(&[by("echoes-input", "they hold 16 bytes")]),
         exclusive: false,
         check: key_never_logged,
     },
@@ -176,7 +176,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "a key with the default umask's mode 0644 is no secret",
         fix: "look at the mode when reading the key, and say what to do",
         needs: &[],
-        controls: Controls::None("not written yet, wait"),
+        controls: Controls::By(&[by("modes-unreported", "is warned about")]),
         exclusive: false,
         check: key_file_permissions,
     },
@@ -339,11 +339,13 @@ fn late_key_accepted(check: &mut Check) -> Outcome {
 
 fn bytes_after_key_are_a_message(check: &mut Check) -> Outcome {
     let server = check.server()?;
-    let mut bob = server.join("bob")?;
     let mut alice = server.connect("alice")?;
     alice.send(&[server.key(), b"right behind the key\n"].concat())?;
+    alice.hears("right behind the key")?;
+    let mut bob = server.enter("bob")?;
     bob.hears("right behind the key")?;
-    alice.barrier()
+    bob.say("and something else")?;
+    alice.hears("and something else")
 }
 
 fn idle_strangers_block_nobody(check: &mut Check) -> Outcome {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{blocked_client, lines};
-use crate::catalogue::{Controls, Level, Requirement, by};
+use crate::catalogue::{Control, Controls, Level, Requirement, by};
 use crate::harness::{Check, Options, excerpt};
 use crate::needs::Need;
 use crate::verdict::{OrError, Outcome, ensure};
@@ -11,6 +11,8 @@ use crate::verdict::{OrError, Outcome, ensure};
 const PROTOCOL: &str = "papaya line protocol: on success the server sends the last lines of the chat log, then every byte appended to it";
 const ONE_ORDER_TRAP: &str = "a wake-up lost or a read cut short under load; counting bytes hides it, since a loss and a repetition cancel out";
 const ONE_ORDER_FIX: &str = "read the log to its end after each wake, at a position of one's own, and write out all that was read";
+
+const ONE_ORDER_CONTROLS: &[Control] = &[by("sends-whole-buffer", "hears exactly")];
 
 pub(super) const REQUIREMENTS: &[Requirement] = &[
     everyone(
@@ -41,7 +43,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "buffers handled as C strings: cut at the first NUL, the last byte overwritten by a terminator, text decoded and encoded again",
         fix: "carry lengths, not terminators",
         needs: &[],
-        controls: Controls::None("not written yet, wait"),
+        controls: Controls::By(&[by("nul-last-byte", "hears")]),
         exclusive: false,
         check: bytes_intact,
     },
@@ -53,7 +55,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "sizeof(buffer) written instead of what was read: old messages or uninitialised memory, a key perhaps, go to everyone",
         fix: "write exactly as many bytes as were read",
         needs: &[],
-        controls: Controls::None("not written yet, wait"),
+        controls: Controls::By(&[by("sends-whole-buffer", "hears")]),
         exclusive: false,
         check: nothing_foreign,
     },
@@ -65,7 +67,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "off by one at the file's first line or its missing last newline; a fixed buffer for the whole replay",
         fix: "search backwards in pieces for the Nth newline before the last line's end",
         needs: &[],
-        controls: Controls::None("not written yet, wait"),
+        controls: Controls::By(&[by("short-reads=4096", "of the bytes come within")]),
         exclusive: false,
         check: replay_last_lines,
     },
@@ -77,7 +79,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "replay and following begin at different positions: what is said between the two is lost or comes twice",
         fix: "follow from the very position at which the replay ended",
         needs: &[],
-        controls: Controls::None("not written yet, wait"),
+        controls: Controls::By(&[by("greets-first", "seven lines before the end")]),
         exclusive: false,
         check: missed_messages_on_return,
     },
@@ -89,7 +91,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "the signal handler installed after the replay was read: a message in between wakes nobody",
         fix: "be ready for the signal first, then look at the log",
         needs: &[],
-        controls: Controls::None("not written yet, wait"),
+        controls: Controls::By(&[by("sends-whole-buffer", "hears")]),
         exclusive: false,
         check: joining_amid_traffic,
     },
@@ -101,7 +103,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "a message that just fills the buffer: off by one, or a full read taken for the end",
         fix: "read until there is nothing more; a full buffer says nothing",
         needs: &[],
-        controls: Controls::None("not written yet, wait"),
+        controls: Controls::By(&[by("short-reads=4096", "hears exactly")]),
         exclusive: false,
         check: chunk_boundaries,
     },
@@ -113,7 +115,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "a short write to a full socket taken as complete",
         fix: "keep the rest and wait until there is room",
         needs: &[Need::ProcessTable, Need::ProcessorTime],
-        controls: Controls::None("not written yet, wait"),
+        controls: Controls::By(&[by("drops-when-full", "for a client that does not read")]),
         exclusive: false,
         check: slow_reader_catches_up,
     },
@@ -125,7 +127,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "end of file from the client ends its cluster at once: `echo hi | nc` never sees its line, and cannot know whether it was taken",
         fix: "at end of file let the sender write out what the log holds before it ends",
         needs: &[],
-        controls: Controls::None("not written yet, wait"),
+        controls: Controls::By(&[by("half-close-ends", "closed its sending half")]),
         exclusive: false,
         check: half_close_gets_its_echo,
     },
@@ -137,7 +139,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "O_TRUNC at the start",
         fix: "open the log with O_APPEND and O_CREAT only",
         needs: &[],
-        controls: Controls::None("not written yet, wait"),
+        controls: Controls::By(&[by("truncates-on-open", "bob hears")]),
         exclusive: false,
         check: history_after_restart,
     },
@@ -156,7 +158,7 @@ const fn everyone(
         trap: ONE_ORDER_TRAP,
         fix: ONE_ORDER_FIX,
         needs: &[],
-        controls: Controls::None("not written yet, wait"),
+        controls: Controls::By(ONE_ORDER_CONTROLS),
         exclusive: false,
         check,
     }

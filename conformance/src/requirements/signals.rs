@@ -10,7 +10,7 @@ use crate::catalogue::{Controls, Level, Requirement, by};
 use crate::harness::{Check, LockMode, Options, Server, lock, lock_waiters};
 use crate::needs::Need;
 use crate::platform::{self, SignalState, State, signal_names, signal_set};
-use crate::verdict::{OrError, Outcome, Stop, ensure, fail};
+use crate::verdict::{OrError, Outcome, Step, Stop, ensure, fail};
 
 pub(super) const REQUIREMENTS: &[Requirement] = &[
     Requirement {
@@ -21,7 +21,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "a multicast to the process group reaches the daemon and the receivers too, and without a disposition of their own they die of it",
         fix: "ignore or catch SIGUSR1 in every process of the group before the first client is accepted",
         needs: &[Need::ProcessTable],
-        controls: Controls::None("not written yet, wait"),
+        controls: Controls::By(&[by("signal-default=SIGUSR1", "closed the connection")]),
         exclusive: false,
         check: daemon_survives_multicast,
     },
@@ -33,7 +33,10 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "the handler is reset after the first signal: sa_flags was never initialised and holds SA_RESETHAND by accident on one distribution or compiler, or signal() has System V semantics; the second SIGUSR1 then kills the sender",
         fix: "initialise the whole sigaction structure (memset or a designated initialiser) and set sa_flags yourself; don't use signal()",
         needs: &[],
-        controls: Controls::None("not written yet, wait"),
+        controls: Controls::By(&[
+            by("sysv-signals", "\"message "),
+            by("uninitialised-sa-flags", "\"message "),
+        ]),
         exclusive: false,
         check: handler_persists,
     },
@@ -45,7 +48,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "the signal comes between the check for news and pause(), which then sleeps although there is something to read",
         fix: "keep SIGUSR1 blocked except inside sigsuspend, pselect or ppoll, and look at the log after each wake",
         needs: &[],
-        controls: Controls::None("not written yet, wait"),
+        controls: Controls::By(&[by("racing-wait", "without further traffic")]),
         exclusive: false,
         check: no_lost_wakeup,
     },
@@ -57,7 +60,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "signals coalesce: many appends may bring one wake, and a sender that reads one bounded piece for each wake leaves the rest until someone speaks again",
         fix: "after each wake read the log to its end",
         needs: &[Need::ProcessTable],
-        controls: Controls::None("not written yet, wait"),
+        controls: Controls::By(&[by("short-reads=16384", "of the bytes come within")]),
         exclusive: false,
         check: burst_drains,
     },
@@ -69,7 +72,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "one wait() for each SIGCHLD: when signals coalesce some children are never reaped and the process table fills",
         fix: "call waitpid(-1, …, WNOHANG) in a loop until nothing is left to reap",
         needs: &[Need::ProcessTable],
-        controls: Controls::None("not written yet, wait"),
+        controls: Controls::By(&[by("reaps-one", "zombies")]),
         exclusive: false,
         check: children_reaped,
     },
@@ -81,7 +84,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "EINTR from accept (or poll) taken as fatal, or the connection dropped for it; SA_RESTART does not restart every call on every system",
         fix: "treat EINTR as nothing: look at what the signal said and accept again",
         needs: &[],
-        controls: Controls::None("not written yet, wait"),
+        controls: Controls::By(&[by("accept-loop-ends", "newcomer-")]),
         exclusive: false,
         check: accept_survives_sigchld,
     },
@@ -93,7 +96,10 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "EINTR from read taken as the end of the client, which is then cut off when someone else speaks",
         fix: "retry a read that a signal interrupted",
         needs: &[Need::ProcessTable],
-        controls: Controls::None("not written yet, wait"),
+        controls: Controls::By(&[by(
+            "signal-default=SIGUSR1",
+            "alice brought|closed the connection",
+        )]),
         exclusive: false,
         check: reader_survives_multicast,
     },
@@ -105,7 +111,10 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "EINTR from flock taken as an error, or worse as success: the message is lost or written without the lock",
         fix: "retry flock after EINTR",
         needs: &[Need::ProcessTable, Need::LockTable],
-        controls: Controls::None("not written yet, wait"),
+        controls: Controls::By(&[by(
+            "lock-wait-ends-at-signal",
+            "alice's sender, once woken, waits",
+        )]),
         exclusive: false,
         check: waiting_for_lock_survives_signal,
     },
@@ -117,7 +126,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "EINTR or a partial write to the socket taken as an error or as complete: bytes are lost in the middle of the stream",
         fix: "keep count of what was written and go on with the rest, also after EINTR",
         needs: &[Need::ProcessTable],
-        controls: Controls::None("not written yet, wait"),
+        controls: Controls::By(&[by("drops-when-full", "for a client that does not read")]),
         exclusive: false,
         check: writing_survives_signal,
     },
@@ -129,7 +138,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "only the daemon ends; receivers and senders live on without it, hold the port or the log, and clients sit on dead connections",
         fix: "on SIGTERM end every cluster and wait for it, then exit with status 0",
         needs: &[Need::ProcessTable],
-        controls: Controls::None("not written yet, wait"),
+        controls: Controls::By(&[by("signal-default=SIGTERM", "exits with status 0")]),
         exclusive: false,
         check: sigterm_ends_all,
     },
@@ -141,7 +150,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "Ctrl-C reaches the daemon's group only: clusters in a group of their own stay behind",
         fix: "handle SIGINT as SIGTERM",
         needs: &[Need::ProcessTable],
-        controls: Controls::None("not written yet, wait"),
+        controls: Controls::By(&[by("signal-default=SIGINT", "exits with status 0")]),
         exclusive: false,
         check: sigint_ends_all,
     },
@@ -153,7 +162,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "processes killed in the middle of an append leave half a line, or a process that waits for the lock misses the signal and stays",
         fix: "let each process finish or give up its append, and repeat the signal until all are gone",
         needs: &[Need::ProcessTable],
-        controls: Controls::None("not written yet, wait"),
+        controls: Controls::By(&[by("signal-default=SIGTERM", "exits with status 0")]),
         exclusive: false,
         check: sigterm_under_load,
     },
@@ -165,7 +174,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "the default action: closing the terminal or a service manager's reload ends the server; and an orphaned process group with a stopped member is sent SIGHUP by the kernel",
         fix: "catch SIGHUP in the daemon (reload or nothing) and ignore it in its children",
         needs: &[Need::ProcessTable],
-        controls: Controls::None("not written yet, wait"),
+        controls: Controls::By(&[by("signal-default=SIGHUP", "after SIGHUP")]),
         exclusive: false,
         check: sighup_survived,
     },
@@ -177,7 +186,10 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "SIGPIPE kills the writer without a word, or the error of one client's socket ends more than that client",
         fix: "ignore SIGPIPE (or send with MSG_NOSIGNAL) and end the one cluster on EPIPE and ECONNRESET",
         needs: &[Need::ProcessTable],
-        controls: Controls::None("not written yet, wait"),
+        controls: Controls::By(&[by(
+            "eof-never-comes,signal-default=SIGCHLD",
+            "reset its connection",
+        )]),
         exclusive: false,
         check: client_reset,
     },
@@ -189,7 +201,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "ignored dispositions survive exec (nohup, cron, a careless parent): with SIGCHLD ignored wait() loses the children, with SIGTERM ignored nothing ends the server",
         fix: "set every disposition that matters explicitly at the start, SIG_DFL included",
         needs: &[Need::ProcessTable],
-        controls: Controls::None("not written yet, wait"),
+        controls: Controls::By(&[by("inherits-ignored", "is let in")]),
         exclusive: false,
         check: inherited_ignored,
     },
@@ -201,7 +213,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "the mask survives exec: SIGUSR1, SIGCHLD and SIGTERM stay pending for ever",
         fix: "set the signal mask explicitly at the start",
         needs: &[Need::ProcessTable],
-        controls: Controls::None("not written yet, wait"),
+        controls: Controls::By(&[by("inherits-blocked", "is let in")]),
         exclusive: false,
         check: inherited_blocked,
     },
@@ -213,7 +225,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "kill(0, SIGUSR1) without setsid or setpgid reaches the launching shell or script, the other programs of a pipeline, or make, and kills them",
         fix: "put the clusters in a process group of their own before the first multicast",
         needs: &[],
-        controls: Controls::None("not written yet, wait"),
+        controls: Controls::By(&[by("group-leaks", "process group gets no signal")]),
         exclusive: false,
         check: group_is_private,
     },
@@ -225,7 +237,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "flags and masks that differ by compiler, libc or parent process: what the source says is not what the kernel was told",
         fix: "set dispositions and masks in one place for each role, and nowhere else",
         needs: &[Need::ProcessTable],
-        controls: Controls::None("not written yet, wait"),
+        controls: Controls::By(&[by("sigpipe-default", "ignored USR1,XFSZ")]),
         exclusive: false,
         check: dispositions_as_documented,
     },
@@ -237,7 +249,10 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "a signal without news taken as an error, or a wake-up counter that runs away and spins",
         fix: "treat SIGUSR1 as a hint: look, find nothing, wait again",
         needs: &[Need::ProcessTable, Need::ProcessorTime],
-        controls: Controls::None("not written yet, wait"),
+        controls: Controls::By(&[
+            by("busy-wait", "after the storm"),
+            by("sysv-signals", "the storm"),
+        ]),
         exclusive: false,
         check: foreign_storm,
     },
@@ -249,7 +264,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "EINTR after SIGCONT, which some systems give even without a handler, ends a wait for good",
         fix: "expect EINTR from every call that waits",
         needs: &[Need::ProcessTable],
-        controls: Controls::None("not written yet, wait"),
+        controls: Controls::By(&[by("short-reads=64", "bob stands still")]),
         exclusive: false,
         check: stop_and_continue,
     },
@@ -323,18 +338,24 @@ fn burst_drains(check: &mut Check) -> Outcome {
 
 fn children_reaped(check: &mut Check) -> Outcome {
     let server = check.server()?;
+    let others = |zombies: bool| -> Step<usize> {
+        let table = server.processes()?;
+        let others = table.iter().filter(|process| process.pid != server.daemon());
+        Ok(others.filter(|process| !zombies || process.state == State::Zombie).count())
+    };
     let no_zombie = |check: &Check, after: usize| {
+        // That the processes end is another requirement, and on a busy machine takes its time.
+        check.until(
+            Duration::from_secs(5),
+            &format!("the processes of {after} clients that have gone end"),
+            || Ok(others(false)? == others(true)?),
+            || format!("{} are left", others(false).unwrap_or_default()),
+        )?;
         check.until(
             Duration::from_secs(1),
-            &format!(
-                "no zombie and no process of theirs is left 1 s after {after} clients have gone"
-            ),
-            || Ok(server.processes()?.len() == 1),
-            || {
-                let left = server.processes().unwrap_or_default();
-                let zombies = left.iter().filter(|p| p.state == State::Zombie).count();
-                format!("{zombies} zombies among {} processes besides the daemon", left.len() - 1)
-            },
+            &format!("no zombie is left 1 s after the processes of {after} clients have ended"),
+            || Ok(others(false)? == 0),
+            || format!("{} zombies", others(true).unwrap_or_default()),
         )
     };
     drop(server.join("one")?);
@@ -399,6 +420,12 @@ fn waiting_for_lock_survives_signal(check: &mut Check) -> Outcome {
         )?;
         server.signal(cluster.receiver, Signal::SIGUSR1)?;
         server.signal(cluster.sender, Signal::SIGUSR1)?;
+        check.until(
+            Duration::from_secs(5),
+            "alice's sender, once woken, waits for the lock that another program holds",
+            || Ok(lock_waiters(server.log())?.contains(&cluster.sender)),
+            || "it does not wait for it".into(),
+        )?;
     }
     drop(held);
     bob.hears("said while the log was locked")?;
@@ -656,18 +683,18 @@ fn stop_and_continue(check: &mut Check) -> Outcome {
 
     server.freeze(check, listening.sender)?;
     for number in 0..10 {
-        alice.say(&format!("while bob's sender is stopped {number}"))?;
+        alice.say(&format!("bob stands still {number}"))?;
     }
     alice.barrier()?;
     server.signal(listening.sender, Signal::SIGCONT)?;
     for number in 0..10 {
-        bob.hears(&format!("while bob's sender is stopped {number}"))?;
+        bob.hears(&format!("bob stands still {number}"))?;
     }
 
     server.freeze(check, speaking.receiver)?;
-    alice.say("while alice's receiver is stopped")?;
+    alice.say("alice stands still")?;
     server.signal(speaking.receiver, Signal::SIGCONT)?;
-    bob.hears("while alice's receiver is stopped")?;
+    bob.hears("alice stands still")?;
 
     server.freeze(check, server.daemon())?;
     let mut carol = server.enter("carol")?;
