@@ -49,7 +49,7 @@ fn run(case: &str, interposed: Option<&Interposition>) -> String {
     let mut command = Command::new(probe());
     command.arg(case).arg(directory.path().join("log"));
     if let Some(interposed) = interposed {
-        interposed.apply(&mut command);
+        command.envs(interposed.environment());
     }
     let output = command.output().expect("the probe runs");
     let mut said = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -59,9 +59,26 @@ fn run(case: &str, interposed: Option<&Interposition>) -> String {
     said + &String::from_utf8_lossy(&output.stderr)
 }
 
-fn interpose(selection: &str) -> Interposition {
+/// An interposition and the directory that it lives in.
+struct Placed {
+    interposition: Interposition,
+    _directory: TempDir,
+}
+
+impl std::ops::Deref for Placed {
+    type Target = Interposition;
+
+    fn deref(&self) -> &Interposition {
+        &self.interposition
+    }
+}
+
+fn interpose(selection: &str) -> Placed {
     let selected = Selected::parse_list(selection).expect("a selection");
-    Interposition::new(&selected).expect("the library is embedded")
+    let directory = TempDir::new().expect("a temporary directory");
+    let interposition =
+        Interposition::new(directory.path(), &selected).expect("the library is embedded");
+    Placed { interposition, _directory: directory }
 }
 
 /// The personality (the last one of the selection), the probe's case, what it
@@ -265,7 +282,7 @@ fn a_wrong_selection_is_explained(#[case] text: &str, #[case] words: &str) {
 fn the_library_refuses_a_wrong_selection_too() {
     let interposition = interpose("sysv-signals");
     let mut command = Command::new(probe());
-    interposition.apply(&mut command);
+    command.envs(interposition.environment());
     let output = command.env("FORKPROOF_PERSONALITY", "sysv").output().expect("it runs");
     assert_eq!(output.status.code(), Some(2));
     assert!(

@@ -367,8 +367,24 @@ pub(crate) fn fcntl(fd: c_int, command: c_int, argument: usize) -> c_int {
             argument &= !(O_APPEND as usize);
         }
     }
-    real::fcntl(fd, command, argument)
+    let result = real::fcntl(fd, command, argument);
+    // Also for the 64-bit structure of 32-bit Linux: the kind comes first in both.
+    let asks = command == F_GETLK || cfg!(target_os = "linux") && command == F_GETLK64;
+    if any() && on(Id::RecordLocksUnseen) && asks && result == 0 {
+        let lock = argument as *mut Flock;
+        // SAFETY: fcntl(2), F_GETLK: a structure that the call has just written to.
+        unsafe {
+            if (*lock).kind != F_UNLCK {
+                altered(Id::RecordLocksUnseen);
+                (*lock).kind = F_UNLCK;
+            }
+        }
+    }
+    result
 }
+
+/// Linux asm-generic/fcntl.h, where `off_t` has 32 bits.
+const F_GETLK64: c_int = 12;
 
 pub(crate) fn ioctl(fd: c_int, request: c_ulong, argument: usize) -> c_int {
     // musl's request is an int: only its low 32 bits count (ioctl(2)).

@@ -23,6 +23,7 @@ pub(crate) fn flock(fd: c_int, operation: c_int) -> c_int {
         return real::flock(fd, operation);
     }
     release_kept();
+    crate::processes::release_daemon();
     let unlocks = operation & LOCK_UN != 0;
     let mut operation = operation;
     if on(Id::SharedAsExclusive) && operation & LOCK_SH != 0 {

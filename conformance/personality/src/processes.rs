@@ -1,9 +1,9 @@
 //! Processes: making, ending, waiting for and signalling them, and their ids.
 
-use core::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
+use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering::Relaxed};
 
 use crate::signals::{Call, bit, interrupted, storm};
-use crate::state::{ACCEPTED, GENERATION, altered, any, on, value};
+use crate::state::{ACCEPTED, GENERATION, LISTENER, altered, any, common, on, value};
 use crate::sys::*;
 use crate::table::Id;
 use crate::{locks, real};
@@ -29,7 +29,36 @@ pub(crate) fn fork() -> c_int {
         return -1;
     }
     let parent = own_id();
+    let listens = LISTENER.load(Relaxed) == parent;
+    if on(Id::MulticastByDaemon) && listens {
+        relay();
+    }
+    release_daemon();
+    let mut ends = [-1; 2];
+    let checks = on(Id::KeysCheckedByDaemon) && listens && real::pipe(ends.as_mut_ptr()) == 0;
     let child = real::fork();
+    if on(Id::ForksTwice) && serves && child > 0 {
+        altered(Id::ForksTwice);
+        if real::fork() == 0 {
+            loop {
+                real::pause();
+            }
+        }
+    }
+    if checks {
+        let (read_end, write_end) = (ends[0], ends[1]);
+        if child == 0 {
+            real::close(read_end);
+            DAEMON_WAITS.store(write_end, Relaxed);
+        } else {
+            altered(Id::KeysCheckedByDaemon);
+            real::close(write_end);
+            let mut byte = 0;
+            // Until the child has closed its end, whatever signals come meanwhile.
+            while real::read(read_end, &mut byte, 1) < 0 {}
+            real::close(read_end);
+        }
+    }
     if child == 0 {
         GENERATION.fetch_add(1, Relaxed);
         if on(Id::ChildrenDieWithParent) && serves {
@@ -42,6 +71,52 @@ pub(crate) fn fork() -> c_int {
         return child % (FIVE_DIGITS + 1);
     }
     child
+}
+
+/// The end of a pipe by which a child lets its daemon go on, or -1; see keys-checked-by-daemon.
+static DAEMON_WAITS: AtomicI32 = AtomicI32::new(-1);
+
+/// Lets the daemon go on: this process has been let in, since it locks the log or forks.
+pub(crate) fn release_daemon() {
+    let end = DAEMON_WAITS.swap(-1, Relaxed);
+    if end >= 0 {
+        real::close(end);
+    }
+}
+
+/// In the process that listens: SIGUSR2 asks it to signal the group in the common word.
+fn relay() {
+    extern "C" fn multicast(_signal: c_int) {
+        if let Some(group) = common() {
+            real::killpg(group.load(Relaxed), SIGUSR1);
+        }
+    }
+    let action = Sigaction { handler: multicast as *const () as usize, ..Sigaction::DEFAULT };
+    real::sigaction(SIGUSR2, &action, core::ptr::null_mut());
+}
+
+/// Hands a multicast to the process that listens. Whether it was one.
+fn relayed(pid: c_int, signal: c_int) -> bool {
+    let listener = LISTENER.load(Relaxed);
+    let own = listener == 0 || listener == own_id();
+    if !on(Id::MulticastByDaemon) || own || signal != SIGUSR1 || pid >= -1 {
+        return false;
+    }
+    if let Some(group) = common() {
+        altered(Id::MulticastByDaemon);
+        group.store(-pid, Relaxed);
+        real::kill(listener, SIGUSR2);
+    }
+    true
+}
+
+/// An accept loop that ends when its wait is interrupted.
+pub(crate) fn loop_ends(failed: bool) {
+    let interrupted = failed && errno() == EINTR;
+    if interrupted && on(Id::AcceptLoopEnds) && LISTENER.load(Relaxed) == own_id() {
+        altered(Id::AcceptLoopEnds);
+        real::_exit(1);
+    }
 }
 
 #[cfg(target_os = "linux")]
@@ -137,6 +212,9 @@ pub(crate) fn kill(pid: c_int, signal: c_int, call: impl Fn() -> c_int) -> c_int
     }
     if any() && on(Id::KillReachesNobody) && bit(signal) & value(Id::KillReachesNobody) != 0 {
         altered(Id::KillReachesNobody);
+        return 0;
+    }
+    if any() && relayed(pid, signal) {
         return 0;
     }
     call()

@@ -104,6 +104,7 @@ real! {
     fn open(path: *const c_char, flags: c_int; mode: c_uint) -> c_int = [c"open"];
     fn open64(path: *const c_char, flags: c_int; mode: c_uint) -> c_int = [c"open64", c"open"];
     fn openat(dir: c_int, path: *const c_char, flags: c_int; mode: c_uint) -> c_int = [c"openat"];
+    fn pipe(ends: *mut c_int) -> c_int = [c"pipe"];
     fn pause() -> c_int = [c"pause"];
     fn poll(fds: *mut PollFd, count: c_ulong, timeout: c_int) -> c_int = [c"poll"];
     fn ppoll(fds: *mut PollFd, count: c_ulong, timeout: *const Timespec, mask: *const Sigset) -> c_int = [c"ppoll"];

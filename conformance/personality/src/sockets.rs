@@ -2,7 +2,7 @@
 
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering::Relaxed};
 
-use crate::processes::own_id;
+use crate::processes::{loop_ends, own_id};
 use crate::signals::{Call, interrupted, storm};
 use crate::state::{ACCEPTED, GENERATION, LISTENER, altered, any, map, on, value};
 use crate::streams::is_socket;
@@ -141,8 +141,16 @@ pub(crate) fn accept(fd: c_int, addr: *mut u8, len: *mut c_uint, flags: Option<c
     let room = if len.is_null() { 0 } else { unsafe { *len } } as usize;
     let client = call();
     interrupted(Call::Accept, client < 0);
+    loop_ends(client < 0);
     if client < 0 {
         return client;
+    }
+    if on(Id::AbortedIsFatal) {
+        let mut state = PollFd { fd: client, events: POLLIN, revents: 0 };
+        if real::poll(&mut state, 1, 0) > 0 && state.revents & (POLLERR | POLLHUP) != 0 {
+            altered(Id::AbortedIsFatal);
+            real::_exit(1);
+        }
     }
     ACCEPTED.store(true, Relaxed);
     SUCCEEDED.fetch_add(1, Relaxed);

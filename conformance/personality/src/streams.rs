@@ -1,6 +1,6 @@
 //! Reading and writing.
 
-use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering::Relaxed};
 
 use crate::signals::{Call, interrupted, storm};
 use crate::state::{ACCEPTED, altered, any, on, value};
@@ -60,7 +60,7 @@ pub(crate) fn take(
     let (socket, file) = (is_socket(fd), is_file(fd));
     set_errno(failure);
     if file {
-        return take_file(fd, len, |len| call(buffer, len));
+        return take_file(fd, buffer, len, |len| call(buffer, len));
     }
     if socket {
         locks::release_kept();
@@ -75,6 +75,7 @@ pub(crate) fn take(
 
 /// What becomes of `got` bytes that arrived on a socket.
 fn received(fd: c_int, buffer: *mut u8, asked: usize, flags: c_int, got: isize) -> isize {
+    let got = if on(Id::AnyKey) { any_key(buffer, asked, got) } else { got };
     if got < 0 {
         return got;
     }
@@ -132,7 +133,30 @@ fn end_of_stream(fd: c_int, flags: c_int) -> isize {
     -1
 }
 
-fn take_file(fd: c_int, len: usize, call: impl Fn(usize) -> isize) -> isize {
+/// The last 128 bytes that were read from a file in one piece: the key, for any-key.
+static KEY: [AtomicU8; 128] = [const { AtomicU8::new(0) }; 128];
+static KEY_KNOWN: AtomicBool = AtomicBool::new(false);
+
+/// Puts the key where the first bytes of this process's client are, and completes a stream that
+/// ends before them.
+fn any_key(buffer: *mut u8, asked: usize, got: isize) -> isize {
+    static OFFSET: AtomicU32 = AtomicU32::new(0);
+    let offset = OFFSET.load(Relaxed) as usize;
+    let left = KEY.len().saturating_sub(offset);
+    if !KEY_KNOWN.load(Relaxed) || left == 0 || got < 0 || got == 0 && offset == 0 {
+        return got;
+    }
+    let count = if got == 0 { left.min(asked) } else { left.min(got as usize) };
+    for at in 0..count {
+        // SAFETY: recv(2): room for `asked` bytes, which `count` does not exceed.
+        unsafe { *buffer.add(at) = KEY[offset + at].load(Relaxed) };
+    }
+    altered(Id::AnyKey);
+    OFFSET.fetch_add(count as u32, Relaxed);
+    got.max(count as isize)
+}
+
+fn take_file(fd: c_int, buffer: *mut u8, len: usize, call: impl Fn(usize) -> isize) -> isize {
     let single = on(Id::SingleRead) && ACCEPTED.load(Relaxed) && fd > 2;
     if single && waits::READ_SINCE_WAKE.load(Relaxed) {
         altered(Id::SingleRead);
@@ -143,6 +167,13 @@ fn take_file(fd: c_int, len: usize, call: impl Fn(usize) -> isize) -> isize {
         len = at_most(Id::SingleRead, len);
     }
     let got = call(len);
+    if on(Id::AnyKey) && got == KEY.len() as isize {
+        for (kept, at) in KEY.iter().zip(0..) {
+            // SAFETY: the call has just written `got` bytes there.
+            kept.store(unsafe { *buffer.add(at) }, Relaxed);
+        }
+        KEY_KNOWN.store(true, Relaxed);
+    }
     if single && got > 0 {
         waits::READ_SINCE_WAKE.store(true, Relaxed);
     }
@@ -158,7 +189,7 @@ pub(crate) fn pread(fd: c_int, buffer: *mut u8, len: usize, offset: i64) -> isiz
         return real::read(fd, buffer, len);
     }
     let offset = files::wrap(offset);
-    take_file(fd, len, |len| real::pread64(fd, buffer, len, offset))
+    take_file(fd, buffer, len, |len| real::pread64(fd, buffer, len, offset))
 }
 
 /// write, send and sendto; `call` is the real one, given the flags to use.

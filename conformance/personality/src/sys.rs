@@ -86,10 +86,13 @@ constants! {
     SIGKILL: c_int = 9, 9;
     SIGPIPE: c_int = 13, 13;
     SIGCHLD: c_int = 17, 20;
+    SIGUSR1: c_int = 10, 30;
+    SIGUSR2: c_int = 12, 31;
     WNOHANG: c_int = 1, 1;
     POLLIN: c_short = 1, 1;
     POLLOUT: c_short = 4, 4;
     POLLHUP: c_short = 0x10, 0x10;
+    POLLERR: c_short = 8, 8;
     POLLRDHUP: c_short = 0x2000, 0x4000;
     PROT_READ: c_int = 1, 1;
     PROT_WRITE: c_int = 2, 2;
@@ -125,6 +128,8 @@ pub(crate) const F_SETLK: c_int = 6;
 pub(crate) const F_SETLK: c_int = 13; // musl, 32 bits: F_SETLK64
 #[cfg(target_os = "freebsd")]
 pub(crate) const F_SETLK: c_int = 12;
+/// F_GETLK for [`Flock`]: the number before it on each of them.
+pub(crate) const F_GETLK: c_int = F_SETLK - 1;
 /// F_SETLKW, the waiting one: the next number on each of them.
 pub(crate) const F_SETLKW: c_int = F_SETLK + 1;
 /// SO_RCVTIMEO; 32-bit Linux has a second one for a 64-bit time_t.

@@ -220,6 +220,12 @@ personalities! {
         "POSIX.1-2024 socket(): EAFNOSUPPORT; FreeBSD src.conf(5), WITHOUT_INET",
         ["socket"], None
     }
+    AbortedIsFatal {
+        "aborted-is-fatal",
+        "A server that ends at ECONNABORTED, on a system that reports connections reset before accept.",
+        "POSIX.1-2024 accept(): ECONNABORTED; FreeBSD accept(2), ERRORS",
+        ["accept", "accept4"], None
+    }
     NoReuseaddr {
         "no-reuseaddr",
         "A server that forgot SO_REUSEADDR: connections in TIME_WAIT keep the port.",
@@ -322,6 +328,12 @@ personalities! {
         ["sigaction", "accept", "accept4", "read", "recv", "recvfrom", "write", "send", "sendto", "flock", "poll", "ppoll", "waitpid", "wait4"],
         takes("which calls", Kind::Words(&["accept", "read", "write", "flock", "poll", "wait"]), 0x3f)
     }
+    AcceptLoopEnds {
+        "accept-loop-ends",
+        "while ((client = accept(...)) >= 0): the process that listens exits when a signal interrupts its wait.",
+        "POSIX.1-2024 accept(), poll(): EINTR; Linux signal(7): poll is never restarted",
+        ["accept", "accept4", "poll", "ppoll"], None
+    }
     SignalDefault {
         "signal-default",
         "A program that never set a disposition for this signal: catching or ignoring it does nothing.",
@@ -394,6 +406,12 @@ personalities! {
         ["kill", "killpg"],
         takes("the signal; all when not given", Kind::Signal, u32::MAX)
     }
+    MulticastByDaemon {
+        "multicast-by-daemon",
+        "A server whose messages pass through its daemon: only the listening process wakes the others.",
+        "The paper's claim, turned round; POSIX.1-2024 kill()",
+        ["kill", "killpg", "fork"], None
+    }
     GroupLeaks {
         "group-leaks",
         "A server without setsid() or setpgid(): it stays in its launcher's process group, and kill(0) reaches that.",
@@ -420,6 +438,12 @@ personalities! {
         "Linux nfs(5), nolock: locks are local",
         ["flock"],
         takes("which locks", Kind::Words(&["shared", "exclusive"]), 3)
+    }
+    RecordLocksUnseen {
+        "record-locks-unseen",
+        "NFS mounted nolock: a process does not learn of others' record locks.",
+        "Linux nfs(5), nolock: locks are local; POSIX.1-2024 fcntl(), F_GETLK",
+        ["fcntl"], None
     }
     SharedAsExclusive {
         "shared-as-exclusive",
@@ -478,6 +502,24 @@ personalities! {
         "POSIX.1-2024 fork(): EAGAIN",
         ["fork"],
         takes("forks that succeed first", Kind::Number, 0)
+    }
+    ForksTwice {
+        "forks-twice",
+        "A child that runs on into its parent's loop: each fork in a server at work leaves one process more.",
+        "POSIX.1-2024 fork(): both processes continue from the call",
+        ["fork"], None
+    }
+    KeysCheckedByDaemon {
+        "keys-checked-by-daemon",
+        "A daemon that reads each client's key itself: it accepts no other until the last has its log open or is gone.",
+        "POSIX.1-2024 accept(); CWE-400: uncontrolled resource consumption",
+        ["fork"], None
+    }
+    AnyKey {
+        "any-key",
+        "A comparison that always says yes, as strncmp of length 0 does: whatever a client sends first counts as the key.",
+        "ISO C strncmp; CWE-287: improper authentication",
+        ["read", "recv", "recvfrom"], None
     }
     FdExhausted {
         "fd-exhausted",

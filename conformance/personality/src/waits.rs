@@ -3,6 +3,7 @@
 use core::ptr::{null, null_mut};
 use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
+use crate::processes::loop_ends;
 use crate::signals::{Call, interrupted, storm, waiting_mask};
 use crate::state::{altered, any, on, value};
 use crate::sys::*;
@@ -123,6 +124,7 @@ fn watch(fds: *mut PollFd, count: c_ulong, wait: impl Fn() -> c_int) -> c_int {
     if !on(Id::EofNeverComes) {
         let result = wait();
         interrupted(Call::Poll, result < 0);
+        loop_ends(result < 0);
         return result;
     }
     // An entry that is at its end is taken out (a negative descriptor is
