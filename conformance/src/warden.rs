@@ -69,6 +69,9 @@ pub struct Finding {
     /// What was expected and what happened.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
+    /// What the check found out beside its verdict.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
     /// What there is to show for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evidence: Option<Evidence>,
@@ -80,7 +83,14 @@ pub struct Finding {
 impl Finding {
     /// A pass.
     pub fn pass() -> Self {
-        Self { verdict: Verdict::Pass, reason: None, failure: None, evidence: None, figures: None }
+        Self {
+            verdict: Verdict::Pass,
+            reason: None,
+            failure: None,
+            note: None,
+            evidence: None,
+            figures: None,
+        }
     }
 
     /// A failure of the harness.
@@ -97,7 +107,7 @@ impl Finding {
             Stop::Error(reason) => (Verdict::Error, Some(reason), None),
         };
         let evidence = matches!(verdict, Verdict::Fail | Verdict::Error).then(evidence);
-        Self { verdict, reason, failure, evidence, figures: None }
+        Self { verdict, reason, failure, evidence, ..Self::pass() }
     }
 }
 
@@ -199,7 +209,9 @@ fn run_check(task: &Task) -> Finding {
         Ok(figures)
     }));
     let stop = match outcome {
-        Ok(Ok(figures)) => return Finding { figures, ..Finding::pass() },
+        Ok(Ok(figures)) => {
+            return Finding { figures, note: check.remarks(), ..Finding::pass() };
+        }
         Ok(Err(stop)) => stop,
         Err(panic) => {
             let words = panic

@@ -358,7 +358,8 @@ impl Client {
         self.cursor = self.inbox.len();
     }
 
-    pub(super) fn unread(&self) -> &[u8] {
+    /// Everything received and not looked at.
+    pub fn unread(&self) -> &[u8] {
         &self.inbox[self.cursor..]
     }
 

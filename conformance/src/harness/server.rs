@@ -13,11 +13,13 @@ use std::process::{Command, Stdio};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::resource::Resource;
 use nix::sys::signal::{
     SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, sigaction, sigprocmask,
 };
+use nix::sys::stat::{Mode, umask};
 use nix::sys::wait::WaitStatus;
 
 use super::processes::{self, Cluster, descends, status_words};
@@ -49,6 +51,8 @@ pub struct Options {
     limits: Vec<(Resource, u64)>,
     run_as: Option<u32>,
     to_syslog: bool,
+    umask: Option<Mode>,
+    descriptors_above: Option<i32>,
 }
 
 impl Options {
@@ -132,6 +136,18 @@ impl Options {
     /// Is started as this user, whom the check's directory is then given to. Takes root.
     pub fn run_as(mut self, user: u32) -> Self {
         self.run_as = Some(user);
+        self
+    }
+
+    /// Is started with this file mode creation mask.
+    pub fn umask(mut self, mask: u32) -> Self {
+        self.umask = Some(Mode::from_bits_truncate(mask as libc::mode_t));
+        self
+    }
+
+    /// Is started with every descriptor up to this one open, so that its own are all above.
+    pub fn descriptors_above(mut self, last: i32) -> Self {
+        self.descriptors_above = Some(last);
         self
     }
 
@@ -250,12 +266,20 @@ pub(super) fn launch(world: &Rc<World>, options: Options) -> Step<Launched> {
             std::os::unix::fs::chown(path, Some(user), Some(user)).or_error(path.display())?;
         }
     }
+    // Taken here already, so that what `spawn` opens for itself is above them too.
+    let taken = options.descriptors_above.map(take_descriptors).transpose()?;
     let write_raw = ready_end.as_raw_fd();
     let in_child = options.clone();
     // SAFETY: between fork and exec the closure makes system calls only; it allocates nothing.
     unsafe {
         command.pre_exec(move || {
             libc::fcntl(write_raw, libc::F_SETFD, 0);
+            if let Some(last) = in_child.descriptors_above {
+                leave_open(last)?;
+            }
+            if let Some(mask) = in_child.umask {
+                umask(mask);
+            }
             for &(resource, value) in &in_child.limits {
                 nix::sys::resource::setrlimit(resource, value as _, value as _)?;
             }
@@ -279,6 +303,7 @@ pub(super) fn launch(world: &Rc<World>, options: Options) -> Step<Launched> {
     world.note("check", format!("starts server {number}"));
     let child = command.spawn().or_error(target.program.display())?;
     drop(ready_end);
+    drop(taken);
     // From here on the process is known by its number; `reap` waits for it.
     let launcher = child.id() as i32;
     drop(child);
@@ -345,7 +370,7 @@ fn read_announcement(ready: std::os::fd::OwnedFd, deadline: Instant) -> Step<Str
                     "it does neither within its time",
                 );
             }
-            Err(nix::errno::Errno::EINTR) => continue,
+            Err(Errno::EINTR) => continue,
             Err(errno) => return Err(Stop::Error(format!("poll: {}", errno.desc()))),
             Ok(_) => {}
         }
@@ -372,6 +397,36 @@ fn write_key(path: &Path) -> Outcome {
         .open(path)
         .and_then(|mut file| std::io::Write::write_all(&mut file, &key))
         .or_error("key file")
+}
+
+/// Opens every free descriptor of this process up to `last`.
+fn take_descriptors(last: i32) -> Step<Vec<File>> {
+    let missing = |error: std::io::Error| {
+        Stop::NotRun(format!("needs {last} descriptors and more (RLIMIT_NOFILE): {error}"))
+    };
+    let mut taken = vec![File::open("/dev/null").map_err(missing)?];
+    while taken[taken.len() - 1].as_raw_fd() < last {
+        taken.push(taken[0].try_clone().map_err(missing)?);
+    }
+    Ok(taken)
+}
+
+/// Replaces every descriptor up to `last` that would be closed by exec, by one that stays open.
+/// Between fork and exec: system calls only.
+fn leave_open(last: i32) -> nix::Result<()> {
+    // SAFETY: the path is a string that ends in NUL.
+    let null = Errno::result(unsafe { libc::open(c"/dev/null".as_ptr(), libc::O_RDWR) })?;
+    for descriptor in 3..=last {
+        // SAFETY: F_GETFD takes no further argument.
+        let flags = Errno::result(unsafe { libc::fcntl(descriptor, libc::F_GETFD) })?;
+        if flags & libc::FD_CLOEXEC != 0 {
+            // SAFETY: what `descriptor` was is used no more in this process, which is about to
+            // become another program.
+            Errno::result(unsafe { libc::dup2(null, descriptor) })?;
+        }
+    }
+    // SAFETY: nobody else has it.
+    Errno::result(unsafe { libc::close(null) }).map(drop)
 }
 
 /// Becomes `user` for good. Between fork and exec: system calls only.
@@ -405,6 +460,18 @@ impl Server {
     /// What the chat log holds.
     pub fn log_content(&self) -> Step<Vec<u8>> {
         std::fs::read(self.log()).or_error(self.log().display())
+    }
+
+    /// What the chat log holds from `position` to its end.
+    pub fn log_from(&self, position: u64) -> Step<Vec<u8>> {
+        let mut bytes = Vec::new();
+        File::open(self.log())
+            .and_then(|mut file| {
+                file.seek(SeekFrom::Start(position))?;
+                file.read_to_end(&mut bytes)
+            })
+            .or_error(self.log().display())?;
+        Ok(bytes)
     }
 
     /// The shared key.
