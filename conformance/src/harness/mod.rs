@@ -206,11 +206,7 @@ impl Check {
 
     /// Runs `body`, and [`finish`](Self::finish), in a process namespace of its own, in which the
     /// next process has the id after `last`. What it starts is gone when this returns.
-    pub fn in_private_processes(
-        &mut self,
-        last: i32,
-        body: fn(&mut Check) -> Outcome,
-    ) -> Outcome {
+    pub fn in_private_processes(&mut self, last: i32, body: fn(&mut Check) -> Outcome) -> Outcome {
         platform::unshare_processes().map_err(Stop::NotRun)?;
         let (result, result_end) = pipe2(OFlag::O_CLOEXEC).or_error("pipe")?;
         // SAFETY: this process has one thread.

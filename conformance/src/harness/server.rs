@@ -53,6 +53,7 @@ pub struct Options {
     to_syslog: bool,
     umask: Option<Mode>,
     descriptors_above: Option<i32>,
+    untouchable: Option<(u32, u32)>,
 }
 
 impl Options {
@@ -151,6 +152,13 @@ impl Options {
         self
     }
 
+    /// Is killed, as each of its processes is, when it closes or asks about a descriptor from
+    /// `from` up to but not including `to`; see [`platform::forbid_descriptors`].
+    pub fn forbidding_descriptors(mut self, from: u32, to: u32) -> Self {
+        self.untouchable = Some((from, to));
+        self
+    }
+
     /// Sends its messages to the system's log instead of standard error.
     pub fn to_syslog(mut self) -> Self {
         self.to_syslog = true;
@@ -235,6 +243,9 @@ pub(super) fn launch(world: &Rc<World>, options: Options) -> Step<Launched> {
     let output = dir.join(format!("server-{number}.output"));
     let pid_file = dir.join(format!("server-{number}.pid"));
     let output_file = File::create(&output).or_error("server's output")?;
+    // Taken first, so that the ready descriptor, which the server closes, and what `spawn` opens for
+    // itself are above them too.
+    let taken = options.descriptors_above.map(take_descriptors).transpose()?;
     let (ready, ready_end) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).or_error("pipe")?;
 
     let target = &world.orders.target;
@@ -266,8 +277,6 @@ pub(super) fn launch(world: &Rc<World>, options: Options) -> Step<Launched> {
             std::os::unix::fs::chown(path, Some(user), Some(user)).or_error(path.display())?;
         }
     }
-    // Taken here already, so that what `spawn` opens for itself is above them too.
-    let taken = options.descriptors_above.map(take_descriptors).transpose()?;
     let write_raw = ready_end.as_raw_fd();
     let in_child = options.clone();
     // SAFETY: between fork and exec the closure makes system calls only; it allocates nothing.
@@ -285,6 +294,9 @@ pub(super) fn launch(world: &Rc<World>, options: Options) -> Step<Launched> {
             }
             if in_child.without_ipv6 {
                 platform::deny_ipv6_sockets()?;
+            }
+            if let Some((from, to)) = in_child.untouchable {
+                platform::forbid_descriptors(from, to)?;
             }
             for &signal in &in_child.ignored {
                 let ignore = SigAction::new(SigHandler::SigIgn, SaFlags::empty(), SigSet::empty());

@@ -168,9 +168,11 @@ fn is_refused_whole(
         }
         other => other,
     })?;
-    ensure(heard.is_empty(), format!("{condition} nobody hears a message that was not kept"), || {
-        format!("its speaker hears {}", excerpt(&heard))
-    })?;
+    ensure(
+        heard.is_empty(),
+        format!("{condition} nobody hears a message that was not kept"),
+        || format!("its speaker hears {}", excerpt(&heard)),
+    )?;
     let after = server.log_content()?;
     ensure(
         after == before,
@@ -273,8 +275,7 @@ fn short_writes(check: &mut Check) -> Outcome {
         history.push(b'\n');
         std::fs::write(&log, &history).or_error(log.display())?;
         let options = Options::new().log(&log).replay(1);
-        let server =
-            check.server_with(options.limit(Resource::RLIMIT_FSIZE, FILE_SIZE as u64))?;
+        let server = check.server_with(options.limit(Resource::RLIMIT_FSIZE, FILE_SIZE as u64))?;
         let newest = last_lines(&history, 1);
         let enter = |name: &str| -> Step<Client> {
             let mut client = server.enter(name)?;
