@@ -6,7 +6,9 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use nix::errno::Errno;
-use nix::sys::resource::{RLIM_INFINITY, Resource, UsageWho, getrlimit, getrusage, setrlimit};
+use nix::sys::resource::{
+    RLIM_INFINITY, Resource, UsageWho, getrlimit, getrusage, rlim_t, setrlimit,
+};
 use nix::sys::time::TimeValLike;
 use object::{Object, ObjectSymbol};
 
@@ -168,7 +170,7 @@ fn binary_width(check: &mut Check) -> Outcome {
         if std::env::current_exe().is_ok_and(|own| own == *program) {
             format!(
                 "off_t of {} and time_t of {} bits by default; files by 64-bit calls",
-                8 * size_of::<libc::off_t>(),
+                libc::off_t::BITS,
                 8 * size_of_time()
             )
         } else {
@@ -191,7 +193,7 @@ fn widths_by_imports(bits: u32, imports: &[&str]) -> String {
     if bits == 64 {
         return "off_t and time_t of 64 bits".into();
     }
-    let of_glibc = imports.iter().any(|name| *name == "__libc_start_main");
+    let of_glibc = imports.contains(&"__libc_start_main");
     if !of_glibc {
         return "off_t and time_t cannot be told".into();
     }
@@ -205,7 +207,7 @@ fn widths_by_imports(bits: u32, imports: &[&str]) -> String {
 fn sparse_log(path: &Path, size: u64, tail: &[u8]) -> Outcome {
     let (allowed, _) = getrlimit(Resource::RLIMIT_FSIZE).or_error("RLIMIT_FSIZE")?;
     // Beyond the limit SIGXFSZ would end this check.
-    if allowed != RLIM_INFINITY && allowed as u64 <= size + GIB {
+    if allowed != RLIM_INFINITY && wide(allowed) <= size + GIB {
         return Err(Stop::NotRun(format!("needs files of {size} bytes (RLIMIT_FSIZE)")));
     }
     let file = File::create_new(path).or_error(path.display())?;
@@ -270,8 +272,8 @@ fn with_output(server: &Server, outcome: Outcome) -> Outcome {
     outcome.map_err(|stop| match stop {
         Stop::Fail(mut failure) => {
             let output = server.output();
-            let errors = output.lines().filter(|line| line.contains("log: "));
-            if let Some(error) = errors.last() {
+            let error = output.lines().rev().find(|line| line.contains("log: "));
+            if let Some(error) = error {
                 failure.actual += &format!("; the server says: {error}");
             }
             Stop::Fail(failure)
@@ -526,7 +528,7 @@ fn rlim_infinity(check: &mut Check) -> Outcome {
         Resource::RLIMIT_FSIZE,
         Resource::RLIMIT_STACK,
     ] {
-        infinite = infinite.limit(resource, highest(resource, RLIM_INFINITY as u64)?);
+        infinite = infinite.limit(resource, highest(resource, wide(RLIM_INFINITY))?);
     }
     // Linux refuses infinity for these.
     let most = platform::most_descriptors().map_err(Stop::NotRun)?;
@@ -572,12 +574,18 @@ fn rlim_infinity(check: &mut Check) -> Outcome {
     }
 }
 
+/// A limit in 64 bits: systems have it in 32, and FreeBSD signed.
+#[allow(clippy::unnecessary_cast)]
+fn wide(limit: rlim_t) -> u64 {
+    limit as u64
+}
+
 /// The highest limit that can be had, up to `wanted`.
 fn highest(resource: Resource, wanted: u64) -> Step<u64> {
     let (soft, hard) = getrlimit(resource).or_error(format_args!("{resource:?}"))?;
     // Only with the right to; not every root has it.
     let raised = setrlimit(resource, soft, wanted as _).is_ok();
-    Ok(if raised { wanted } else { hard as u64 })
+    Ok(if raised { wanted } else { wide(hard) })
 }
 
 /// As the argument of a system call that takes an int.
