@@ -51,7 +51,10 @@ fn refuses_to_start(launched: &Launched, named: &str, what: &str) -> Outcome {
     ensure(
         launched.server.is_none() && launched.status.is_some_and(|status| status != 0),
         format!("{what} makes the server exit non-zero"),
-        || format!("exit status {:?}", launched.status),
+        || match &launched.server {
+            Some(server) => format!("it starts and listens on {}", server.address()),
+            None => format!("exit status {:?}", launched.status),
+        },
     )?;
     ensure(
         launched.output.contains(named),

@@ -164,6 +164,9 @@ fn is_refused_whole(
         Stop::Fail(mut failure) => {
             failure.expected =
                 format!("{condition} the client whose message cannot be kept is dropped");
+            let kept = server.log_content().map_or(0, |log| log.len().saturating_sub(before.len()));
+            failure.actual +=
+                &format!("; the log holds {kept} of the message's {} bytes", message.len());
             Stop::Fail(failure)
         }
         other => other,
@@ -247,11 +250,17 @@ fn last_lines(log: &[u8], count: usize) -> Vec<u8> {
 /// take, which it holds for too.
 const FILE_SIZE: usize = 64 * 1024;
 
+fn with_file_size_limit() -> Options {
+    Options::new()
+        .limit(Resource::RLIMIT_FSIZE, FILE_SIZE as u64)
+        // What SIGXFSZ may end leaves no core.
+        .limit(Resource::RLIMIT_CORE, 0)
+}
+
 fn file_size_limit(check: &mut Check) -> Outcome {
     let history = lines("history", FILE_SIZE / 1_000 - 8, 1_000).concat();
     std::fs::write(check.dir().join("chat.log"), history).or_error("chat.log")?;
-    let server =
-        check.server_with(Options::new().limit(Resource::RLIMIT_FSIZE, FILE_SIZE as u64))?;
+    let server = check.server_with(with_file_size_limit())?;
     let mut bob = server.join("bob")?;
     let mut carol = server.join("carol")?;
     let mut alice = server.join("alice")?;
@@ -274,8 +283,7 @@ fn short_writes(check: &mut Check) -> Outcome {
         history.truncate(FILE_SIZE - room - 1);
         history.push(b'\n');
         std::fs::write(&log, &history).or_error(log.display())?;
-        let options = Options::new().log(&log).replay(1);
-        let server = check.server_with(options.limit(Resource::RLIMIT_FSIZE, FILE_SIZE as u64))?;
+        let server = check.server_with(with_file_size_limit().log(&log).replay(1))?;
         let newest = last_lines(&history, 1);
         let enter = |name: &str| -> Step<Client> {
             let mut client = server.enter(name)?;
