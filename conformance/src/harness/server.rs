@@ -274,7 +274,10 @@ pub(super) fn launch(world: &Rc<World>, options: Options) -> Step<Launched> {
     command.stderr(output_file);
     if let Some(user) = options.run_as {
         for path in [dir.as_path(), &key_path] {
-            std::os::unix::fs::chown(path, Some(user), Some(user)).or_error(path.display())?;
+            // Root inside a user namespace may not know the user.
+            std::os::unix::fs::chown(path, Some(user), Some(user)).map_err(|error| {
+                Stop::NotRun(format!("needs the right to run the server as user {user}: {error}"))
+            })?;
         }
     }
     let write_raw = ready_end.as_raw_fd();
