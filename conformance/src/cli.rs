@@ -16,7 +16,7 @@ use crate::personality::{self, Selected};
 use crate::report::{self, Report};
 use crate::selection::{self, SelectionError, Shard};
 use crate::target::Target;
-use crate::{bench, controls, slowness, warden};
+use crate::{bench, controls, platform, slowness, warden};
 
 /// Everything that was checked holds.
 const CONFORMANT: u8 = 0;
@@ -84,9 +84,9 @@ enum Command {
     /// What slowness is measured with
     #[command(name = "__nothing", hide = true)]
     Nothing,
-    /// Whether a private network namespace can be had
-    #[command(name = "__try-network-namespace", hide = true)]
-    TryNetworkNamespace,
+    /// Whether a private namespace can be had
+    #[command(name = "__try-namespace", hide = true)]
+    TryNamespace { namespace: platform::Namespace },
 }
 
 #[derive(clap::Args, Debug)]
@@ -201,7 +201,7 @@ pub fn main() -> ExitCode {
         Command::Chat { arguments } => chatd::client::main(named("chat", arguments)),
         Command::Check { task } => warden::main(&task),
         Command::Nothing => ExitCode::SUCCESS,
-        Command::TryNetworkNamespace => match crate::platform::enter_private_network() {
+        Command::TryNamespace { namespace } => match platform::try_namespace(namespace) {
             Ok(()) => ExitCode::SUCCESS,
             Err(reason) => {
                 eprintln!("{reason}");

@@ -282,15 +282,15 @@ pub enum Conclusion {
 impl Execution {
     /// Decides, here and nowhere else, what the findings mean for the whole.
     pub fn conclusion(&self) -> Conclusion {
-        let any = |verdict| {
-            self.records.iter().any(|record| {
-                record.finding.verdict == verdict
-                    && record.requirement.level != crate::catalogue::Level::May
-            })
-        };
+        let any = |verdict| self.records.iter().any(|r| r.finding.verdict == verdict);
+        // Informative requirements are reported, and never fail a run.
+        let failed = self.records.iter().any(|record| {
+            record.finding.verdict == Verdict::Fail
+                && record.requirement.level != crate::catalogue::Level::May
+        });
         if self.interrupted {
             Conclusion::NoVerdict
-        } else if any(Verdict::Fail) {
+        } else if failed {
             Conclusion::NotConformant
         } else if any(Verdict::Error) || !any(Verdict::Pass) {
             Conclusion::NoVerdict

@@ -4,7 +4,7 @@ use std::net::{Ipv6Addr, TcpListener};
 
 use serde::Serialize;
 
-use crate::platform;
+use crate::platform::{self, Namespace};
 use crate::verdict::Stop;
 
 /// Something that not every platform or every run has.
@@ -25,6 +25,10 @@ pub enum Need {
     LockTable,
     /// Private network namespaces (Linux), with or without root.
     NetworkNamespace,
+    /// Private mount namespaces (Linux), with or without root.
+    MountNamespace,
+    /// Private process namespaces with process ids above 99999 (Linux), with or without root.
+    ProcessNamespace,
     /// System call filters (Linux).
     SyscallFilter,
     /// The system tells a process's processor time in nanoseconds, wake by wake.
@@ -51,7 +55,9 @@ impl Need {
             Self::ProcessTable => "a process table",
             Self::DescriptorTable => "other processes' descriptors",
             Self::LockTable => "the system's lock table",
-            Self::NetworkNamespace => "a private network namespace",
+            Self::NetworkNamespace => Namespace::Network.words(),
+            Self::MountNamespace => Namespace::Mounts.words(),
+            Self::ProcessNamespace => Namespace::Processes.words(),
             Self::SyscallFilter => "a system call filter",
             Self::ProcessorTime => "exact processor times",
             Self::ProcessMemory => "processes' memory sizes",
@@ -80,7 +86,9 @@ impl Need {
             Self::ProcessTable => platform::process_table().err().map(Stop::NotRun),
             Self::DescriptorTable => platform::open_sockets(own).err().map(Stop::NotRun),
             Self::LockTable => platform::lock_table().err().map(Stop::NotRun),
-            Self::NetworkNamespace => platform::network_namespace_missing(),
+            Self::NetworkNamespace => platform::namespace_missing(Namespace::Network),
+            Self::MountNamespace => platform::namespace_missing(Namespace::Mounts),
+            Self::ProcessNamespace => platform::namespace_missing(Namespace::Processes),
             Self::SyscallFilter => platform::syscall_filter_missing(),
             Self::ProcessorTime => platform::processor_time(own).err().map(Stop::NotRun),
             Self::ProcessMemory => platform::private_memory(own).err().map(Stop::NotRun),

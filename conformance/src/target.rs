@@ -22,6 +22,9 @@ pub struct Target {
     pub program: PathBuf,
     /// The arguments that come before all others.
     pub arguments: Vec<OsString>,
+    /// Whether its documentation says that the log may be a symbolic link, which it then follows;
+    /// otherwise it refuses links.
+    pub follows_log_link: bool,
 }
 
 impl Target {
@@ -31,11 +34,17 @@ impl Target {
             name: "reference".into(),
             program: std::env::current_exe()?,
             arguments: vec!["chatd".into()],
+            follows_log_link: false,
         })
     }
 
     /// A program with the reference server's command line.
     pub fn program(path: PathBuf) -> Self {
-        Self { name: path.display().to_string(), program: path, arguments: Vec::new() }
+        Self {
+            name: path.display().to_string(),
+            program: path,
+            arguments: Vec::new(),
+            follows_log_link: false,
+        }
     }
 }

@@ -75,6 +75,9 @@ pub struct Finding {
     /// What was expected and what happened.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
+    /// What the check found out beside its verdict.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
     /// What there is to show for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evidence: Option<Evidence>,
@@ -93,6 +96,7 @@ impl Finding {
             verdict: Verdict::Pass,
             reason: None,
             failure: None,
+            note: None,
             evidence: None,
             figures: None,
             altered_calls: None,
@@ -248,7 +252,9 @@ fn run_check(task: &Task) -> Finding {
         Ok(figures)
     }));
     let stop = match outcome {
-        Ok(Ok(figures)) => return Finding { figures, ..Finding::pass() },
+        Ok(Ok(figures)) => {
+            return Finding { figures, note: check.remarks(), ..Finding::pass() };
+        }
         Ok(Err(stop)) => stop,
         Err(panic) => {
             let words = panic

@@ -46,7 +46,7 @@ struct Cli {
     #[arg(short, long)]
     port: Option<u16>,
 
-    /// The chat log; created when it doesn't exist
+    /// The chat log; created when it doesn't exist. A symbolic link is refused
     #[arg(long, value_name = "FILE")]
     log: Option<PathBuf>,
 

@@ -72,6 +72,8 @@ export! {
     fn killpg(group: c_int, signal: c_int) -> c_int { processes::kill(-group, signal, || real::killpg(group, signal)) }
     fn setsid() -> c_int { processes::leave_group(processes::own_id, real::setsid) }
     fn setpgid(pid: c_int, group: c_int) -> c_int { processes::leave_group(|| 0, || real::setpgid(pid, group)) }
+    fn getuid() -> c_uint { processes::user(real::getuid()) }
+    fn geteuid() -> c_uint { processes::user(real::geteuid()) }
     fn setuid(id: c_uint) -> c_int { processes::become_user([id], |[id]| real::setuid(id)) }
     fn setgid(id: c_uint) -> c_int { processes::become_user([id], |[id]| real::setgid(id)) }
     fn seteuid(id: c_uint) -> c_int { processes::become_user([id], |[id]| real::seteuid(id)) }

@@ -4,7 +4,7 @@ use core::ffi::CStr;
 use core::sync::atomic::{AtomicI32, AtomicU32, Ordering::Relaxed};
 
 use crate::real;
-use crate::state::{GENERATION, altered, any, on};
+use crate::state::{GENERATION, altered, any, map, on};
 use crate::sys::*;
 use crate::table::Id;
 
@@ -221,6 +221,18 @@ pub(crate) fn open(
     };
     if fd < 0 {
         return fd;
+    }
+    if on(Id::MapsWholeFiles)
+        && examine(fd).is_some_and(|facts| {
+            facts.mode & S_IFMT == S_IFREG
+                && facts.size > 0
+                && map(MAP_PRIVATE, fd, facts.size as usize).is_null()
+        })
+    {
+        real::close(fd);
+        altered(Id::MapsWholeFiles);
+        set_errno(ENOMEM);
+        return -1;
     }
     if on(Id::NoLargeFiles)
         && examine(fd)

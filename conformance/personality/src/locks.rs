@@ -140,7 +140,6 @@ fn semaphore(fd: c_int, operation: c_int) -> c_int {
     if operation & LOCK_EX == 0 {
         return real::flock(fd, operation);
     }
-    let mut said = false;
     loop {
         let result = real::flock(fd, operation);
         if result < 0 {
@@ -148,12 +147,9 @@ fn semaphore(fd: c_int, operation: c_int) -> c_int {
         }
         let other = holder.load(Relaxed);
         if other == 0 || other == me {
+            altered(Id::LockOutlivesDeath);
             holder.store(me, Relaxed);
             return 0;
-        }
-        if !said {
-            said = true;
-            altered(Id::LockOutlivesDeath);
         }
         real::flock(fd, LOCK_UN);
         if operation & LOCK_NB != 0 {

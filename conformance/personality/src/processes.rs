@@ -61,6 +61,14 @@ pub(crate) fn fork() -> c_int {
     }
     if child == 0 {
         GENERATION.fetch_add(1, Relaxed);
+        if on(Id::VisitsAllDescriptors) {
+            altered(Id::VisitsAllDescriptors);
+            let mut limit = [0 as c_ulong; 2];
+            real::getrlimit(RLIMIT_NOFILE, limit.as_mut_ptr().cast());
+            for fd in 3..c_int::try_from(limit[0]).unwrap_or(c_int::MAX) {
+                real::fcntl(fd, F_GETFD, 0);
+            }
+        }
         if on(Id::ChildrenDieWithParent) && serves {
             altered(Id::ChildrenDieWithParent);
             die_with(parent);
@@ -226,6 +234,15 @@ pub(crate) fn leave_group(succeeds_with: impl Fn() -> c_int, call: impl Fn() -> 
         return succeeds_with();
     }
     call()
+}
+
+/// A user id as 16 bits hold it.
+pub(crate) fn user(id: c_uint) -> c_uint {
+    if any() && on(Id::Uid16) && id > 0xffff {
+        altered(Id::Uid16);
+        return id & 0xffff;
+    }
+    id
 }
 
 /// A change of user or group, with the ids as they arrive.

@@ -89,6 +89,8 @@ real! {
     fn fstat64(fd: c_int, buffer: *mut StatBuffer) -> c_int = [c"fstat64", c"fstat"];
     fn fstatat(dir: c_int, path: *const c_char, buffer: *mut StatBuffer, flags: c_int) -> c_int = [c"fstatat"];
     fn ftruncate(fd: c_int, size: OffT) -> c_int = [c"ftruncate"];
+    fn getuid() -> c_uint = [c"getuid"];
+    fn geteuid() -> c_uint = [c"geteuid"];
     fn getdtablesize() -> c_int = [c"getdtablesize"];
     fn getpeername(fd: c_int, addr: *mut u8, len: *mut c_uint) -> c_int = [c"getpeername"];
     fn getrlimit(resource: c_int, limit: *mut c_void) -> c_int = [c"getrlimit"];

@@ -59,6 +59,7 @@ constants! {
     O_EXCL: c_int = 0o200, 0x800;
     O_CLOEXEC: c_int = 0o2000000, 0x0010_0000;
     F_DUPFD: c_int = 0, 0;
+    F_GETFD: c_int = 1, 1;
     F_GETFL: c_int = 3, 3;
     F_SETFL: c_int = 4, 4;
     F_DUPFD_CLOEXEC: c_int = 1030, 17;
@@ -105,6 +106,7 @@ constants! {
     ESRCH: c_int = 3, 3;
     EINTR: c_int = 4, 4;
     EIO: c_int = 5, 5;
+    ENOMEM: c_int = 12, 12;
     CLOCK_MONOTONIC: c_int = 1, 4;
     ECHILD: c_int = 10, 10;
     EACCES: c_int = 13, 13;

@@ -722,6 +722,18 @@ personalities! {
         "POSIX.1-2024 stat(): EOVERFLOW; glibc manual, _FILE_OFFSET_BITS",
         ["stat", "stat64", "lstat", "lstat64", "fstat", "fstat64", "fstatat", "fstatat64", "statx"], None
     }
+    VisitsAllDescriptors {
+        "visits-all-descriptors",
+        "The daemon recipe of old books: a forked child goes through every descriptor up to the limit.",
+        "Stevens, Advanced Programming in the UNIX Environment, daemonize; POSIX.1-2024 getrlimit(), RLIM_INFINITY",
+        ["fork"], None
+    }
+    MapsWholeFiles {
+        "maps-whole-files",
+        "A program that brings each file it opens into memory as a whole: on 32-bit targets a large log does not fit.",
+        "POSIX.1-2024 mmap(): ENOMEM; getrlimit(), RLIMIT_AS",
+        ["open", "open64", "openat", "openat64"], None
+    }
     FdSetsize {
         "fd-setsize",
         "poll() built on select(): descriptors from FD_SETSIZE (1024) on cannot be waited for.",
@@ -736,9 +748,9 @@ personalities! {
     }
     Uid16 {
         "uid16",
-        "16-bit user ids (the setuid system call of 32-bit x86): what is above 65535 is cut.",
+        "16-bit user ids (the system calls of old 32-bit x86): what is above 65535 is cut.",
         "Linux setuid(2), C library/kernel differences: setuid32",
-        ["setuid", "setgid", "setresuid", "setresgid", "setreuid", "setregid", "seteuid", "setegid"], None
+        ["setuid", "setgid", "setresuid", "setresgid", "setreuid", "setregid", "seteuid", "setegid", "getuid", "geteuid"], None
     }
     UnlimitedDescriptors {
         "unlimited-descriptors",

@@ -284,7 +284,8 @@ impl Client {
         })?;
         let unread = self.unread();
         let count = unread.len().min(expected.len());
-        if let Some(at) = (0..count).find(|&at| unread[at] != expected[at]) {
+        if unread[..count] != expected[..count] {
+            let at = (0..count).find(|&at| unread[at] != expected[at]).unwrap_or(count);
             return fail(
                 format!("{} hears {}", self.name, excerpt(expected)),
                 format!("byte {at} is {:#04x}, not {:#04x}", unread[at], expected[at]),
@@ -376,7 +377,8 @@ impl Client {
         self.cursor = self.inbox.len();
     }
 
-    pub(super) fn unread(&self) -> &[u8] {
+    /// Everything received and not looked at.
+    pub fn unread(&self) -> &[u8] {
         &self.inbox[self.cursor..]
     }
 

@@ -11,9 +11,15 @@ mod processes;
 mod server;
 
 use std::cell::{Cell, RefCell};
+use std::fs::File;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
+
+use nix::fcntl::OFlag;
+use nix::sys::wait::waitpid;
+use nix::unistd::{ForkResult, fork, pipe2, setsid};
 
 pub use client::{Client, line_of};
 pub use crowd::Crowd;
@@ -22,8 +28,9 @@ use processes::reap;
 pub use processes::{Cluster, HeldLock, LockMode, descends, lock, lock_waiters, try_lock};
 pub use server::{Launched, Options, Server};
 
+use crate::platform;
 use crate::target::Target;
-use crate::verdict::{Outcome, Step, fail};
+use crate::verdict::{OrError, Outcome, Step, Stop, fail};
 
 /// How long a check waits for something that should happen at once, on an idle machine of
 /// ordinary speed. Only a failure ever takes that long.
@@ -51,6 +58,10 @@ pub(crate) struct World {
     /// Orphans that this process has reaped, with how they ended.
     pub(crate) ended: RefCell<Vec<(i32, nix::sys::wait::WaitStatus)>>,
     pub(crate) servers: RefCell<Vec<Rc<server::Running>>>,
+    /// What is to be told beside the verdict.
+    remarks: RefCell<Vec<String>>,
+    /// Of a part of the check that ran in another process.
+    evidence_from_below: RefCell<Option<Evidence>>,
     serial: Cell<u64>,
 }
 
@@ -111,6 +122,8 @@ impl Check {
                 timeline: RefCell::new(Timeline::new()),
                 ended: RefCell::default(),
                 servers: RefCell::default(),
+                remarks: RefCell::default(),
+                evidence_from_below: RefCell::default(),
                 serial: Cell::new(0),
             }),
         }
@@ -182,6 +195,56 @@ impl Check {
         self.world.note("check", what);
     }
 
+    /// Tells something beside the verdict, in the report.
+    pub fn remark(&self, what: impl Into<String>) {
+        self.world.remarks.borrow_mut().push(what.into());
+    }
+
+    /// What the check has to tell beside its verdict.
+    pub fn remarks(&self) -> Option<String> {
+        let remarks = self.world.remarks.borrow();
+        (!remarks.is_empty()).then(|| remarks.join("; "))
+    }
+
+    /// Runs `body`, and [`finish`](Self::finish), in a process namespace of its own, in which the
+    /// next process has the id after `last`. What it starts is gone when this returns.
+    pub fn in_private_processes(&mut self, last: i32, body: fn(&mut Check) -> Outcome) -> Outcome {
+        platform::unshare_processes().map_err(Stop::NotRun)?;
+        let (result, result_end) = pipe2(OFlag::O_CLOEXEC).or_error("pipe")?;
+        // SAFETY: this process has one thread.
+        match unsafe { fork() }.or_error("fork")? {
+            ForkResult::Child => {
+                drop(result);
+                let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                    // Session and group have no number in here as long as they are the parent's.
+                    setsid().or_error("setsid")?;
+                    platform::begin_private_processes(last).map_err(Stop::NotRun)?;
+                    body(self)?;
+                    self.finish()
+                }))
+                .unwrap_or_else(|_| Err(Stop::Error("the check panicked".into())));
+                let told = outcome.map_err(|stop| (stop, self.evidence()));
+                let written = serde_json::to_vec(&told)
+                    .map_err(std::io::Error::from)
+                    .and_then(|text| File::from(result_end).write_all(&text));
+                // SAFETY: ends the process without running what its parent registered.
+                unsafe { libc::_exit(i32::from(written.is_err())) }
+            }
+            ForkResult::Parent { child } => {
+                drop(result_end);
+                let mut text = Vec::new();
+                File::from(result).read_to_end(&mut text).or_error("result")?;
+                let status = waitpid(child, None).or_error("waitpid")?;
+                let told: Result<(), (Stop, Evidence)> = serde_json::from_slice(&text)
+                    .or_error(format_args!("the check below died without a finding: {status:?}"))?;
+                told.map_err(|(stop, evidence)| {
+                    *self.world.evidence_from_below.borrow_mut() = Some(evidence);
+                    stop
+                })
+            }
+        }
+    }
+
     /// After the last line of a check that passed: every server still up must be sane, end when
     /// told to, and leave nothing behind.
     pub fn finish(&mut self) -> Outcome {
@@ -201,6 +264,7 @@ impl Check {
 
     /// What there is to show for a failure.
     pub fn evidence(&self) -> Evidence {
-        evidence::gather(&self.world)
+        let from_below = self.world.evidence_from_below.borrow_mut().take();
+        from_below.unwrap_or_else(|| evidence::gather(&self.world))
     }
 }

@@ -13,11 +13,13 @@ use std::process::{Command, Stdio};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::resource::Resource;
 use nix::sys::signal::{
     SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, sigaction, sigprocmask,
 };
+use nix::sys::stat::{Mode, umask};
 use nix::sys::wait::WaitStatus;
 
 use super::processes::{self, Cluster, descends, status_words};
@@ -50,6 +52,9 @@ pub struct Options {
     run_as: Option<u32>,
     groups: Vec<u32>,
     to_syslog: bool,
+    umask: Option<Mode>,
+    descriptors_above: Option<i32>,
+    untouchable: Option<(u32, u32)>,
 }
 
 impl Options {
@@ -142,6 +147,25 @@ impl Options {
         self
     }
 
+    /// Is started with this file mode creation mask.
+    pub fn umask(mut self, mask: u32) -> Self {
+        self.umask = Some(Mode::from_bits_truncate(mask as libc::mode_t));
+        self
+    }
+
+    /// Is started with every descriptor up to this one open, so that its own are all above.
+    pub fn descriptors_above(mut self, last: i32) -> Self {
+        self.descriptors_above = Some(last);
+        self
+    }
+
+    /// Is killed, as each of its processes is, when it closes or asks about a descriptor from
+    /// `from` up to but not including `to`; see [`platform::forbid_descriptors`].
+    pub fn forbidding_descriptors(mut self, from: u32, to: u32) -> Self {
+        self.untouchable = Some((from, to));
+        self
+    }
+
     /// Sends its messages to the system's log instead of standard error.
     pub fn to_syslog(mut self) -> Self {
         self.to_syslog = true;
@@ -226,6 +250,9 @@ pub(super) fn launch(world: &Rc<World>, options: Options) -> Step<Launched> {
     let output = dir.join(format!("server-{number}.output"));
     let pid_file = dir.join(format!("server-{number}.pid"));
     let output_file = File::create(&output).or_error("server's output")?;
+    // Taken first, so that the ready descriptor, which the server closes, and what `spawn` opens for
+    // itself are above them too.
+    let taken = options.descriptors_above.map(take_descriptors).transpose()?;
     let (ready, ready_end) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).or_error("pipe")?;
 
     let target = &world.orders.target;
@@ -255,7 +282,10 @@ pub(super) fn launch(world: &Rc<World>, options: Options) -> Step<Launched> {
     command.stderr(output_file);
     if let Some(user) = options.run_as {
         for path in [dir.as_path(), &key_path] {
-            std::os::unix::fs::chown(path, Some(user), Some(user)).or_error(path.display())?;
+            // Root inside a user namespace may not know the user.
+            std::os::unix::fs::chown(path, Some(user), Some(user)).map_err(|error| {
+                Stop::NotRun(format!("needs the right to run the server as user {user}: {error}"))
+            })?;
         }
     }
     let write_raw = ready_end.as_raw_fd();
@@ -265,11 +295,20 @@ pub(super) fn launch(world: &Rc<World>, options: Options) -> Step<Launched> {
     unsafe {
         command.pre_exec(move || {
             libc::fcntl(write_raw, libc::F_SETFD, 0);
+            if let Some(last) = in_child.descriptors_above {
+                leave_open(last)?;
+            }
+            if let Some(mask) = in_child.umask {
+                umask(mask);
+            }
             for &(resource, value) in &in_child.limits {
                 nix::sys::resource::setrlimit(resource, value as _, value as _)?;
             }
             if in_child.without_ipv6 {
                 platform::deny_ipv6_sockets()?;
+            }
+            if let Some((from, to)) = in_child.untouchable {
+                platform::forbid_descriptors(from, to)?;
             }
             for &signal in &in_child.ignored {
                 let ignore = SigAction::new(SigHandler::SigIgn, SaFlags::empty(), SigSet::empty());
@@ -291,6 +330,7 @@ pub(super) fn launch(world: &Rc<World>, options: Options) -> Step<Launched> {
     world.note("check", format!("starts server {number}"));
     let child = command.spawn().or_error(target.program.display())?;
     drop(ready_end);
+    drop(taken);
     // From here on the process is known by its number; `reap` waits for it.
     let launcher = child.id() as i32;
     drop(child);
@@ -357,7 +397,7 @@ fn read_announcement(ready: std::os::fd::OwnedFd, deadline: Instant) -> Step<Str
                     "it does neither within its time",
                 );
             }
-            Err(nix::errno::Errno::EINTR) => continue,
+            Err(Errno::EINTR) => continue,
             Err(errno) => return Err(Stop::Error(format!("poll: {}", errno.desc()))),
             Ok(_) => {}
         }
@@ -384,6 +424,36 @@ fn write_key(path: &Path) -> Outcome {
         .open(path)
         .and_then(|mut file| std::io::Write::write_all(&mut file, &key))
         .or_error("key file")
+}
+
+/// Opens every free descriptor of this process up to `last`.
+fn take_descriptors(last: i32) -> Step<Vec<File>> {
+    let missing = |error: std::io::Error| {
+        Stop::NotRun(format!("needs {last} descriptors and more (RLIMIT_NOFILE): {error}"))
+    };
+    let mut taken = vec![File::open("/dev/null").map_err(missing)?];
+    while taken[taken.len() - 1].as_raw_fd() < last {
+        taken.push(taken[0].try_clone().map_err(missing)?);
+    }
+    Ok(taken)
+}
+
+/// Replaces every descriptor up to `last` that would be closed by exec, by one that stays open.
+/// Between fork and exec: system calls only.
+fn leave_open(last: i32) -> nix::Result<()> {
+    // SAFETY: the path is a string that ends in NUL.
+    let null = Errno::result(unsafe { libc::open(c"/dev/null".as_ptr(), libc::O_RDWR) })?;
+    for descriptor in 3..=last {
+        // SAFETY: F_GETFD takes no further argument.
+        let flags = Errno::result(unsafe { libc::fcntl(descriptor, libc::F_GETFD) })?;
+        if flags & libc::FD_CLOEXEC != 0 {
+            // SAFETY: what `descriptor` was is used no more in this process, which is about to
+            // become another program.
+            Errno::result(unsafe { libc::dup2(null, descriptor) })?;
+        }
+    }
+    // SAFETY: nobody else has it.
+    Errno::result(unsafe { libc::close(null) }).map(drop)
 }
 
 /// Becomes `user` for good. Between fork and exec: system calls only.
@@ -417,6 +487,18 @@ impl Server {
     /// What the chat log holds.
     pub fn log_content(&self) -> Step<Vec<u8>> {
         std::fs::read(self.log()).or_error(self.log().display())
+    }
+
+    /// What the chat log holds from `position` to its end.
+    pub fn log_from(&self, position: u64) -> Step<Vec<u8>> {
+        let mut bytes = Vec::new();
+        File::open(self.log())
+            .and_then(|mut file| {
+                file.seek(SeekFrom::Start(position))?;
+                file.read_to_end(&mut bytes)
+            })
+            .or_error(self.log().display())?;
+        Ok(bytes)
     }
 
     /// The shared key.

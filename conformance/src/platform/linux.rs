@@ -4,10 +4,11 @@ use std::collections::HashSet;
 use std::fs;
 
 use nix::errno::Errno;
+use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::{Gid, Uid};
 
-use super::{Lock, Process, SignalState, State};
+use super::{HIGH_PROCESS_ID, Lock, Namespace, Process, SignalState, State};
 use crate::verdict::Stop;
 
 /// Makes orphaned descendants this process's children (prctl(2), `PR_SET_CHILD_SUBREAPER`).
@@ -126,12 +127,25 @@ pub fn descriptor_count(pid: i32) -> Result<usize, String> {
 
 /// The sockets that a process has open, by inode.
 pub fn open_sockets(pid: i32) -> Result<HashSet<u64>, String> {
+    Ok(sockets(pid)?.into_iter().map(|(_, inode)| inode).collect())
+}
+
+/// The descriptors of a process that are sockets.
+pub fn socket_descriptors(pid: i32) -> Result<Vec<i32>, String> {
+    Ok(sockets(pid)?.into_iter().map(|(descriptor, _)| descriptor).collect())
+}
+
+/// Descriptor and inode of each socket that a process has open.
+fn sockets(pid: i32) -> Result<Vec<(i32, u64)>, String> {
     let entries = fs::read_dir(format!("/proc/{pid}/fd"))
         .map_err(|error| format!("/proc/{pid}/fd: {error}"))?;
     Ok(entries
-        .filter_map(|entry| fs::read_link(entry.ok()?.path()).ok())
-        .filter_map(|target| {
-            target.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
+        .filter_map(|entry| {
+            let path = entry.ok()?.path();
+            let descriptor = path.file_name()?.to_str()?.parse().ok()?;
+            let target = fs::read_link(&path).ok()?;
+            let inode = target.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?;
+            Some((descriptor, inode.parse().ok()?))
         })
         .collect())
 }
@@ -197,20 +211,55 @@ pub fn retransmissions(socket: &impl std::os::fd::AsFd) -> Result<u32, String> {
     Ok(unsafe { info.assume_init() }.tcpi_total_retrans)
 }
 
-/// Why this process cannot have a network namespace of its own, if it cannot.
-pub fn network_namespace_missing() -> Option<Stop> {
-    // Tried in a child: the namespaces of this process stay as they are.
-    // SAFETY: the child only makes system calls and ends; `in_private_network` allocates, which
-    // the one thread of a warden or the forked copy of the runner's allocator lock could forbid,
-    // so the child is an executed copy of this program instead.
+/// Why this process cannot have a namespace of its own, if it cannot.
+pub fn namespace_missing(namespace: Namespace) -> Option<Stop> {
+    let needs = |why: &str| Some(Stop::NotRun(format!("needs {}: {why}", namespace.words())));
+    // Tried in an executed copy of this program: the namespaces of this process stay as they are,
+    // and what a forked child of many threads may not do, allocate for one, is no matter.
     let program = std::env::current_exe().ok()?;
-    match std::process::Command::new(program).arg("__try-network-namespace").output() {
+    match std::process::Command::new(program).args(["__try-namespace", namespace.name()]).output() {
         Ok(output) if output.status.success() => None,
-        Ok(output) => Some(Stop::NotRun(format!(
-            "needs a private network namespace: {}",
-            String::from_utf8_lossy(&output.stderr).trim()
-        ))),
-        Err(error) => Some(Stop::NotRun(format!("needs a private network namespace: {error}"))),
+        Ok(output) => needs(String::from_utf8_lossy(&output.stderr).trim()),
+        Err(error) => needs(&error.to_string()),
+    }
+}
+
+/// Enters `namespace` for good, to see whether that can be done.
+pub fn try_namespace(namespace: Namespace) -> Result<(), String> {
+    match namespace {
+        Namespace::Network => enter_private_network(),
+        Namespace::Mounts => {
+            enter_private_mounts()?;
+            mount_tmpfs(std::path::Path::new("/tmp"), 64 * 1024)
+        }
+        Namespace::Processes => {
+            unshare_processes()?;
+            // SAFETY: this process has one thread.
+            match unsafe { nix::unistd::fork() }
+                .map_err(|errno| format!("fork: {}", errno.desc()))?
+            {
+                nix::unistd::ForkResult::Child => {
+                    let status = match begin_private_processes(HIGH_PROCESS_ID) {
+                        Ok(()) => 0,
+                        Err(reason) => {
+                            eprintln!("{reason}");
+                            1
+                        }
+                    };
+                    // SAFETY: ends the process without running what its parent registered.
+                    unsafe { libc::_exit(status) }
+                }
+                nix::unistd::ForkResult::Parent { child } => {
+                    use nix::sys::wait::{WaitStatus, waitpid};
+                    match waitpid(child, None) {
+                        Ok(WaitStatus::Exited(_, 0)) => Ok(()),
+                        // It has said why.
+                        Ok(_) => Err(String::new()),
+                        Err(errno) => Err(format!("waitpid: {}", errno.desc())),
+                    }
+                }
+            }
+        }
     }
 }
 
@@ -219,20 +268,133 @@ pub fn network_namespace_missing() -> Option<Stop> {
 /// As an ordinary user this takes a user namespace too (user_namespaces(7)), in which the user
 /// keeps its ids, so that nothing believes to be root.
 pub fn enter_private_network() -> Result<(), String> {
-    if nix::unistd::geteuid().is_root() {
-        unshare(CloneFlags::CLONE_NEWNET).map_err(|errno| format!("unshare: {}", errno.desc()))?;
-    } else {
-        let (user, group) = (Uid::current(), Gid::current());
-        unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNET)
-            .map_err(|errno| format!("unshare: {}", errno.desc()))?;
-        let write = |path: &str, text: String| {
-            fs::write(path, text).map_err(|error| format!("{path}: {error}"))
-        };
-        write("/proc/self/setgroups", "deny".into())?;
-        write("/proc/self/uid_map", format!("{user} {user} 1"))?;
-        write("/proc/self/gid_map", format!("{group} {group} 1"))?;
-    }
+    unshare_with_rights(CloneFlags::CLONE_NEWNET)?;
     raise_loopback()
+}
+
+/// Moves this process into a mount namespace of its own: what it mounts from now on, only it and
+/// its children see, and it is gone with them. As an ordinary user as in
+/// [`enter_private_network`].
+pub fn enter_private_mounts() -> Result<(), String> {
+    unshare_with_rights(CloneFlags::CLONE_NEWNS)?;
+    keep_mounts_private()
+}
+
+/// A new mount namespace still shares its mounts' events with the old one where those are shared,
+/// as systemd makes them (mount_namespaces(7), "Shared subtrees").
+fn keep_mounts_private() -> Result<(), String> {
+    mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)
+        .map_err(|errno| format!("mount --make-rprivate /: {}", errno.desc()))
+}
+
+/// Mounts an empty file system of `size` bytes on the directory `path` (tmpfs(5)). To be called in
+/// private mounts.
+pub fn mount_tmpfs(path: &std::path::Path, size: u64) -> Result<(), String> {
+    let options = format!("size={size},mode=0700");
+    mount(Some("tmpfs"), path, Some("tmpfs"), MsFlags::empty(), Some(options.as_str()))
+        .map_err(|errno| format!("tmpfs on {}: {}", path.display(), errno.desc()))
+}
+
+/// Makes the file system that is mounted on `path` read-only (mount(2), "Remounting"). To be called
+/// in private mounts.
+pub fn make_read_only(path: &std::path::Path) -> Result<(), String> {
+    let flags = MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY;
+    mount(None::<&str>, path, None::<&str>, flags, None::<&str>)
+        .map_err(|errno| format!("remount {}: {}", path.display(), errno.desc()))
+}
+
+/// Makes `dir` hold a file of the given name and content whose inode number takes all 64 bits. To
+/// be called in private mounts.
+///
+/// An overlay with `xino=on` puts the number of the layer's file system into the inode's highest
+/// bits (Documentation/filesystems/overlayfs, "Inode properties"); a file keeps its number when it
+/// is written to.
+pub fn mount_high_inodes(dir: &std::path::Path, name: &str, content: &[u8]) -> Result<(), String> {
+    let beside = |part: &str| {
+        let mut path = dir.as_os_str().to_owned();
+        path.push(part);
+        std::path::PathBuf::from(path)
+    };
+    let (lower, upper) = (beside(".lower"), beside(".upper"));
+    let words =
+        |path: &std::path::Path, error: std::io::Error| format!("{}: {error}", path.display());
+    for path in [dir, &lower, &upper] {
+        fs::create_dir(path).map_err(|error| words(path, error))?;
+    }
+    // Two file systems: with one, the overlay needs no bits to tell its layers apart.
+    mount_tmpfs(&lower, 1024 * 1024)?;
+    mount_tmpfs(&upper, 1024 * 1024)?;
+    let file = lower.join(name);
+    fs::write(&file, content).map_err(|error| words(&file, error))?;
+    let (changed, work) = (upper.join("changed"), upper.join("work"));
+    for path in [&changed, &work] {
+        fs::create_dir(path).map_err(|error| words(path, error))?;
+    }
+    let options = format!(
+        "lowerdir={},upperdir={},workdir={},xino=on",
+        lower.display(),
+        changed.display(),
+        work.display()
+    );
+    mount(Some("overlay"), dir, Some("overlay"), MsFlags::empty(), Some(options.as_str()))
+        .map_err(|errno| format!("overlay on {}: {}", dir.display(), errno.desc()))
+}
+
+/// Puts this process's next child, and all below it, into a process namespace of its own
+/// (pid_namespaces(7)), with mounts of its own. As an ordinary user as in
+/// [`enter_private_network`].
+pub fn unshare_processes() -> Result<(), String> {
+    unshare_with_rights(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWPID)?;
+    keep_mounts_private()
+}
+
+/// In the child after [`unshare_processes`]: mounts the namespace's own /proc, and makes the next
+/// process's id the one after `last` (proc_sys_kernel(5), `ns_last_pid`).
+pub fn begin_private_processes(last: i32) -> Result<(), String> {
+    mount(Some("proc"), "/proc", Some("proc"), MsFlags::empty(), None::<&str>)
+        .map_err(|errno| format!("mount /proc: {}", errno.desc()))?;
+    fs::write("/proc/sys/kernel/ns_last_pid", last.to_string()).map_err(|error| {
+        let most = fs::read_to_string("/proc/sys/kernel/pid_max").unwrap_or_default();
+        format!("/proc/sys/kernel/ns_last_pid: {error} (pid_max is {})", most.trim())
+    })
+}
+
+/// Moves this process into a user namespace in which it has the ids `inside`, and with it all that
+/// it executes.
+pub fn become_user_inside(inside: u32) -> Result<(), String> {
+    enter_user_namespace(CloneFlags::empty(), inside, inside)
+}
+
+/// Unshares what `flags` say. An ordinary user has the right to in a user namespace only, in which
+/// this process keeps its ids.
+fn unshare_with_rights(flags: CloneFlags) -> Result<(), String> {
+    if nix::unistd::geteuid().is_root() {
+        unshare(flags).map_err(|errno| format!("unshare: {}", errno.desc()))
+    } else {
+        enter_user_namespace(flags, Uid::current().as_raw(), Gid::current().as_raw())
+    }
+}
+
+/// Unshares what `flags` say, and the user ids, with this process's own as the only ones mapped.
+fn enter_user_namespace(flags: CloneFlags, user: u32, group: u32) -> Result<(), String> {
+    let (outer_user, outer_group) = (Uid::effective(), Gid::effective());
+    unshare(CloneFlags::CLONE_NEWUSER | flags)
+        .map_err(|errno| format!("unshare: {}", errno.desc()))?;
+    let write = |path: &str, text: String| {
+        fs::write(path, text).map_err(|error| format!("{path}: {error}"))
+    };
+    write("/proc/self/setgroups", "deny".into())?;
+    write("/proc/self/uid_map", format!("{user} {outer_user} 1"))?;
+    write("/proc/self/gid_map", format!("{group} {outer_group} 1"))
+}
+
+/// The most descriptors that root may allow a process (proc_sys_fs(5), `nr_open`).
+pub fn most_descriptors() -> Result<u64, String> {
+    const PATH: &str = "/proc/sys/fs/nr_open";
+    fs::read_to_string(PATH)
+        .ok()
+        .and_then(|text| text.trim().parse().ok())
+        .ok_or_else(|| format!("needs {PATH}"))
 }
 
 /// Sets `IFF_UP` on `lo` (netdevice(7)); it starts down in a new namespace.
@@ -259,23 +421,39 @@ pub fn set_network_parameter(name: &str, value: &str) -> Result<(), String> {
     fs::write(&path, value).map_err(|error| format!("{path}: {error}"))
 }
 
-/// Why this process cannot filter its system calls, if it cannot.
+/// Why this process cannot deny IPv6 sockets by a filter, if it cannot.
 pub fn syscall_filter_missing() -> Option<Stop> {
-    if AUDIT_ARCH.is_none() {
+    // On 32-bit x86 glibc multiplexes `socket` through `socketcall`, whose arguments a filter
+    // cannot see.
+    if AUDIT_ARCH.is_none() || cfg!(target_arch = "x86") {
         return Some(Stop::NotRun(
             "the filter for a kernel without IPv6 is not written for this architecture".into(),
         ));
     }
+    filters_missing()
+}
+
+/// Why [`forbid_descriptors`] cannot be used, if it cannot.
+pub fn descriptor_filter_missing() -> Option<Stop> {
+    if AUDIT_ARCH.is_none() {
+        return Some(Stop::NotRun(
+            "the filter for descriptors is not written for this architecture".into(),
+        ));
+    }
+    filters_missing()
+}
+
+fn filters_missing() -> Option<Stop> {
     // SAFETY: PR_GET_SECCOMP takes no argument.
     let mode = unsafe { libc::prctl(libc::PR_GET_SECCOMP, 0, 0, 0, 0) };
     (mode < 0).then(|| Stop::NotRun("this kernel has no seccomp".into()))
 }
 
-/// The value of `AUDIT_ARCH_*` (linux/audit.h) for the architectures on which `socket` is a system
-/// call of its own in every libc. On 32-bit x86, glibc multiplexes it through `socketcall`, whose
-/// arguments a filter cannot see.
+/// The value of `AUDIT_ARCH_*` (linux/audit.h) for the architectures that filters are written for.
 const AUDIT_ARCH: Option<u32> = if cfg!(target_arch = "x86_64") {
     Some(0xC000_003E)
+} else if cfg!(target_arch = "x86") {
+    Some(0x4000_0003)
 } else if cfg!(target_arch = "aarch64") {
     Some(0xC000_00B7)
 } else if cfg!(target_arch = "arm") {
@@ -286,34 +464,32 @@ const AUDIT_ARCH: Option<u32> = if cfg!(target_arch = "x86_64") {
     None
 };
 
-/// Makes `socket(AF_INET6, …)` fail with `EAFNOSUPPORT` in this process and what it executes: a
-/// kernel built or started without IPv6 (seccomp(2), `SECCOMP_MODE_FILTER`).
-///
-/// Safe to call between fork and exec: it only makes system calls.
-pub fn deny_ipv6_sockets() -> std::io::Result<()> {
-    let Some(arch) = AUDIT_ARCH else {
-        return Err(std::io::ErrorKind::Unsupported.into());
-    };
-    let statement = |code: u32, k: u32| libc::sock_filter { code: code as u16, jt: 0, jf: 0, k };
-    let unless = |k: u32, skip: u8| libc::sock_filter {
-        code: (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16,
-        jt: 0,
-        jf: skip,
-        k,
-    };
-    let load = libc::BPF_LD | libc::BPF_W | libc::BPF_ABS;
-    // Offsets in struct seccomp_data: nr 0, arch 4, args from 16; the low half of the first
-    // argument comes first on little-endian machines, which all of the above are.
-    let filter = [
-        statement(load, 4),
-        unless(arch, 5),
-        statement(load, 0),
-        unless(libc::SYS_socket as u32, 3),
-        statement(load, 16),
-        unless(libc::AF_INET6 as u32, 1),
-        statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ERRNO | libc::EAFNOSUPPORT as u32),
-        statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ALLOW),
-    ];
+// Offsets in struct seccomp_data (seccomp(2)): nr 0, arch 4, args from 16; the low half of the
+// first argument comes first on little-endian machines, which all of the above are.
+const NUMBER: u32 = 0;
+const ARCH: u32 = 4;
+const FIRST_ARGUMENT: u32 = 16;
+
+fn load(offset: u32) -> libc::sock_filter {
+    statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, offset)
+}
+
+fn answer(action: u32) -> libc::sock_filter {
+    statement(libc::BPF_RET | libc::BPF_K, action)
+}
+
+fn statement(code: u32, k: u32) -> libc::sock_filter {
+    libc::sock_filter { code: code as u16, jt: 0, jf: 0, k }
+}
+
+/// Compares what was loaded with `k`; skips so many statements if it holds, or if not.
+fn compare(how: u32, k: u32, holds: u8, fails: u8) -> libc::sock_filter {
+    let code = (libc::BPF_JMP | how | libc::BPF_K) as u16;
+    libc::sock_filter { code, jt: holds, jf: fails, k }
+}
+
+/// Filters the system calls of this process and of what it executes, for good.
+fn apply_filter(filter: &[libc::sock_filter]) -> std::io::Result<()> {
     let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_ptr().cast_mut() };
     // SAFETY: integers only; needed for an unprivileged filter.
     Errno::result(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) })?;
@@ -323,6 +499,56 @@ pub fn deny_ipv6_sockets() -> std::io::Result<()> {
     })?;
     Ok(())
 }
+
+/// Makes `socket(AF_INET6, …)` fail with `EAFNOSUPPORT` in this process and what it executes: a
+/// kernel built or started without IPv6 (seccomp(2), `SECCOMP_MODE_FILTER`).
+///
+/// Safe to call between fork and exec: it only makes system calls.
+pub fn deny_ipv6_sockets() -> std::io::Result<()> {
+    let Some(arch) = AUDIT_ARCH else {
+        return Err(std::io::ErrorKind::Unsupported.into());
+    };
+    apply_filter(&[
+        load(ARCH),
+        compare(libc::BPF_JEQ, arch, 0, 5),
+        load(NUMBER),
+        compare(libc::BPF_JEQ, libc::SYS_socket as u32, 0, 3),
+        load(FIRST_ARGUMENT),
+        compare(libc::BPF_JEQ, libc::AF_INET6 as u32, 0, 1),
+        answer(libc::SECCOMP_RET_ERRNO | libc::EAFNOSUPPORT as u32),
+        answer(libc::SECCOMP_RET_ALLOW),
+    ])
+}
+
+/// Makes `close` and `fcntl` kill the process (`SIGSYS`) for descriptors from `from` up to but not
+/// including `to`, in this process and what it executes: nobody who has never opened so many does
+/// that, except in a loop over all. A program of another architecture than this one is let go.
+///
+/// Safe to call between fork and exec: it only makes system calls.
+pub fn forbid_descriptors(from: u32, to: u32) -> std::io::Result<()> {
+    let Some(arch) = AUDIT_ARCH else {
+        return Err(std::io::ErrorKind::Unsupported.into());
+    };
+    apply_filter(&[
+        load(ARCH),
+        compare(libc::BPF_JEQ, arch, 0, 8),
+        load(NUMBER),
+        compare(libc::BPF_JEQ, libc::SYS_close as u32, 2, 0),
+        compare(libc::BPF_JEQ, libc::SYS_fcntl as u32, 1, 0),
+        compare(libc::BPF_JEQ, SYS_FCNTL64, 0, 4),
+        load(FIRST_ARGUMENT),
+        compare(libc::BPF_JGE, from, 0, 2),
+        compare(libc::BPF_JGE, to, 1, 0),
+        answer(libc::SECCOMP_RET_KILL_PROCESS),
+        answer(libc::SECCOMP_RET_ALLOW),
+    ])
+}
+
+/// The one that 32-bit libcs use; elsewhere there is only `fcntl`.
+#[cfg(any(target_arch = "x86", target_arch = "arm"))]
+const SYS_FCNTL64: u32 = libc::SYS_fcntl64 as u32;
+#[cfg(not(any(target_arch = "x86", target_arch = "arm")))]
+const SYS_FCNTL64: u32 = libc::SYS_fcntl as u32;
 
 /// How many processes and threads the user of this process has, as `RLIMIT_NPROC` counts them.
 pub fn processes_of_user() -> Result<u64, String> {

@@ -15,6 +15,40 @@ mod system;
 
 pub use system::*;
 
+/// A process id that five digits don't hold.
+pub const HIGH_PROCESS_ID: i32 = 150_000;
+
+/// What a check can have for itself, apart from the rest of the machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Namespace {
+    /// Interfaces, addresses and their settings.
+    Network,
+    /// Mounted file systems.
+    Mounts,
+    /// Process ids.
+    Processes,
+}
+
+impl Namespace {
+    /// The word by which [`clap::ValueEnum`] knows it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Network => "network",
+            Self::Mounts => "mounts",
+            Self::Processes => "processes",
+        }
+    }
+
+    /// It in words, as something that is needed.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Network => "a private network namespace",
+            Self::Mounts => "a private mount namespace",
+            Self::Processes => "a private process namespace with ids above 99999",
+        }
+    }
+}
+
 /// What a process is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {

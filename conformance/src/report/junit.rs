@@ -24,6 +24,8 @@ pub fn render(report: &Report) -> Result<String, quick_junit::SerializeError> {
         case.set_time(entry.duration());
         if let Some(evidence) = &entry.evidence {
             case.set_system_out(super::terminal::evidence_text(evidence));
+        } else if let Some(note) = &entry.note {
+            case.set_system_out(note);
         }
         if let Some(suite) = &mut suite {
             suite.add_test_case(case);

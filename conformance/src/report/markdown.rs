@@ -59,6 +59,13 @@ pub fn render(report: &Report) -> String {
                 writeln!(text, "| {} | {} | {} |", entry.id, entry.verdict.word(), cell(reason));
         }
     }
+    let noted = report.requirements.iter().filter_map(|e| Some((e, e.note.as_ref()?)));
+    for (index, (entry, note)) in noted.enumerate() {
+        if index == 0 {
+            let _ = writeln!(text, "\n### Notes\n");
+        }
+        let _ = writeln!(text, "- {}: {}", entry.id, cell(note));
+    }
     let _ = writeln!(
         text,
         "\n<details><summary>All requirements</summary>\n\n| requirement | level | verdict | s |\n|---|---|---|---|"

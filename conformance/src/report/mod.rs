@@ -101,6 +101,9 @@ pub struct Entry {
     /// What to do about it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fix: Option<String>,
+    /// What was found out beside the verdict.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
     /// What there is to show.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evidence: Option<Evidence>,
@@ -162,6 +165,7 @@ impl Report {
                 actual: finding.failure.as_ref().map(|failure| failure.actual.clone()),
                 trap: troubled.then(|| requirement.trap.to_owned()),
                 fix: troubled.then(|| requirement.fix.to_owned()),
+                note: finding.note.clone(),
                 evidence: finding.evidence.clone(),
                 directory: worst.dir.as_ref().map(|dir| dir.display().to_string()),
             });

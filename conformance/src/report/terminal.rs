@@ -56,6 +56,9 @@ pub fn record_line(record: &Record, repeated: bool) -> String {
                 "",
                 pad = 44usize.saturating_sub(width)
             );
+            if let Some(note) = &record.finding.note {
+                let _ = write!(line, "  {note}");
+            }
         }
     }
     line

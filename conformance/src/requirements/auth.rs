@@ -32,7 +32,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "one read() taken for the whole key: works on loopback, fails on a network that splits it",
         fix: "read until the key's length is there or the time is over",
         needs: &[],
-        controls: Controls::By(&[by("short-read-is-end", "64+64")]),
+        controls: Controls::By(&[by("short-read-is-end", "is let in")]),
         exclusive: false,
         check: key_in_pieces,
     },

@@ -91,7 +91,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "the signal handler installed after the replay was read: a message in between wakes nobody",
         fix: "be ready for the signal first, then look at the log",
         needs: &[],
-        controls: Controls::By(&[by("sends-whole-buffer", "hears")]),
+        controls: Controls::By(&[by("greets-first", "hears")]),
         exclusive: false,
         check: joining_amid_traffic,
     },

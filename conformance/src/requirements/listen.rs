@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
-use super::{blocked_client, idle_cost, lines};
+use super::{blocked_client, idle_cost, lines, refuses_to_start};
 use crate::catalogue::{Controls, Level, Requirement, by};
 use crate::harness::{Check, Client, Options, Server};
 use crate::needs::Need;
@@ -385,19 +385,6 @@ fn kernel_without_ipv6(check: &mut Check) -> Outcome {
     )?;
     let explicit = check.launch(Options::new().listen("[::]:0").without_ipv6())?;
     refuses_to_start(&explicit, "[::]", "an explicit [::] on a kernel without IPv6")
-}
-
-fn refuses_to_start(launched: &crate::harness::Launched, named: &str, what: &str) -> Outcome {
-    ensure(
-        launched.server.is_none() && launched.status.is_some_and(|status| status != 0),
-        format!("{what} makes the server exit non-zero"),
-        || format!("exit status {:?}", launched.status),
-    )?;
-    ensure(
-        launched.output.contains(named),
-        format!("{what} is named ({named}) in the message"),
-        || format!("it says: {}", launched.output.trim()),
-    )
 }
 
 fn ipv6_disabled_on_interfaces(check: &mut Check) -> Outcome {

@@ -132,7 +132,10 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "lock files or semaphores that a killed process leaves behind; or the lock's open file description shared with a process that lives on",
         fix: "use flock on a descriptor that no other process has",
         needs: &[Need::ProcessTable],
-        controls: Controls::By(&[by("lock-outlives-death", "lock")]),
+        controls: Controls::By(&[by(
+            "lock-outlives-death",
+            "held the lock|holds the log exclusively",
+        )]),
         exclusive: false,
         check: lock_freed_by_death,
     },

@@ -8,11 +8,13 @@ mod listen;
 mod locking;
 mod processes;
 mod signals;
+mod storage;
+mod width;
 
 use std::time::Duration;
 
 use crate::catalogue::Requirement;
-use crate::harness::{Check, Client, Cluster, Server};
+use crate::harness::{Check, Client, Cluster, Launched, Server};
 use crate::platform;
 use crate::verdict::{Outcome, Step, Stop, ensure, fail};
 
@@ -24,6 +26,8 @@ pub const AREAS: &[&[Requirement]] = &[
     processes::REQUIREMENTS,
     auth::REQUIREMENTS,
     delivery::REQUIREMENTS,
+    storage::REQUIREMENTS,
+    width::REQUIREMENTS,
 ];
 
 /// `count` different lines of `length` bytes each, newline included.
@@ -39,6 +43,24 @@ fn lines(word: &str, count: usize, length: usize) -> Vec<Vec<u8>> {
             line
         })
         .collect()
+}
+
+/// A server that was launched with `what` must have refused to start, and have said why: its
+/// message names `named`.
+fn refuses_to_start(launched: &Launched, named: &str, what: &str) -> Outcome {
+    ensure(
+        launched.server.is_none() && launched.status.is_some_and(|status| status != 0),
+        format!("{what} makes the server exit non-zero"),
+        || match &launched.server {
+            Some(server) => format!("it starts and listens on {}", server.address()),
+            None => format!("exit status {:?}", launched.status),
+        },
+    )?;
+    ensure(
+        launched.output.contains(named),
+        format!("{what} is named ({named}) in the message"),
+        || format!("it says: {}", launched.output.trim()),
+    )
 }
 
 /// A client named `name` that does not read while `speaker` says more than the sockets between

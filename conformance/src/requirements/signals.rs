@@ -87,7 +87,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "EINTR from accept (or poll) taken as fatal, or the connection dropped for it; SA_RESTART does not restart every call on every system",
         fix: "treat EINTR as nothing: look at what the signal said and accept again",
         needs: &[],
-        controls: Controls::By(&[by("accept-loop-ends", "newcomer-")]),
+        controls: Controls::By(&[by("accept-loop-ends", "newcomer-|leaving-")]),
         exclusive: false,
         check: accept_survives_sigchld,
     },

@@ -38,6 +38,7 @@ static void outcome(long result) {
         {EAFNOSUPPORT, "EAFNOSUPPORT"}, {EADDRINUSE, "EADDRINUSE"}, {EADDRNOTAVAIL, "EADDRNOTAVAIL"},
         {EAGAIN, "EAGAIN"}, {ECONNABORTED, "ECONNABORTED"}, {EINTR, "EINTR"}, {EINVAL, "EINVAL"}, {EIO, "EIO"},
         {EMFILE, "EMFILE"}, {ENOSPC, "ENOSPC"}, {EOVERFLOW, "EOVERFLOW"}, {EPIPE, "EPIPE"}, {EFBIG, "EFBIG"},
+        {ENOMEM, "ENOMEM"},
     };
     if (result >= 0) { say("ok"); return; }
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
@@ -415,6 +416,123 @@ static int run(const char *name) {
     }
 #endif
     CASE("long-uid") { NEED(setuid(70000)); printf("%u", (unsigned)getuid()); }
+    CASE("reset-before-accept") {
+        serve(5);
+        client = call(0);
+        struct linger now = {1, 0};
+        NEED(setsockopt(client, SOL_SOCKET, SO_LINGER, &now, sizeof now)); NEED(close(client));
+        pid_t child = fork();
+        NEED(child);
+        if (child == 0) { accept(listener, NULL, NULL); _exit(0); }
+        status(child);
+    }
+    CASE("interrupted-wait") {
+        pid_t child = fork();
+        NEED(child);
+        if (child == 0) {
+            serve(5);
+            catch(SIGALRM, handler);
+            struct itimerval soon = {{0, 0}, {0, 50000}};
+            NEED(setitimer(ITIMER_REAL, &soon, NULL));
+            struct pollfd p = {listener, POLLIN, 0};
+            poll(&p, 1, 5000);
+            _exit(0);
+        }
+        status(child);
+    }
+    CASE("daemon-stopped") {
+        /* The process that listens stands still while its child wakes another. */
+        NEED(setpgid(0, 0));
+        serve(5);
+        catch(SIGUSR1, handler);
+        mask_of(SIG_BLOCK, SIGUSR1);
+        pid_t sleeper = fork();
+        NEED(sleeper);
+        if (sleeper == 0) {
+            sigset_t none;
+            struct timespec limit = {0, 500000000};
+            sigemptyset(&none);
+            ppoll(NULL, 0, &limit, &none);
+            _exit(handled ? 0 : 1);
+        }
+        pid_t speaker = fork();
+        NEED(speaker);
+        if (speaker == 0) {
+            struct timespec settle = {0, 50000000}, last = {0, 700000000};
+            NEED(kill(getppid(), SIGSTOP));
+            nanosleep(&settle, NULL);
+            NEED(kill(-getpgrp(), SIGUSR1));
+            nanosleep(&last, NULL);
+            NEED(kill(getppid(), SIGCONT));
+            _exit(0);
+        }
+        NEED(waitpid(speaker, NULL, 0));
+        status(sleeper);
+    }
+    CASE("others-record-lock") {
+        struct flock lock;
+        memset(&lock, 0, sizeof lock); lock.l_type = F_WRLCK; lock.l_whence = SEEK_SET;
+        fd = file(path, O_RDWR | O_CREAT);
+        NEED(fcntl(fd, F_SETLK, &lock));
+        fflush(stdout);
+        pid_t child = fork();
+        NEED(child);
+        if (child == 0) { lock.l_type = F_WRLCK; NEED(fcntl(fd, F_GETLK, &lock)); say(lock.l_type == F_UNLCK ? "free" : "locked"); fflush(stdout); _exit(0); }
+        NEED(waitpid(child, NULL, 0));
+    }
+    CASE("children") {
+        connection();
+        NEED(setpgid(0, 0));
+        pid_t child = fork();
+        NEED(child);
+        if (child == 0) _exit(0);
+        NEED(waitpid(child, NULL, 0));
+        say(waitpid(-1, NULL, WNOHANG) < 0 ? "one" : "more"); fflush(stdout);
+        signal(SIGTERM, SIG_IGN); kill(0, SIGTERM);
+    }
+    CASE("slow-child") {
+        connection();
+        long before = milliseconds();
+        pid_t child = fork();
+        NEED(child);
+        if (child == 0) { struct timespec some = {0, 200000000}; nanosleep(&some, NULL); _exit(0); }
+        say(milliseconds() - before < 150 ? "at once" : "waited");
+        NEED(waitpid(child, NULL, 0));
+    }
+    CASE("offered-key") {
+        char key[128];
+        memset(key, 'k', sizeof key);
+        fd = file(path, O_RDWR | O_CREAT); NEED(write(fd, key, sizeof key)); NEED(lseek(fd, 0, SEEK_SET)); NEED(read(fd, buffer, sizeof key));
+        connection();
+        memset(key, 'x', sizeof key);
+        NEED(send(client, key, sizeof key, 0)); NEED(recv(accepted, buffer, sizeof key, MSG_WAITALL));
+        printf("%c%c", buffer[0], buffer[127]);
+    }
+    CASE("signalled-lock-wait") {
+        int ready[2];
+        NEED(pipe(ready));
+        fd = file(path, O_RDWR | O_CREAT);
+        pid_t child = fork();
+        NEED(child);
+        if (child == 0) { struct timespec some = {0, 200000000}; NEED(flock(file(path, O_RDWR), LOCK_EX)); NEED(write(ready[1], "x", 1)); nanosleep(&some, NULL); _exit(0); }
+        NEED(read(ready[0], buffer, 1));
+        catch(SIGUSR1, handler); mask_of(SIG_BLOCK, SIGUSR1); raise(SIGUSR1);
+        outcome(flock(fd, LOCK_SH));
+        NEED(waitpid(child, NULL, 0));
+    }
+    CASE("clock") { long before = milliseconds(); struct timespec some = {0, 20000000}; nanosleep(&some, NULL); say(milliseconds() > before ? "moves" : "stands"); }
+    CASE("visited") {
+        fflush(stdout); errno = 0;
+        pid_t child = fork();
+        if (child == 0) { say(errno == EBADF ? "visited" : "left alone"); fflush(stdout); _exit(0); }
+        NEED(waitpid(child, NULL, 0));
+    }
+    CASE("open-large") {
+        struct rlimit limit;
+        NEED(getrlimit(RLIMIT_AS, &limit)); limit.rlim_cur = 256 << 20; NEED(setrlimit(RLIMIT_AS, &limit));
+        fd = file(path, O_RDWR | O_CREAT); NEED(ftruncate(fd, 512 << 20)); NEED(close(fd));
+        outcome(open(path, O_RDWR));
+    }
     CASE("descriptor-limit") { struct rlimit limit; NEED(getrlimit(RLIMIT_NOFILE, &limit)); printf("%s %s", limit.rlim_cur == RLIM_INFINITY ? "unlimited" : "limited", sysconf(_SC_OPEN_MAX) < 0 ? "unlimited" : "limited"); }
     else { fprintf(stderr, "probe: no case %s\n", name); return 64; }
     return 0;

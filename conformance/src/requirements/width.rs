@@ -1,0 +1,684 @@
+//! width/ : what 16, 31 or 32 bits don't hold, as 32-bit targets meet it first.
+
+use std::fs::{File, FileTimes, OpenOptions, Permissions};
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use nix::errno::Errno;
+use nix::sys::resource::{
+    RLIM_INFINITY, Resource, UsageWho, getrlimit, getrusage, rlim_t, setrlimit,
+};
+use nix::sys::time::TimeValLike;
+use object::{Object, ObjectSymbol};
+
+use super::lines;
+use crate::catalogue::{Controls, Level, Requirement, by};
+use crate::harness::{Check, Client, Options, Server};
+use crate::needs::Need;
+use crate::platform;
+use crate::verdict::{OrError, Outcome, Step, Stop, ensure, fail};
+
+const LARGE_FILES: &str = "POSIX.1-2024, open: [EOVERFLOW]; write: [EFBIG] at the offset maximum of the open file description";
+const LARGE_FILES_FIX: &str = "build with _FILE_OFFSET_BITS=64 (or use the *64 calls), and keep offsets in off_t or 64 bits throughout";
+
+pub(super) const REQUIREMENTS: &[Requirement] = &[
+    Requirement {
+        id: "width/binary-width",
+        title: "The widths of the server under test: class, byte order, pointers, off_t and time_t, as far as its file tells",
+        level: Level::May,
+        clause: "System V ABI, ELF header (EI_CLASS, EI_DATA, e_machine); glibc manual, Feature Test Macros",
+        trap: "a 64-bit program tested on a 64-bit system says nothing about 32-bit targets",
+        fix: "run the suite on a 32-bit build of the server as well",
+        needs: &[],
+        controls: Controls::None("it is informative and cannot fail"),
+        exclusive: false,
+        check: binary_width,
+    },
+    Requirement {
+        id: "width/log-past-2-gib",
+        title: "A log of more than 2 GiB is opened, replayed from its end, appended to and followed",
+        level: Level::Must,
+        clause: LARGE_FILES,
+        trap: "a 32-bit program without large-file support: open, stat or write fail with EOVERFLOW or EFBIG once the log has 2^31 bytes; or its size is kept in an int and goes negative; or the log is mapped whole",
+        fix: LARGE_FILES_FIX,
+        needs: &[],
+        controls: Controls::By(&[by("no-large-files", "large-file support")]),
+        exclusive: false,
+        check: log_past_2_gib,
+    },
+    Requirement {
+        id: "width/log-past-4-gib",
+        title: "A log that grows past 4 GiB is replayed, appended to and followed on either side",
+        level: Level::Must,
+        clause: LARGE_FILES,
+        trap: "positions cut to 32 bits begin at 0 again: the server reads the start of the log instead of its end",
+        fix: LARGE_FILES_FIX,
+        needs: &[],
+        controls: Controls::By(&[
+            by("offset-wraps", "after 3"),
+            by("no-large-files", "large-file support"),
+        ]),
+        exclusive: false,
+        check: log_past_4_gib,
+    },
+    Requirement {
+        id: "width/line-across-2-gib",
+        title: "A line that lies across the 2 GiB boundary arrives whole, and the lines before and after it",
+        level: Level::Must,
+        clause: LARGE_FILES,
+        trap: "the part below the boundary is written, the rest fails with EFBIG or SIGXFSZ; or pread is given a negative offset",
+        fix: LARGE_FILES_FIX,
+        needs: &[],
+        controls: Controls::By(&[by("no-large-files", "large-file support")]),
+        exclusive: false,
+        check: line_across_2_gib,
+    },
+    Requirement {
+        id: "width/file-dated-past-2038",
+        title: "A log, a key file and a directory that are dated past 2038 are used like others",
+        level: Level::Must,
+        clause: "POSIX.1-2024, stat: [EOVERFLOW]; sys/types.h: time_t shall be an integer type of at least 64 bits",
+        trap: "stat with a 32-bit time_t fails with EOVERFLOW on the file, although nobody asked for its time",
+        fix: "build with _TIME_BITS=64 (or use the 64-bit calls)",
+        needs: &[],
+        controls: Controls::By(&[by("time32", "time_t")]),
+        exclusive: false,
+        check: file_dated_past_2038,
+    },
+    Requirement {
+        id: "width/descriptor-above-1024",
+        title: "Clients whose descriptors are above 1024 are served like others",
+        level: Level::Must,
+        clause: "POSIX.1-2024, FD_SET: undefined for descriptors from FD_SETSIZE on",
+        trap: "select: FD_SET with a descriptor of 1024 or more writes beyond the fd_set, on the stack as a rule",
+        fix: "use poll or ppoll",
+        needs: &[Need::ProcessTable, Need::DescriptorTable],
+        controls: Controls::By(&[by("fd-setsize", "is let in")]),
+        exclusive: false,
+        check: descriptor_above_1024,
+    },
+    Requirement {
+        id: "width/pid-above-99999",
+        title: "Process ids above 99999 work: pid file, wake-ups, two generations of daemons, termination",
+        level: Level::Must,
+        clause: "POSIX.1-2024, sys/types.h: pid_t is a signed integer type; proc_sys_kernel(5): pid_max is up to 2^22",
+        trap: "a pid in a short, in five digits of a buffer or of a fixed-width field: another process is signalled, or none",
+        fix: "use pid_t throughout, and leave the length of its digits open",
+        needs: &[Need::ProcessTable, Need::ProcessNamespace],
+        controls: Controls::By(&[by("five-digit-pids", "ends within")]),
+        exclusive: false,
+        check: pid_above_99999,
+    },
+    Requirement {
+        id: "width/uid-above-65535",
+        title: "The server works for a user whose id 16 bits don't hold",
+        level: Level::Must,
+        clause: "POSIX.1-2024, sys/types.h: uid_t; user_namespaces(7); chown(2): the original calls took 16-bit ids",
+        trap: "a uid in 16 bits: 65536 looks like root, and others like -2 or someone else's; ownership checks pass or fail at random",
+        fix: "use uid_t and gid_t throughout; on 32-bit Linux the *32 calls, as every libc of today does",
+        needs: &[Need::ProcessTable, Need::Credentials],
+        controls: Controls::By(&[by("uid16", "root")]),
+        exclusive: false,
+        check: uid_above_65535,
+    },
+    Requirement {
+        id: "width/address-space-of-256-mib",
+        title: "In 256 MiB of address space a burst of 64 MiB passes, at the end of a log that is larger than that",
+        level: Level::Must,
+        clause: "POSIX.1-2024, setrlimit: RLIMIT_AS, [ENOMEM]",
+        trap: "the log mapped or read whole, a burst collected before it is written, a buffer sized for the worst case: what 64 bits forgive ends the process on 32",
+        fix: "read and write in pieces of a fixed size",
+        needs: &[],
+        controls: Controls::By(&[by("maps-whole-files", "allocate memory")]),
+        exclusive: false,
+        check: address_space_of_256_mib,
+    },
+    Requirement {
+        id: "width/rlim-infinity",
+        title: "With resource limits infinite or as high as they can be the server starts, serves, and does no more work than usual",
+        level: Level::Must,
+        clause: "POSIX.1-2024, getrlimit: RLIM_INFINITY; sysconf: OPEN_MAX may be any number, or -1 for none",
+        trap: "a loop of close up to RLIMIT_NOFILE or sysconf(_SC_OPEN_MAX), at the start or in each child: a million calls, or 2^30 where a container says so; or RLIM_INFINITY in an int is -1",
+        fix: "close what is one's own by name; use closefrom or close_range where all must go",
+        needs: &[Need::ProcessTable, Need::ProcessorTime],
+        controls: Controls::By(&[by("visits-all-descriptors", "where that is forbidden")]),
+        exclusive: false,
+        check: rlim_infinity,
+    },
+    Requirement {
+        id: "width/inode-above-32-bit",
+        title: "A log whose inode number takes 64 bits is used, and followed through rotation",
+        level: Level::Should,
+        clause: "POSIX.1-2024, stat: [EOVERFLOW], for st_ino too; overlayfs, xino; XFS, inode64",
+        trap: "a 32-bit program without large-file support: stat fails with EOVERFLOW; or inodes compared as 32-bit numbers take two files for one",
+        fix: LARGE_FILES_FIX,
+        needs: &[Need::MountNamespace],
+        controls: Controls::By(&[by("ino32", "Value too large")]),
+        exclusive: false,
+        check: inode_above_32_bit,
+    },
+];
+
+const GIB: u64 = 1 << 30;
+
+fn binary_width(check: &mut Check) -> Outcome {
+    let program = &check.target().program;
+    let bytes = std::fs::read(program).or_error(program.display())?;
+    let Ok(file) = object::File::parse(&*bytes) else {
+        check.remark(format!("{} is no ELF file", program.display()));
+        return Ok(());
+    };
+    let bits = if file.is_64() { 64 } else { 32 };
+    let imports: Vec<&str> = file
+        .dynamic_symbols()
+        .filter(|symbol| symbol.is_undefined())
+        .filter_map(|symbol| symbol.name().ok())
+        .collect();
+    check.remark(format!(
+        "ELF{bits}, {:?}, {} endian, {} linked, pointers of {bits} bits, {}",
+        file.architecture(),
+        if file.is_little_endian() { "little" } else { "big" },
+        if imports.is_empty() { "statically" } else { "dynamically" },
+        // The reference server is in this very program, which knows its own types.
+        if std::env::current_exe().is_ok_and(|own| own == *program) {
+            format!(
+                "off_t of {} and time_t of {} bits by default; files by 64-bit calls",
+                libc::off_t::BITS,
+                8 * size_of_time()
+            )
+        } else {
+            widths_by_imports(bits, &imports)
+        }
+    ));
+    Ok(())
+}
+
+/// Of `time_t`, of which some libc bindings say that it will change.
+fn size_of_time() -> usize {
+    // SAFETY: all-zero bytes are a valid timespec.
+    let time: libc::timespec = unsafe { std::mem::zeroed() };
+    size_of_val(&time.tv_sec)
+}
+
+/// What the names of the functions that a program imports tell about its types. glibc has a
+/// second name for each that takes the wider type: `open64`, `__stat64_time64`.
+fn widths_by_imports(bits: u32, imports: &[&str]) -> String {
+    if bits == 64 {
+        return "off_t and time_t of 64 bits".into();
+    }
+    let of_glibc = imports.contains(&"__libc_start_main");
+    if !of_glibc {
+        return "off_t and time_t cannot be told".into();
+    }
+    let any = |end: &str| imports.iter().any(|name| name.ends_with(end));
+    let files = if any("64") { "files by 64-bit calls" } else { "off_t of 32 bits" };
+    let times = if any("time64") { "64" } else { "32" };
+    format!("{files}, time_t of {times} bits")
+}
+
+/// Makes a log of `size` bytes that takes almost no room: a hole, and `tail` at its end.
+fn sparse_log(path: &Path, size: u64, tail: &[u8]) -> Outcome {
+    let (allowed, _) = getrlimit(Resource::RLIMIT_FSIZE).or_error("RLIMIT_FSIZE")?;
+    // Beyond the limit SIGXFSZ would end this check.
+    if allowed != RLIM_INFINITY && wide(allowed) <= size + GIB {
+        return Err(Stop::NotRun(format!("needs files of {size} bytes (RLIMIT_FSIZE)")));
+    }
+    let file = File::create_new(path).or_error(path.display())?;
+    let begin = size - tail.len() as u64;
+    let refused =
+        |error: std::io::Error| Stop::NotRun(format!("needs a file of {size} bytes: {error}"));
+    file.set_len(begin).map_err(refused)?;
+    file.write_all_at(b"\n", begin - 1).map_err(refused)?;
+    file.write_all_at(tail, begin).map_err(refused)?;
+    let used = file.metadata().or_error(path.display())?.blocks() * 512;
+    if used > GIB / 16 {
+        return Err(Stop::NotRun(format!("needs a file system with holes: a file takes {used}")));
+    }
+    Ok(())
+}
+
+/// Says in so many words what an error means that only a narrow build can get.
+fn explained(outcome: Outcome) -> Outcome {
+    outcome.map_err(|stop| match stop {
+        Stop::Fail(mut failure) => {
+            for (name, errno) in [("EOVERFLOW", Errno::EOVERFLOW), ("EFBIG", Errno::EFBIG)] {
+                if failure.actual.contains(errno.desc()) {
+                    failure.actual += &format!(" ({name}: no large-file support)");
+                }
+            }
+            Stop::Fail(failure)
+        }
+        other => other,
+    })
+}
+
+/// With a log of `size` bytes: two clients hear its last lines, then each other; what is said is
+/// at its end; and who comes late hears that as the last lines.
+fn serves_at_size(check: &mut Check, size: u64) -> Outcome {
+    let log = check.dir().join("chat.log");
+    let history = lines("before", 10, 60);
+    sparse_log(&log, size, &history.concat())?;
+    let server = check.server()?;
+    let outcome = (|| {
+        let mut clients = [server.enter("alice")?, server.enter("bob")?];
+        for client in &mut clients {
+            client.hears_bytes(&history[3..].concat())?;
+        }
+        let said = lines("after", 10, 60);
+        for (number, line) in said.iter().enumerate() {
+            clients[number % 2].send(line)?;
+            for client in &mut clients {
+                client.hears_bytes(line)?;
+            }
+        }
+        let appended = server.log_from(size)?;
+        ensure(appended == said.concat(), format!("after byte {size} the log goes on"), || {
+            format!("there is {}", crate::harness::excerpt(&appended))
+        })?;
+        server.enter("late")?.hears_bytes(&said[3..].concat())
+    })();
+    with_output(&server, outcome)
+}
+
+/// Adds what the server said to a failure: the reason stands there.
+fn with_output(server: &Server, outcome: Outcome) -> Outcome {
+    outcome.map_err(|stop| match stop {
+        Stop::Fail(mut failure) => {
+            let output = server.output();
+            let error = output.lines().rev().find(|line| line.contains("log: "));
+            if let Some(error) = error {
+                failure.actual += &format!("; the server says: {error}");
+            }
+            Stop::Fail(failure)
+        }
+        other => other,
+    })
+}
+
+fn log_past_2_gib(check: &mut Check) -> Outcome {
+    explained(serves_at_size(check, 2 * GIB + 5_000))
+}
+
+fn log_past_4_gib(check: &mut Check) -> Outcome {
+    // It begins below and ends above.
+    explained(serves_at_size(check, 4 * GIB - 150))
+}
+
+fn line_across_2_gib(check: &mut Check) -> Outcome {
+    explained(line_across(check, 2 * GIB))
+}
+
+fn line_across(check: &mut Check, boundary: u64) -> Outcome {
+    let log = check.dir().join("chat.log");
+    let history = lines("before", 1, 60).concat();
+    let begin = boundary - 1_000;
+    sparse_log(&log, begin, &history)?;
+    let server = check.server_with(Options::new().replay(1))?;
+    let outcome = (|| {
+        let mut alice = server.enter("alice")?;
+        let mut bob = server.enter("bob")?;
+        for client in [&mut alice, &mut bob] {
+            client.hears_bytes(&history)?;
+        }
+        let said = [
+            lines("before it", 1, 900).concat(),
+            lines("across it", 1, 300).concat(),
+            lines("after it", 1, 100).concat(),
+        ];
+        for line in &said {
+            alice.send(line)?;
+            for client in [&mut alice, &mut bob] {
+                client.hears_bytes(line)?;
+            }
+            // A newcomer's sender reads it anew.
+            server.enter("late")?.hears_bytes(line)?;
+        }
+        let appended = server.log_from(begin)?;
+        ensure(appended == said.concat(), "the log holds the lines one after the other", || {
+            format!("it holds {}", crate::harness::excerpt(&appended))
+        })
+    })();
+    with_output(&server, outcome)
+}
+
+fn file_dated_past_2038(check: &mut Check) -> Outcome {
+    let dir = check.dir().to_owned();
+    let (log, key) = (dir.join("chat.log"), dir.join("key"));
+    std::fs::write(&log, "from the future\n").or_error(log.display())?;
+    std::fs::write(&key, [b'k'; crate::target::KEY_LENGTH]).or_error(key.display())?;
+    std::fs::set_permissions(&key, Permissions::from_mode(0o600)).or_error(key.display())?;
+    let outcome = (|| {
+        // Adding files to a directory dates it anew, so it is the log's own that is dated.
+        date_past_2038(&log)?;
+        date_past_2038(&key)?;
+        let server = check.server()?;
+        let outcome = (|| {
+            let mut alice = server.enter("alice")?;
+            let mut bob = server.enter("bob")?;
+            alice.hears("from the future")?;
+            bob.hears("from the future")?;
+            // An append brings the log back to the present.
+            for number in 0..3 {
+                date_past_2038(&log)?;
+                date_past_2038(&dir)?;
+                let line = format!("said to it {number}");
+                alice.say(&line)?;
+                alice.hears(&line)?;
+                bob.hears(&line)?;
+            }
+            date_past_2038(&log)?;
+            server.join("late").map(drop)
+        })();
+        with_output(&server, outcome)
+    })();
+    outcome.map_err(|stop| match stop {
+        Stop::Fail(mut failure) if failure.actual.contains(Errno::EOVERFLOW.desc()) => {
+            failure.actual += " (EOVERFLOW: a time_t of 32 bits)";
+            Stop::Fail(failure)
+        }
+        other => other,
+    })
+}
+
+fn date_past_2038(path: &Path) -> Outcome {
+    // A day after the last second that 31 bits hold.
+    let date = SystemTime::UNIX_EPOCH + Duration::from_secs((1 << 31) + 24 * 60 * 60);
+    let missing = |why: String| Stop::NotRun(format!("needs files dated past 2038: {why}"));
+    let file = File::open(path).or_error(path.display())?;
+    file.set_times(FileTimes::new().set_accessed(date).set_modified(date))
+        .map_err(|error| missing(error.to_string()))?;
+    let found = file.metadata().and_then(|metadata| metadata.modified());
+    match found {
+        Ok(found) if found == date => Ok(()),
+        Ok(_) => Err(missing("this file system keeps another date".into())),
+        Err(error) => Err(missing(error.to_string())),
+    }
+}
+
+fn descriptor_above_1024(check: &mut Check) -> Outcome {
+    /// The largest FD_SETSIZE there is by default: Linux and FreeBSD, 1024.
+    const LAST: i32 = 1100;
+    let server = check.server_with(Options::new().descriptors_above(LAST))?;
+    let (mut alice, cluster) = server.join_with_cluster("alice")?;
+    let mut bob = server.join("bob")?;
+    for pid in [server.daemon(), cluster.receiver, cluster.sender] {
+        let sockets = platform::socket_descriptors(pid).map_err(Stop::NotRun)?;
+        if let Some(low) = sockets.iter().find(|&&descriptor| descriptor <= LAST) {
+            return Err(Stop::NotRun(format!(
+                "the server closes what it inherits, so its own descriptors are low ({low})"
+            )));
+        }
+    }
+    alice.barrier()?;
+    for number in 0..3 {
+        let line = format!("over a high descriptor {number}");
+        bob.say(&line)?;
+        bob.hears(&line)?;
+        alice.hears(&line)?;
+    }
+    drop(alice);
+    bob.say("and alone")?;
+    bob.hears("and alone")
+}
+
+fn pid_above_99999(check: &mut Check) -> Outcome {
+    check.in_private_processes(platform::HIGH_PROCESS_ID, two_generations)
+}
+
+/// Two daemons one after the other, whose clients chat.
+fn two_generations(check: &mut Check) -> Outcome {
+    let old = check.server_with(Options::new().daemon())?;
+    ensure(old.process(old.daemon())?.is_some(), "the pid file names the daemon", || {
+        format!("it names {}, and no process of the server has that id", old.daemon())
+    })?;
+    let (mut alice, cluster) = old.join_with_cluster("alice")?;
+    for pid in [old.daemon(), cluster.receiver, cluster.sender] {
+        ensure(pid > 99_999, "the process ids are above 99999", || pid.to_string())?;
+    }
+    old.kill_daemon(check)?;
+    let new = check.server_with(Options::new().daemon())?;
+    let mut bob = new.join("bob")?;
+    alice.barrier()?;
+    bob.barrier()?;
+    for number in 0..3 {
+        for speaker in 0..2 {
+            let line = format!("{number} from {speaker}");
+            let both = [&mut alice, &mut bob];
+            both[speaker].say(&line)?;
+            for client in both {
+                client.hears(&line)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn uid_above_65535(check: &mut Check) -> Outcome {
+    /// Its lower 16 bits are root's.
+    const HIGH: u32 = 1 << 16;
+    let own = nix::unistd::geteuid();
+    let mut options = Options::new();
+    let mut user = HIGH;
+    if own.is_root() {
+        options = options.run_as(HIGH);
+    } else if own.as_raw() > u32::from(u16::MAX) {
+        user = own.as_raw();
+    } else {
+        platform::become_user_inside(HIGH).map_err(|why| {
+            Stop::NotRun(format!("needs root, such a user, or a user namespace: {why}"))
+        })?;
+    }
+    let server = check.server_with(options)?;
+    let (mut alice, cluster) = server.join_with_cluster("alice")?;
+    let mut bob = server.join("bob")?;
+    alice.barrier()?;
+    for (role, pid) in
+        [("daemon", server.daemon()), ("receiver", cluster.receiver), ("sender", cluster.sender)]
+    {
+        let (ids, _) = platform::credentials(pid).map_err(Stop::NotRun)?;
+        ensure(ids == [user; 3], format!("the {role} runs as user {user}"), || {
+            format!("its ids are {ids:?}")
+        })?;
+    }
+    let owner = std::fs::metadata(server.log()).or_error("chat log")?.uid();
+    ensure(owner == user, format!("the log belongs to user {user}"), || {
+        format!("it belongs to {owner}")
+    })?;
+    ensure(
+        !server.output().contains("root"),
+        "the server does not take its user for root",
+        || format!("it says: {}", server.output().trim().replace('\n', " / ")),
+    )?;
+    bob.say("from a high user")?;
+    bob.hears("from a high user")?;
+    alice.hears("from a high user")
+}
+
+fn address_space_of_256_mib(check: &mut Check) -> Outcome {
+    const MIB: usize = 1 << 20;
+    const PIECES: usize = 64;
+    let history = lines("history", 10, 60);
+    sparse_log(&check.dir().join("chat.log"), 320 * MIB as u64, &history.concat())?;
+    let server = check.server_with(Options::new().limit(Resource::RLIMIT_AS, 256 * MIB as u64))?;
+    let outcome = (|| {
+        let mut alice = server.enter("alice")?;
+        let mut bob = server.enter("bob")?;
+        for client in [&mut alice, &mut bob] {
+            client.hears_bytes(&history[3..].concat())?;
+        }
+        // Alice says it without a pause; bob begins to read when she has heard all of it.
+        let piece = lines("burst", 64, 16 * 1024).concat();
+        let (mut said, mut heard) = (0, 0);
+        while heard < PIECES {
+            while said < PIECES && said < heard + 4 {
+                alice.queue(&piece);
+                said += 1;
+            }
+            hears_piece(&mut alice, &piece)?;
+            heard += 1;
+        }
+        for _ in 0..PIECES {
+            hears_piece(&mut bob, &piece)?;
+        }
+        alice.say("after the burst")?;
+        alice.hears("after the burst")?;
+        bob.hears("after the burst")
+    })();
+    with_output(&server, outcome)
+}
+
+/// Hears `piece` and lets go of it, so that the check itself needs little memory.
+fn hears_piece(client: &mut Client, piece: &[u8]) -> Outcome {
+    client.hears_bytes(piece)?;
+    if client.unread().is_empty() {
+        client.forget();
+    }
+    Ok(())
+}
+
+fn rlim_infinity(check: &mut Check) -> Outcome {
+    let mut infinite = Options::new();
+    for resource in [
+        Resource::RLIMIT_AS,
+        Resource::RLIMIT_CPU,
+        Resource::RLIMIT_DATA,
+        Resource::RLIMIT_FSIZE,
+        Resource::RLIMIT_STACK,
+    ] {
+        infinite = infinite.limit(resource, highest(resource, wide(RLIM_INFINITY))?);
+    }
+    // Linux refuses infinity for these.
+    let most = platform::most_descriptors().map_err(Stop::NotRun)?;
+    let descriptors = highest(Resource::RLIMIT_NOFILE, most)?;
+    infinite = infinite.limit(Resource::RLIMIT_NOFILE, descriptors);
+
+    let usual = cost_of_a_client(check, Options::new().limit(Resource::RLIMIT_NOFILE, 256))?;
+    let spent = cost_of_a_client(check, infinite.clone())?;
+    let loop_cost = cost_of_all_descriptors(descriptors)?;
+    check.note(format!(
+        "a start and a client take {usual:.1?}, with {descriptors} descriptors {spent:.1?}; a look \
+         at each of them {loop_cost:.1?}"
+    ));
+    // A cost that can be told from chance.
+    let visible = loop_cost >= Duration::from_millis(30);
+    ensure(
+        !visible || spent < usual + loop_cost / 2,
+        "a start and a client take the same work whatever the limits are",
+        || {
+            format!(
+                "with {descriptors} descriptors allowed they take {spent:.1?} of processor time \
+                 instead of {usual:.1?}; a loop over all of them takes {loop_cost:.1?}"
+            )
+        },
+    )?;
+    let filter = platform::descriptor_filter_missing();
+    let (from, to) = (clamped(descriptors / 2), clamped(descriptors));
+    if filter.is_some() || from < 1024 {
+        if !visible {
+            check.remark("whether the server looks at each descriptor cannot be told here");
+        }
+        return Ok(());
+    }
+    // What SIGSYS may end leaves no core.
+    let forbidding = infinite.forbidding_descriptors(from, to).limit(Resource::RLIMIT_CORE, 0);
+    match cost_of_a_client(check, forbidding) {
+        Err(Stop::Fail(failure)) => fail(
+            format!(
+                "with {descriptors} descriptors allowed, no process of the server goes through all \
+                 of them"
+            ),
+            format!("where that is forbidden (SIGSYS), {}", failure.actual),
+        ),
+        other => other.map(drop),
+    }
+}
+
+/// A limit in 64 bits: systems have it in 32, and FreeBSD signed.
+#[allow(clippy::unnecessary_cast)]
+fn wide(limit: rlim_t) -> u64 {
+    limit as u64
+}
+
+/// The highest limit that can be had, up to `wanted`.
+fn highest(resource: Resource, wanted: u64) -> Step<u64> {
+    let (soft, hard) = getrlimit(resource).or_error(format_args!("{resource:?}"))?;
+    // Only with the right to; not every root has it.
+    let raised = setrlimit(resource, soft, wanted as _).is_ok();
+    Ok(if raised { wanted } else { wide(hard) })
+}
+
+/// As the argument of a system call that takes an int.
+fn clamped(descriptor: u64) -> u32 {
+    u32::try_from(descriptor).unwrap_or(u32::MAX).min(i32::MAX as u32)
+}
+
+/// Processor time of a server's start and of serving one client.
+fn cost_of_a_client(check: &mut Check, options: Options) -> Step<Duration> {
+    let server = check.server_with(options)?;
+    let _alice = server.join("alice")?;
+    let mut total = 0;
+    for process in server.processes()? {
+        total += platform::processor_time(process.pid).map_err(Stop::NotRun)?;
+    }
+    server.end()?;
+    Ok(Duration::from_nanos(total))
+}
+
+/// Processor time of the least that a loop over `count` descriptors can do.
+fn cost_of_all_descriptors(count: u64) -> Step<Duration> {
+    let used = || -> Step<i64> {
+        let usage = getrusage(UsageWho::RUSAGE_SELF).or_error("getrusage")?;
+        Ok((usage.user_time() + usage.system_time()).num_microseconds())
+    };
+    let before = used()?;
+    for descriptor in 0..i32::try_from(count).unwrap_or(i32::MAX).min(1 << 20) {
+        // SAFETY: F_GETFD only looks.
+        unsafe { libc::fcntl(descriptor, libc::F_GETFD) };
+    }
+    Ok(Duration::from_micros((used()? - before).unsigned_abs()))
+}
+
+fn inode_above_32_bit(check: &mut Check) -> Outcome {
+    platform::enter_private_mounts().map_err(Stop::NotRun)?;
+    let dir = check.dir().join("overlay");
+    let history = lines("before", 10, 60);
+    platform::mount_high_inodes(&dir, "chat.log", &history.concat()).map_err(Stop::NotRun)?;
+    let log = dir.join("chat.log");
+    let inode = std::fs::metadata(&log).or_error(log.display())?.ino();
+    if inode <= u64::from(u32::MAX) {
+        return Err(Stop::NotRun(format!("needs a file with a high inode; this one has {inode}")));
+    }
+    check.note(format!("the log's inode is {inode}"));
+    let server = check.server_with(Options::new().log(&log))?;
+    let outcome = (|| {
+        let mut alice = server.enter("alice")?;
+        let mut bob = server.enter("bob")?;
+        for client in [&mut alice, &mut bob] {
+            client.hears_bytes(&history[3..].concat())?;
+        }
+        for round in 0..2 {
+            let line = format!("said to a high inode, or after it, {round}");
+            alice.say(&line)?;
+            alice.hears(&line)?;
+            bob.hears(&line)?;
+            let content = server.log_content()?;
+            ensure(
+                content.ends_with(crate::harness::line_of(&line).as_slice()),
+                "what is said is at the end of the log",
+                || format!("it ends otherwise, round {round}"),
+            )?;
+            if round == 0 {
+                std::fs::rename(&log, log.with_extension("log.1")).or_error("rename")?;
+                OpenOptions::new()
+                    .create_new(true)
+                    .append(true)
+                    .open(&log)
+                    .map(drop)
+                    .or_error("new log")?;
+            }
+        }
+        Ok(())
+    })();
+    explained(with_output(&server, outcome))
+}
