@@ -99,7 +99,11 @@ fn relay() {
             real::killpg(group.load(Relaxed), SIGUSR1);
         }
     }
-    let action = Sigaction { handler: multicast as *const () as usize, ..Sigaction::DEFAULT };
+    let action = Sigaction {
+        handler: multicast as *const () as usize,
+        flags: SA_RESTART,
+        ..Sigaction::DEFAULT
+    };
     real::sigaction(SIGUSR2, &action, core::ptr::null_mut());
 }
 

@@ -151,6 +151,20 @@ static void mask_of(int how, int signal) {
     NEED(sigprocmask(how, &set, NULL));
 }
 
+/* KiB in memory now. Linux: ru_maxrss keeps what the program before exec had. */
+static long resident(void) {
+#ifdef __linux__
+    long total, now = 0;
+    FILE *statm = fopen("/proc/self/statm", "r");
+    if (statm != NULL && fscanf(statm, "%ld %ld", &total, &now) != 2) NEED(-1);
+    return now * (sysconf(_SC_PAGESIZE) / 1024);
+#else
+    struct rusage used;
+    NEED(getrusage(RUSAGE_SELF, &used));
+    return used.ru_maxrss;
+#endif
+}
+
 static int blocked(int signal) {
     sigset_t set;
     NEED(sigprocmask(SIG_BLOCK, NULL, &set));
@@ -342,7 +356,7 @@ static int run(const char *name) {
         struct pollfd p = {pair[0], POLLIN, 0};
         say(poll(&p, 1, 50) == 0 ? "timeout" : "data");
     }
-    CASE("memory") { connection(); struct rusage used; getrusage(RUSAGE_SELF, &used); say(used.ru_maxrss > 60000 ? "grown" : "small"); }
+    CASE("memory") { connection(); say(resident() > 40000 ? "grown" : "small"); }
     CASE("end-of-stream") { connection(); close(client); struct pollfd p = {accepted, POLLIN, 0}; printf("%d ", poll(&p, 1, 100)); long r = recv(accepted, buffer, 1, MSG_DONTWAIT); outcome(r); }
     CASE("part-of-a-key") { connection(); NEED(send(client, buffer, 10, 0)); printf("%d", (int)recv(accepted, buffer, 100, 0)); }
     CASE("greeting") { connection(); struct pollfd p = {client, POLLIN, 0}; say(poll(&p, 1, 50) == 1 ? "greeted" : "silent"); }
