@@ -29,6 +29,7 @@ use crate::bench::{self, Figures, Measures};
 use crate::catalogue;
 use crate::harness::{Check, Evidence, Orders};
 use crate::platform;
+use crate::probe;
 use crate::target::Target;
 use crate::verdict::{Failure, Stop, Verdict};
 
@@ -56,6 +57,8 @@ pub enum Work {
     Requirement(String),
     /// Measure.
     Benchmark(Measures),
+    /// Measure the probe of that id.
+    Probe(String),
 }
 
 /// What a warden tells the runner.
@@ -75,12 +78,22 @@ pub struct Finding {
     /// What was measured, if that was the work.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub figures: Option<Figures>,
+    /// What a probe measured, if that was the work.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub measured: Option<probe::Value>,
 }
 
 impl Finding {
     /// A pass.
     pub fn pass() -> Self {
-        Self { verdict: Verdict::Pass, reason: None, failure: None, evidence: None, figures: None }
+        Self {
+            verdict: Verdict::Pass,
+            reason: None,
+            failure: None,
+            evidence: None,
+            figures: None,
+            measured: None,
+        }
     }
 
     /// A failure of the harness.
@@ -97,7 +110,7 @@ impl Finding {
             Stop::Error(reason) => (Verdict::Error, Some(reason), None),
         };
         let evidence = matches!(verdict, Verdict::Fail | Verdict::Error).then(evidence);
-        Self { verdict, reason, failure, evidence, figures: None }
+        Self { verdict, reason, failure, evidence, ..Self::pass() }
     }
 }
 
@@ -131,7 +144,8 @@ fn guard(task: &Task) -> Option<Finding> {
         }
     }
     let finding = finding?;
-    if finding.verdict == Verdict::Pass && !left.is_empty() {
+    let judged = !matches!(task.work, Work::Probe(_));
+    if judged && finding.verdict == Verdict::Pass && !left.is_empty() {
         return Some(Finding::from_stop(
             Stop::Fail(Failure {
                 expected: "no process of the server is left after its end".into(),
@@ -181,25 +195,34 @@ fn run_check(task: &Task) -> Finding {
     }
     // The server must find no descriptor of ours, and the check starts from a known mask.
     let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None);
-    raise_descriptor_limit();
+    if !matches!(task.work, Work::Probe(_)) {
+        raise_descriptor_limit(); // a probe tells the limit as it is
+    }
     let orders =
         Orders { dir: task.dir.clone(), slowness: task.slowness, target: task.target.clone() };
     let mut check = Check::new(orders);
     let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-        let figures = match &task.work {
+        let mut finding = Finding::pass();
+        match &task.work {
+            Work::Probe(id) => {
+                // No server, so nothing to finish.
+                finding.measured = Some(probe::measure(id, &task.dir).map_err(Stop::Error)?);
+                return Ok(finding);
+            }
             Work::Requirement(id) => {
                 let requirement = catalogue::find(id)
                     .ok_or_else(|| Stop::Error(format!("no requirement {id}")))?;
                 (requirement.check)(&mut check)?;
-                None
             }
-            Work::Benchmark(measures) => Some(bench::measure(&mut check, measures)?),
-        };
+            Work::Benchmark(measures) => {
+                finding.figures = Some(bench::measure(&mut check, measures)?);
+            }
+        }
         check.finish()?;
-        Ok(figures)
+        Ok(finding)
     }));
     let stop = match outcome {
-        Ok(Ok(figures)) => return Finding { figures, ..Finding::pass() },
+        Ok(Ok(finding)) => return finding,
         Ok(Err(stop)) => stop,
         Err(panic) => {
             let words = panic
