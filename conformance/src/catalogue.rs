@@ -103,11 +103,18 @@ pub fn find(id: &str) -> Option<&'static Requirement> {
 
 /// The ids nearest to a mistyped one, best first, at most three.
 pub fn nearest(id: &str) -> Vec<&'static str> {
-    let mut ranked: Vec<(f64, &'static str)> = all()
-        .map(|requirement| {
-            let name = requirement.id.split('/').nth(1).unwrap_or(requirement.id);
-            let whole = strsim::jaro_winkler(id, requirement.id);
-            (whole.max(strsim::jaro_winkler(id, name)), requirement.id)
+    let ids: Vec<&'static str> = all().map(|requirement| requirement.id).collect();
+    nearest_among(&ids, id)
+}
+
+/// As [`nearest`], among ids of any kind.
+pub(crate) fn nearest_among(ids: &[&'static str], id: &str) -> Vec<&'static str> {
+    let mut ranked: Vec<(f64, &'static str)> = ids
+        .iter()
+        .map(|&known| {
+            let name = known.split('/').nth(1).unwrap_or(known);
+            let whole = strsim::jaro_winkler(id, known);
+            (whole.max(strsim::jaro_winkler(id, name)), known)
         })
         .filter(|(similarity, _)| *similarity > 0.75)
         .collect();

@@ -16,7 +16,7 @@ use crate::personality::{self, Selected};
 use crate::report::{self, Report};
 use crate::selection::{self, SelectionError, Shard};
 use crate::target::Target;
-use crate::{bench, controls, platform, slowness, warden};
+use crate::{bench, controls, diff, platform, probe, slowness, warden};
 
 /// Everything that was checked holds.
 const CONFORMANT: u8 = 0;
@@ -25,7 +25,7 @@ const NOT_CONFORMANT: u8 = 1;
 /// The command line, or a file that it names, is wrong.
 const USAGE: u8 = 2;
 /// The harness or its surroundings failed, or the run was interrupted.
-const NO_VERDICT: u8 = 3;
+pub(crate) const NO_VERDICT: u8 = 3;
 /// Nothing was selected.
 const NOTHING_SELECTED: u8 = 4;
 
@@ -64,6 +64,12 @@ enum Command {
     As(As),
     /// Measure a server's speed, latency, memory and idle cost on this host
     Bench(bench::Arguments),
+    /// Measure this operating system's own facts; no server is judged
+    #[command(after_help = probe::command::AFTER_HELP)]
+    Probe(probe::command::Arguments),
+    /// Show what changed between two files of facts, or two reports
+    #[command(after_help = diff::AFTER_HELP)]
+    Diff(diff::Arguments),
     /// Run the reference server, which is part of this program
     #[command(disable_help_flag = true)]
     Chatd {
@@ -81,6 +87,9 @@ enum Command {
     /// The process around one check
     #[command(name = "__check", hide = true)]
     Check { task: String },
+    /// The executed half of a probe
+    #[command(name = "__probe", hide = true)]
+    ExecutedProbe { what: String },
     /// What slowness is measured with
     #[command(name = "__nothing", hide = true)]
     Nothing,
@@ -197,6 +206,9 @@ pub fn main() -> ExitCode {
         Command::Controls(arguments) => controls::main(&arguments),
         Command::As(arguments) => run_as(&arguments),
         Command::Bench(arguments) => bench::main(&arguments),
+        Command::Probe(arguments) => probe::command::main(&arguments),
+        Command::Diff(arguments) => diff::main(&arguments),
+        Command::ExecutedProbe { what } => probe::command::executed(&what),
         Command::Chatd { arguments } => chatd::server_main(named("chatd", arguments)),
         Command::Chat { arguments } => chatd::client::main(named("chat", arguments)),
         Command::Check { task } => warden::main(&task),
@@ -239,6 +251,14 @@ pub(crate) fn complain_usage(message: impl std::fmt::Display) -> ExitCode {
     complain(USAGE, message)
 }
 
+/// As [`complain`], for a selection that cannot be made.
+pub(crate) fn complain_selection(error: &SelectionError) -> ExitCode {
+    match error {
+        SelectionError::BadGlob(_) => complain_usage(error),
+        SelectionError::NoMatch(_) => complain(NOTHING_SELECTED, error),
+    }
+}
+
 /// As [`complain`], for failures of the surroundings.
 pub(crate) fn complain_no_verdict(message: impl std::fmt::Display) -> ExitCode {
     complain(NO_VERDICT, message)
@@ -248,10 +268,7 @@ pub(crate) fn select(
     arguments: &Selection,
 ) -> Result<Vec<&'static catalogue::Requirement>, ExitCode> {
     let selected =
-        selection::select(&arguments.globs, arguments.level).map_err(|error| match error {
-            SelectionError::BadGlob(_) => complain_usage(error),
-            SelectionError::NoMatch(_) => complain(NOTHING_SELECTED, error),
-        })?;
+        selection::select(&arguments.globs, arguments.level).map_err(|e| complain_selection(&e))?;
     let selected = selection::shard(selected, arguments.shard);
     if selected.is_empty() {
         return Err(complain(

@@ -11,17 +11,22 @@
 //!
 //! A report never reaches back into execution, and a requirement never prints. What differs between
 //! systems is behind [`platform`].
+//!
+//! Beside that, [`probe`] measures facts of the operating system itself, each below a warden too,
+//! and [`diff`] tells what changed between two files of facts, or two reports.
 
 pub mod bench;
 pub mod catalogue;
 pub mod cli;
 pub mod controls;
+pub mod diff;
 pub mod execution;
 pub mod facts;
 pub mod harness;
 pub mod needs;
 pub mod personality;
 pub mod platform;
+pub mod probe;
 pub mod report;
 pub mod requirements;
 pub mod selection;

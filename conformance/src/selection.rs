@@ -1,6 +1,8 @@
 //! Which requirements a command is about: globs, levels, shards. A name that matches nothing is an
 //! error, never silently ignored.
 
+use std::collections::HashSet;
+
 use globset::GlobBuilder;
 
 use crate::catalogue::{self, Level, Requirement};
@@ -10,7 +12,7 @@ use crate::catalogue::{self, Level, Requirement};
 pub enum SelectionError {
     /// A pattern that is no glob.
     BadGlob(String),
-    /// A pattern that matches no requirement.
+    /// A pattern that matches nothing.
     NoMatch(String),
 }
 
@@ -44,48 +46,72 @@ impl std::str::FromStr for Shard {
     }
 }
 
-/// The requirements whose ids match any of `globs` (none: all), of at least `level`, in the
-/// catalogue's order.
-///
-/// A pattern is matched against the whole id, and, when it has no slash, against the area or the
-/// name alone: `signals`, `handler-persists` and `signals/h*` all work.
+/// What a selection is made from.
+#[derive(Debug, Clone, Copy)]
+pub struct Choice<'a> {
+    /// The ids, each `area/name`.
+    pub ids: &'a [&'static str],
+    /// What one of them is, in words.
+    pub noun: &'a str,
+    /// The command that shows them all.
+    pub shown_by: &'a str,
+}
+
+impl Choice<'_> {
+    /// The ids that match any of `globs`; all when there is none.
+    ///
+    /// A pattern is matched against the whole id, and, when it has no slash, against the area or
+    /// the name alone: `signals`, `handler-persists` and `signals/h*` all work.
+    pub fn matching(&self, globs: &[String]) -> Result<HashSet<&'static str>, SelectionError> {
+        if globs.is_empty() {
+            return Ok(self.ids.iter().copied().collect());
+        }
+        let mut chosen = HashSet::new();
+        for pattern in globs {
+            let glob = GlobBuilder::new(pattern)
+                .literal_separator(true)
+                .build()
+                .map_err(|error| {
+                    SelectionError::BadGlob(format!("`{pattern}` is no glob: {}", error.kind()))
+                })?
+                .compile_matcher();
+            let mut matched = false;
+            for &id in self.ids {
+                let (area, name) = id.split_once('/').unwrap_or((id, ""));
+                let part = !pattern.contains('/') && (glob.is_match(area) || glob.is_match(name));
+                if glob.is_match(id) || part {
+                    matched = true;
+                    chosen.insert(id);
+                }
+            }
+            if !matched {
+                let nearest = catalogue::nearest_among(self.ids, pattern);
+                let hint = if nearest.is_empty() {
+                    format!("`{}` shows them all", self.shown_by)
+                } else {
+                    format!("did you mean {}?", nearest.join(" or "))
+                };
+                return Err(SelectionError::NoMatch(format!(
+                    "no {} matches `{pattern}`: {hint}",
+                    self.noun
+                )));
+            }
+        }
+        Ok(chosen)
+    }
+}
+
+/// The requirements whose ids match any of `globs` (see [`Choice::matching`]), of at least `level`,
+/// in the catalogue's order.
 pub fn select(
     globs: &[String],
     level: Option<Level>,
 ) -> Result<Vec<&'static Requirement>, SelectionError> {
-    let mut chosen = std::collections::HashSet::new();
-    for pattern in globs {
-        let glob = GlobBuilder::new(pattern)
-            .literal_separator(true)
-            .build()
-            .map_err(|error| {
-                SelectionError::BadGlob(format!("`{pattern}` is no glob: {}", error.kind()))
-            })?
-            .compile_matcher();
-        let mut matched = false;
-        for requirement in catalogue::all() {
-            let (area, name) = requirement.id.split_once('/').unwrap_or((requirement.id, ""));
-            let whole = glob.is_match(requirement.id);
-            let part = !pattern.contains('/') && (glob.is_match(area) || glob.is_match(name));
-            if whole || part {
-                matched = true;
-                chosen.insert(requirement.id);
-            }
-        }
-        if !matched {
-            let nearest = catalogue::nearest(pattern);
-            let hint = if nearest.is_empty() {
-                "`forkproof list` shows them all".to_owned()
-            } else {
-                format!("did you mean {}?", nearest.join(" or "))
-            };
-            return Err(SelectionError::NoMatch(format!(
-                "no requirement matches `{pattern}`: {hint}"
-            )));
-        }
-    }
+    let ids: Vec<&'static str> = catalogue::all().map(|requirement| requirement.id).collect();
+    let choice = Choice { ids: &ids, noun: "requirement", shown_by: "forkproof list" };
+    let chosen = choice.matching(globs)?;
     Ok(catalogue::all()
-        .filter(|requirement| globs.is_empty() || chosen.contains(requirement.id))
+        .filter(|requirement| chosen.contains(requirement.id))
         .filter(|requirement| level.is_none_or(|level| requirement.level <= level))
         .collect())
 }

@@ -32,6 +32,7 @@ use crate::catalogue;
 use crate::harness::{Check, Evidence, Orders};
 use crate::personality::{self, Interposition, Selected};
 use crate::platform;
+use crate::probe;
 use crate::target::Target;
 use crate::verdict::{Failure, Stop, Verdict};
 
@@ -62,6 +63,8 @@ pub enum Work {
     Requirement(String),
     /// Measure.
     Benchmark(Measures),
+    /// Measure the probe of that id.
+    Probe(String),
 }
 
 /// What a warden tells the runner.
@@ -87,6 +90,9 @@ pub struct Finding {
     /// How many of the server's calls the personality altered, if there was one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub altered_calls: Option<u64>,
+    /// What a probe measured, if that was the work.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub measured: Option<probe::Value>,
 }
 
 impl Finding {
@@ -100,6 +106,7 @@ impl Finding {
             evidence: None,
             figures: None,
             altered_calls: None,
+            measured: None,
         }
     }
 
@@ -152,7 +159,8 @@ fn guard(task: &Task) -> Option<Finding> {
         }
     }
     let finding = finding?;
-    if finding.verdict == Verdict::Pass && !left.is_empty() {
+    let judged = !matches!(task.work, Work::Probe(_));
+    if judged && finding.verdict == Verdict::Pass && !left.is_empty() {
         return Some(Finding::from_stop(
             Stop::Fail(Failure {
                 expected: "no process of the server is left after its end".into(),
@@ -216,9 +224,12 @@ fn run_check(task: &Task) -> Finding {
     }
     // The server must find no descriptor of ours, and the check starts from a known mask.
     let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None);
-    raise_descriptor_limit();
-    if let Err(errno) = survive_signals() {
-        return Finding::error(format!("sigaction: {}", errno.desc()));
+    if !matches!(task.work, Work::Probe(_)) {
+        // A probe tells limits and dispositions as they are.
+        raise_descriptor_limit();
+        if let Err(errno) = survive_signals() {
+            return Finding::error(format!("sigaction: {}", errno.desc()));
+        }
     }
     let environment = match &task.personality {
         None => Vec::new(),
@@ -239,22 +250,28 @@ fn run_check(task: &Task) -> Finding {
     };
     let mut check = Check::new(orders);
     let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-        let figures = match &task.work {
+        let mut finding = Finding::pass();
+        match &task.work {
+            Work::Probe(id) => {
+                // No server, so nothing to finish.
+                finding.measured = Some(probe::measure(id, &task.dir).map_err(Stop::Error)?);
+                return Ok(finding);
+            }
             Work::Requirement(id) => {
                 let requirement = catalogue::find(id)
                     .ok_or_else(|| Stop::Error(format!("no requirement {id}")))?;
                 (requirement.check)(&mut check)?;
-                None
             }
-            Work::Benchmark(measures) => Some(bench::measure(&mut check, measures)?),
-        };
+            Work::Benchmark(measures) => {
+                finding.figures = Some(bench::measure(&mut check, measures)?);
+            }
+        }
         check.finish()?;
-        Ok(figures)
+        finding.note = check.remarks();
+        Ok(finding)
     }));
     let stop = match outcome {
-        Ok(Ok(figures)) => {
-            return Finding { figures, note: check.remarks(), ..Finding::pass() };
-        }
+        Ok(Ok(finding)) => return finding,
         Ok(Err(stop)) => stop,
         Err(panic) => {
             let words = panic
