@@ -250,7 +250,7 @@ fn latency(check: &Check, crowd: &mut Crowd, time: Duration) -> Step<Vec<Duratio
         latencies.extend(heard.into_iter().flatten());
         crowd.forget();
         let next = Duration::from_millis(10).saturating_sub(said.elapsed());
-        check.throughout(next, "", || Ok(true), String::new)?;
+        check.let_pass(next);
     }
     Ok(latencies)
 }
@@ -287,7 +287,7 @@ fn idle(check: &mut Check, time: Duration) -> Step<(f64, f64, f64)> {
     let together = memory(&server)?;
     let before = processor_time(&server)?;
     let begin = Instant::now();
-    check.throughout(time, "", || Ok(true), String::new)?;
+    check.let_pass(time);
     let used = (processor_time(&server)? - before).as_secs_f64() * 1e3;
     let idle = used / begin.elapsed().as_secs_f64();
     drop(crowd);

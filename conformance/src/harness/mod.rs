@@ -190,6 +190,13 @@ impl Check {
         if broken.is_none() { Ok(()) } else { fail(expected, actual()) }
     }
 
+    /// Lets exactly this much time pass, however slow the machine is: for what is itself about
+    /// time, such as a key that comes late or a rate of messages.
+    pub fn let_pass(&self, span: Duration) {
+        std::thread::sleep(span);
+        reap(&self.world);
+    }
+
     /// Writes a remark into the timeline.
     pub fn note(&self, what: impl Into<String>) {
         self.world.note("check", what);

@@ -189,7 +189,7 @@ fn everyone_hears_everything(check: &mut Check, size: usize) -> Outcome {
         let said = lines(&format!("one speaker at {pause:?}"), rounds, 50);
         for line in &said {
             crowd.clients[0].queue(line);
-            check.throughout(pause, "", || Ok(true), String::new)?;
+            check.let_pass(pause);
         }
         crowd.hear_everything_in_one_order(&said)?;
         // Everyone speaks.
@@ -198,7 +198,7 @@ fn everyone_hears_everything(check: &mut Check, size: usize) -> Outcome {
             for (client, line) in crowd.clients.iter_mut().zip(half) {
                 client.queue(line);
             }
-            check.throughout(pause, "", || Ok(true), String::new)?;
+            check.let_pass(pause);
         }
         crowd.hear_everything_in_one_order(&said)?;
     }

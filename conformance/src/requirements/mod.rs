@@ -116,7 +116,7 @@ fn idle_cost(check: &Check, server: &Server, when: &str) -> Outcome {
     let mut last = used()?;
     let mut spent = Duration::ZERO;
     for _ in 0..4 {
-        check.throughout(WINDOW, "", || Ok(true), String::new)?;
+        check.let_pass(WINDOW);
         let now = used()?;
         spent = now.saturating_sub(last);
         last = now;

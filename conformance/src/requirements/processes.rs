@@ -643,7 +643,7 @@ fn slow_loris_is_bounded(check: &mut Check) -> Outcome {
             stranger.queue(&key[sent..=sent]);
         }
         sent += 1;
-        check.throughout(Duration::from_millis(50), "", || Ok(true), String::new)?;
+        check.let_pass(Duration::from_millis(50));
     }
     if !all_closed(&mut strangers) {
         return fail(
