@@ -69,7 +69,9 @@ pub(super) const PROBES: &[Probe] = &[
         id: "connections/send-after-reset",
         title: "What two send() return after the peer's reset",
         posix: "send(): ECONNRESET, forcibly closed by a peer; EPIPE, no longer connected",
-        linux: open("send(2) lists both; tcp(7), Error handling: EPIPE where the other end closed unexpectedly"),
+        linux: open(
+            "send(2) lists both; tcp(7), Error handling: EPIPE where the other end closed unexpectedly",
+        ),
         freebsd: open("send(2) lists both"),
         measure: |_| {
             let (client, accepted) = pair(&listener(V4_LOOPBACK)?)?;
@@ -82,7 +84,10 @@ pub(super) const PROBES: &[Probe] = &[
         id: "connections/send-after-end",
         title: "What two send() return after the peer's close(), the second once the first was answered",
         posix: "send(): EPIPE, no longer connected; SIGPIPE unless MSG_NOSIGNAL",
-        linux: fixed("sent, EPIPE", "tcp(7), Error handling: EPIPE, the other end closed the socket unexpectedly"),
+        linux: fixed(
+            "sent, EPIPE",
+            "tcp(7), Error handling: EPIPE, the other end closed the socket unexpectedly",
+        ),
         freebsd: open("send(2), EPIPE: unable to send anymore, or no longer connected"),
         measure: |_| {
             let (client, accepted) = pair(&listener(V4_LOOPBACK)?)?;

@@ -89,7 +89,9 @@ pub(super) enum Settled {
 
 impl Subject {
     /// Forks; the child does `act` and tells its words.
-    pub(super) fn start(act: impl FnOnce(&mut Line) -> Result<String, String>) -> Result<Self, String> {
+    pub(super) fn start(
+        act: impl FnOnce(&mut Line) -> Result<String, String>,
+    ) -> Result<Self, String> {
         let (stream, childs_stream) = UnixStream::pair().doing("socketpair")?;
         let (result, childs_result) = pipe2(OFlag::O_CLOEXEC).doing("pipe")?;
         // SAFETY: the processes of probes have one thread.
@@ -100,7 +102,8 @@ impl Subject {
             ForkResult::Child => {
                 drop((stream, result));
                 let mut line = Line { stream: childs_stream, result: childs_result };
-                let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| act(&mut line)));
+                let outcome =
+                    std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| act(&mut line)));
                 let text = match outcome {
                     Ok(Ok(text)) => format!("+{text}"),
                     Ok(Err(error)) => format!("-{error}"),

@@ -21,7 +21,10 @@ pub(super) const PROBES: &[Probe] = &[
         title: "Where pwrite() at offset 0 writes in a file that is open with O_APPEND",
         posix: "pwrite(): at the offset, whatever O_APPEND says",
         linux: fixed("at the end", "pwrite(2), Bugs: appends regardless of the offset"),
-        freebsd: fixed("at the end", "write(2), Bugs: pwrite appends if O_APPEND is set, contrary to POSIX"),
+        freebsd: fixed(
+            "at the end",
+            "write(2), Bugs: pwrite appends if O_APPEND is set, contrary to POSIX",
+        ),
         measure: append_and_pwrite,
     },
     Probe {
@@ -47,7 +50,9 @@ pub(super) const PROBES: &[Probe] = &[
         id: "files/date-past-2038",
         title: "A modification time in the year 2100, set and read again",
         posix: "utimensat(), stat(): what time_t and the file system hold",
-        linux: open("stat(2), EOVERFLOW; ext4(5): 34 bits with inodes of 256 bytes; 32-bit time_t holds 2038"),
+        linux: open(
+            "stat(2), EOVERFLOW; ext4(5): 34 bits with inodes of 256 bytes; 32-bit time_t holds 2038",
+        ),
         freebsd: open("utimensat(2); UFS2 keeps 64 bits, time_t on i386 holds 2038"),
         measure: date_past_2038,
     },
@@ -86,7 +91,10 @@ pub(super) const PROBES: &[Probe] = &[
         title: "open() of a symbolic link with O_NOFOLLOW",
         posix: "open(): ELOOP",
         linux: fixed("ELOOP", "open(2), O_NOFOLLOW"),
-        freebsd: fixed("EMLINK", "open(2), EMLINK: O_NOFOLLOW was specified and the target is a symbolic link"),
+        freebsd: fixed(
+            "EMLINK",
+            "open(2), EMLINK: O_NOFOLLOW was specified and the target is a symbolic link",
+        ),
         measure: |dir| {
             std::os::unix::fs::symlink("anywhere", dir.join("link")).doing("symlink")?;
             let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW;
@@ -155,7 +163,9 @@ pub(super) const PROBES: &[Probe] = &[
         title: "The file that shows this process's own state below /proc",
         posix: "not in POSIX",
         linux: fixed("/proc/self/status", "proc(5), proc_pid_status(5)"),
-        freebsd: open("procfs(5), which is not mounted by default; procstat(1) asks sysctl instead"),
+        freebsd: open(
+            "procfs(5), which is not mounted by default; procstat(1) asks sysctl instead",
+        ),
         measure: |_| {
             let found = ["/proc/self/status", "/proc/curproc/status"]
                 .into_iter()
@@ -214,7 +224,8 @@ fn date_past_2038(dir: &Path) -> Measure {
     let time = libc::timespec { tv_sec: seconds, tv_nsec: 0 };
     let times = [time, time];
     // SAFETY: reads two timespecs.
-    Errno::result(unsafe { libc::futimens(dated.as_raw_fd(), times.as_ptr()) }).doing("futimens")?;
+    Errno::result(unsafe { libc::futimens(dated.as_raw_fd(), times.as_ptr()) })
+        .doing("futimens")?;
     let read = std::os::unix::fs::MetadataExt::mtime(&dated.metadata().doing("stat")?);
     Ok(if read == YEAR_2100 { Value::from("kept") } else { format!("becomes {read}").into() })
 }

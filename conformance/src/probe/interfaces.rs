@@ -60,7 +60,8 @@ pub(super) const PROBES: &[Probe] = &[
         measure: |_| {
             use std::net::{TcpListener, TcpStream};
             let listener = TcpListener::bind("127.0.0.1:0").doing("listen")?;
-            let _client = TcpStream::connect(listener.local_addr().doing("address")?).doing("connect")?;
+            let _client =
+                TcpStream::connect(listener.local_addr().doing("address")?).doing("connect")?;
             let flags = libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
             let null = std::ptr::null_mut();
             // SAFETY: no address is asked for.

@@ -99,7 +99,10 @@ pub(super) const PROBES: &[Probe] = &[
         id: "locks/flock-read-only",
         title: "LOCK_EX on a descriptor that is open for reading only",
         posix: NOT_POSIX,
-        linux: fixed("granted", "flock(2): regardless of the mode in which the file was opened; not on NFS"),
+        linux: fixed(
+            "granted",
+            "flock(2): regardless of the mode in which the file was opened; not on NFS",
+        ),
         freebsd: open("flock(2) lists no error for it"),
         measure: |dir| {
             drop(file(dir, "lock")?);
@@ -111,8 +114,13 @@ pub(super) const PROBES: &[Probe] = &[
         id: "locks/upgrade-failed",
         title: "A shared lock after LOCK_EX | LOCK_NB failed because of another shared lock",
         posix: NOT_POSIX,
-        linux: fixed("lost", "flock(2), Notes: the existing lock is first removed, then a new one is established; fails if LOCK_NB"),
-        freebsd: open("flock(2): the previous lock is released and the new one applied; of a failure it says nothing"),
+        linux: fixed(
+            "lost",
+            "flock(2), Notes: the existing lock is first removed, then a new one is established; fails if LOCK_NB",
+        ),
+        freebsd: open(
+            "flock(2): the previous lock is released and the new one applied; of a failure it says nothing",
+        ),
         measure: |dir| {
             let (upgrader, other) = (file(dir, "lock")?, file(dir, "lock")?);
             flock(&upgrader, libc::LOCK_SH).doing("flock")?;
@@ -136,17 +144,21 @@ pub(super) const PROBES: &[Probe] = &[
         id: "locks/flock-and-fcntl",
         title: "A record lock of another process on a file that is locked with flock()",
         posix: NOT_POSIX,
-        linux: fixed("independent", "flock(2), Notes: no interaction with fcntl(2) locks; on NFS there is"),
-        freebsd: fixed("one list", "flock(2), Notes: flock(2), fcntl(2) and lockf(3) locks are compatible"),
+        linux: fixed(
+            "independent",
+            "flock(2), Notes: no interaction with fcntl(2) locks; on NFS there is",
+        ),
+        freebsd: fixed(
+            "one list",
+            "flock(2), Notes: flock(2), fcntl(2) and lockf(3) locks are compatible",
+        ),
         measure: |dir| {
             let lock = file(dir, "lock")?;
             flock(&lock, libc::LOCK_EX).doing("flock")?;
-            elsewhere(|| {
-                match record_lock(&file(dir, "lock")?, libc::F_SETLK, libc::F_WRLCK) {
-                    Ok(()) => Ok("independent".into()),
-                    Err(Errno::EAGAIN | Errno::EACCES) => Ok("one list".into()),
-                    Err(errno) => Err(format!("fcntl: {errno:?}")),
-                }
+            elsewhere(|| match record_lock(&file(dir, "lock")?, libc::F_SETLK, libc::F_WRLCK) {
+                Ok(()) => Ok("independent".into()),
+                Err(Errno::EAGAIN | Errno::EACCES) => Ok("one list".into()),
+                Err(errno) => Err(format!("fcntl: {errno:?}")),
             })
         },
     },
@@ -154,7 +166,10 @@ pub(super) const PROBES: &[Probe] = &[
         id: "locks/fcntl-close-of-other-open",
         title: "A record lock after its process closed another open of the file",
         posix: "fcntl(): all locks of the process on the file are removed when it closes any descriptor of it",
-        linux: fixed("lost", "fcntl_locking(2), fcntl(2), Advisory record locking: released by closing any descriptor"),
+        linux: fixed(
+            "lost",
+            "fcntl_locking(2), fcntl(2), Advisory record locking: released by closing any descriptor",
+        ),
         freebsd: fixed("lost", "fcntl(2): removed when any file descriptor for the file is closed"),
         measure: |dir| {
             let lock = file(dir, "lock")?;
@@ -167,7 +182,10 @@ pub(super) const PROBES: &[Probe] = &[
         id: "locks/fcntl-fork",
         title: "A write lock in a child on the file that its parent has locked with fcntl()",
         posix: "fork: file locks are not inherited by the child",
-        linux: fixed("excluded", "fcntl(2), Advisory record locking: not inherited by a fork child"),
+        linux: fixed(
+            "excluded",
+            "fcntl(2), Advisory record locking: not inherited by a fork child",
+        ),
         freebsd: fixed("excluded", "fcntl(2): locks are not inherited by a forked child"),
         measure: |dir| {
             let lock = file(dir, "lock")?;
@@ -179,8 +197,14 @@ pub(super) const PROBES: &[Probe] = &[
         id: "locks/fcntl-second-open",
         title: "A record lock through a second open in the process that holds it",
         posix: "fcntl(): locks belong to the process, which does not exclude itself",
-        linux: fixed("not excluded", "fcntl(2), Advisory record locking: associated with the process"),
-        freebsd: fixed("not excluded", "fcntl(2): the previous lock type is replaced by the new one"),
+        linux: fixed(
+            "not excluded",
+            "fcntl(2), Advisory record locking: associated with the process",
+        ),
+        freebsd: fixed(
+            "not excluded",
+            "fcntl(2): the previous lock type is replaced by the new one",
+        ),
         measure: |dir| {
             let (first, second) = (file(dir, "lock")?, file(dir, "lock")?);
             record_lock(&first, libc::F_SETLK, libc::F_WRLCK).doing("fcntl")?;
@@ -228,11 +252,13 @@ pub(super) const PROBES: &[Probe] = &[
         linux: fixed("excluded", "flock(2) names no exception for tmpfs(5)"),
         freebsd: open("tmpfs(4) says nothing of locks"),
         measure: |own| {
-            for candidate in [own, Path::new("/dev/shm"), Path::new("/run/shm"), Path::new("/tmp")] {
+            for candidate in [own, Path::new("/dev/shm"), Path::new("/run/shm"), Path::new("/tmp")]
+            {
                 if crate::platform::file_system(candidate) != "tmpfs" {
                     continue;
                 }
-                if let Ok(dir) = tempfile::Builder::new().prefix("forkproof-").tempdir_in(candidate) {
+                if let Ok(dir) = tempfile::Builder::new().prefix("forkproof-").tempdir_in(candidate)
+                {
                     return between_processes(dir.path());
                 }
             }
@@ -300,9 +326,7 @@ fn between_processes(dir: &Path) -> Measure {
     let lock = file(dir, "lock")?;
     match flock(&lock, libc::LOCK_EX) {
         Err(errno) => Ok(format!("{errno:?}").into()),
-        Ok(()) => {
-            elsewhere(|| excluded(flock(&file(dir, "lock")?, libc::LOCK_EX | libc::LOCK_NB)))
-        }
+        Ok(()) => elsewhere(|| excluded(flock(&file(dir, "lock")?, libc::LOCK_EX | libc::LOCK_NB))),
     }
 }
 

@@ -48,9 +48,11 @@ pub(super) const PROBES: &[Probe] = &[
     },
     Probe {
         id: "processes/pid-max",
-        title: "The largest process id, or one more",
+        title: "The limit of process ids",
         posix: "leaves it to pid_t",
-        linux: open("proc_sys_kernel(5), pid_max: 32768, up to 4194304 on 64-bit systems; ids stay below it"),
+        linux: open(
+            "proc_sys_kernel(5), pid_max: 32768, up to 4194304 on 64-bit systems; ids stay below it",
+        ),
         freebsd: open("kern.pid_max, sys/proc.h PID_MAX: 99999"),
         measure: |_| system::pid_max(),
     },

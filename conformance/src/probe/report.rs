@@ -119,12 +119,15 @@ impl ProbeReport {
             let mark = if fact.as_documented == Some(false) { '!' } else { ' ' };
             let _ = writeln!(
                 text,
-                "{colour}{mark}{colour:#} {:<width$}  {colour}{}{colour:#}  {DIM}{}{DIM:#}",
-                fact.id, fact.measured, fact.title
+                "{colour}{mark}{colour:#} {:<width$}  {colour}{:<26}{colour:#}  {DIM}{}{DIM:#}",
+                fact.id,
+                fact.measured.to_string(),
+                fact.title
             );
             if fact.as_documented == Some(false) {
                 differing += 1;
-                let says = if self.platform.system == "FreeBSD" { &fact.freebsd } else { &fact.linux };
+                let says =
+                    if self.platform.system == "FreeBSD" { &fact.freebsd } else { &fact.linux };
                 let _ = writeln!(
                     text,
                     "  {:<width$}  documented: {} ({})",

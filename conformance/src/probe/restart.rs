@@ -78,7 +78,9 @@ pub(super) const PROBES: &[Probe] = &[
         title: "recv() on a socket that has SO_RCVTIMEO",
         posix: SIGACTION,
         linux: fixed("EINTR", "signal(7), Interruption of system calls: never with SO_RCVTIMEO"),
-        freebsd: open("sigaction(2) names recvfrom(2); neither it nor getsockopt(2) speaks of SO_RCVTIMEO here"),
+        freebsd: open(
+            "sigaction(2) names recvfrom(2); neither it nor getsockopt(2) speaks of SO_RCVTIMEO here",
+        ),
         measure: |_| {
             let (end, _kept) = std::os::unix::net::UnixStream::pair().doing("socketpair")?;
             end.set_read_timeout(Some(Duration::from_secs(3600))).doing("SO_RCVTIMEO")?;
@@ -101,7 +103,9 @@ pub(super) const PROBES: &[Probe] = &[
         title: "connect() to a listener whose queue is full",
         posix: "connect(): EINTR, and the connection is established asynchronously",
         linux: fixed("restarted", LINUX_RESTARTS),
-        freebsd: open("connect(2), which sigaction(2) does not name; its kernel makes EINTR of a restart"),
+        freebsd: open(
+            "connect(2), which sigaction(2) does not name; its kernel makes EINTR of a restart",
+        ),
         measure: connect,
     },
     Probe {
@@ -110,18 +114,7 @@ pub(super) const PROBES: &[Probe] = &[
         posix: SIGACTION,
         linux: fixed("restarted", LINUX_RESTARTS),
         freebsd: fixed("restarted", FREEBSD_RESTARTS),
-        measure: |_| {
-            interrupted("waitpid", || {
-                // SAFETY: this process has one thread; the child only waits to be killed.
-                if unsafe { libc::fork() } == 0 {
-                    loop {
-                        // SAFETY: takes no argument.
-                        unsafe { libc::pause() };
-                    }
-                }
-                nix::sys::wait::wait().map(drop)
-            })
-        },
+        measure: |_| interrupted("waitpid", wait_for_a_child_that_lives),
     },
     Probe {
         id: "restart/flock",
@@ -140,7 +133,10 @@ pub(super) const PROBES: &[Probe] = &[
         title: "fcntl(F_SETLKW) for a lock that another process holds",
         posix: "fcntl(): EINTR when a signal is caught while waiting; SA_RESTART applies",
         linux: fixed("restarted", LINUX_RESTARTS),
-        freebsd: fixed("restarted", "fcntl(2): interrupted if the handler has not specified SA_RESTART"),
+        freebsd: fixed(
+            "restarted",
+            "fcntl(2): interrupted if the handler has not specified SA_RESTART",
+        ),
         measure: |dir| {
             let (held, wanted) = (file(dir, "lock")?, file(dir, "lock")?);
             locks::record_lock(&held, libc::F_SETLK, libc::F_WRLCK).doing("fcntl")?;
@@ -179,7 +175,10 @@ pub(super) const PROBES: &[Probe] = &[
         id: "restart/nanosleep",
         title: "nanosleep() for an hour",
         posix: "nanosleep(): EINTR, with the time left",
-        linux: fixed("EINTR", "signal(7), Interruption of system calls: sleep interfaces never restart"),
+        linux: fixed(
+            "EINTR",
+            "signal(7), Interruption of system calls: sleep interfaces never restart",
+        ),
         freebsd: fixed("EINTR", "nanosleep(2): EINTR, interrupted by the delivery of a signal"),
         measure: |_| {
             interrupted("nanosleep", || {
@@ -213,11 +212,7 @@ fn interrupted(name: &str, call: impl FnOnce() -> Result<(), Errno>) -> Measure 
 
 /// Has a process block in `call`, sends it a signal, and says how the call went on once the
 /// handler has run.
-fn interrupted_by(
-    how: Installed,
-    name: &str,
-    call: impl FnOnce() -> Result<(), Errno>,
-) -> Measure {
+fn interrupted_by(how: Installed, name: &str, call: impl FnOnce() -> Result<(), Errno>) -> Measure {
     let (handled, childs_handled) = pipe2(OFlag::O_CLOEXEC).doing("pipe")?;
     let mut subject = Subject::start(|line| {
         HANDLED.store(childs_handled.as_raw_fd(), Ordering::Relaxed);
@@ -268,6 +263,21 @@ fn write(_: &Path) -> Measure {
     }
     set_blocking(end.as_fd(), true)?;
     interrupted("write", || nix::unistd::write(&end, &[0]).map(drop))
+}
+
+/// The child lives as long as its parent: until nobody holds the other end of its pipe.
+fn wait_for_a_child_that_lives() -> Result<(), Errno> {
+    let (life, held) = pipe2(OFlag::O_CLOEXEC)?;
+    // SAFETY: this process has one thread.
+    match unsafe { nix::unistd::fork() }? {
+        nix::unistd::ForkResult::Parent { child } => nix::sys::wait::waitpid(child, None).map(drop),
+        nix::unistd::ForkResult::Child => {
+            drop(held);
+            let _ = read(&life, &mut [0]);
+            // SAFETY: ends the process without running what its parent registered.
+            unsafe { libc::_exit(0) }
+        }
+    }
 }
 
 fn open_fifo(dir: &Path) -> Measure {

@@ -20,16 +20,28 @@ pub(super) const PROBES: &[Probe] = &[
         id: "signals/signal-handler-stays",
         title: "A handler that signal() installed, after its first signal",
         posix: "signal(): implementation-defined whether the disposition is reset to SIG_DFL first",
-        linux: fixed("stays", "signal(2), Portability: BSD semantics from glibc 2 on; the kernel's own signal call resets"),
-        freebsd: fixed("stays", "signal(3) is made of sigaction(2): a handler normally remains installed"),
+        linux: fixed(
+            "stays",
+            "signal(2), Portability: BSD semantics from glibc 2 on; the kernel's own signal call resets",
+        ),
+        freebsd: fixed(
+            "stays",
+            "signal(3) is made of sigaction(2): a handler normally remains installed",
+        ),
         measure: signal_handler_stays,
     },
     Probe {
         id: "signals/signal-handler-is-blocked",
         title: "The signal itself while its handler from signal() runs",
         posix: "signal(): implementation-defined whether it is blocked",
-        linux: fixed("blocked", "signal(2), Portability: BSD semantics, further instances are blocked"),
-        freebsd: fixed("blocked", "sigaction(2): handlers normally execute with their signal blocked"),
+        linux: fixed(
+            "blocked",
+            "signal(2), Portability: BSD semantics, further instances are blocked",
+        ),
+        freebsd: fixed(
+            "blocked",
+            "sigaction(2): handlers normally execute with their signal blocked",
+        ),
         measure: signal_handler_is_blocked,
     },
     Probe {
@@ -49,14 +61,17 @@ pub(super) const PROBES: &[Probe] = &[
         title: "How often a handler runs for five SIGUSR1 sent while it was blocked",
         posix: "XSH 2.4.1: implementation-defined whether a standard signal is delivered more than once",
         linux: fixed("1", "signal(7), Queueing and delivery semantics for standard signals"),
-        freebsd: open("sigaction(2): a signal is added to a set of pending signals; kernels queue what sigqueue(2) sent"),
+        freebsd: open(
+            "sigaction(2): a signal is added to a set of pending signals; kernels queue what sigqueue(2) sent",
+        ),
         measure: |_| {
             install(Signal::SIGUSR1, SaFlags::empty())?;
             block(Signal::SIGUSR1)?;
             for _ in 0..5 {
                 kill(Pid::this(), Signal::SIGUSR1).doing("kill")?;
             }
-            sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None).doing("sigprocmask")?;
+            sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)
+                .doing("sigprocmask")?;
             Ok(i64::from(DELIVERED.load(Ordering::SeqCst)).into())
         },
     },
@@ -75,7 +90,10 @@ pub(super) const PROBES: &[Probe] = &[
         id: "signals/sigchld-default-wait",
         title: "What waitpid() says of a child while SIGCHLD has its default action, which ignores it",
         posix: "waitpid(): the status; SIG_DFL is not SIG_IGN here",
-        linux: fixed("its status", "wait(2), Notes: SIG_IGN results in different treatment than the default"),
+        linux: fixed(
+            "its status",
+            "wait(2), Notes: SIG_IGN results in different treatment than the default",
+        ),
         freebsd: fixed("its status", "wait(2)"),
         measure: |_| wait_for_a_child(),
     },
@@ -110,7 +128,10 @@ pub(super) const PROBES: &[Probe] = &[
         id: "signals/ignored-sigchld-across-exec",
         title: "An ignored SIGCHLD in the executed program",
         posix: "exec: unspecified whether SIGCHLD stays ignored or is set to SIG_DFL",
-        linux: fixed("ignored", "execve(2): POSIX leaves it unspecified; Linux leaves SIGCHLD ignored"),
+        linux: fixed(
+            "ignored",
+            "execve(2): POSIX leaves it unspecified; Linux leaves SIGCHLD ignored",
+        ),
         freebsd: fixed("ignored", "sigaction(2): ignored signals remain ignored"),
         measure: |_| {
             ignore(Signal::SIGCHLD)?;
@@ -158,8 +179,13 @@ pub(super) const PROBES: &[Probe] = &[
         id: "signals/pending-across-fork",
         title: "A pending SIGUSR1 in the forked child",
         posix: "fork: the set of pending signals is empty in the child",
-        linux: fixed("not pending", "fork(2): the child's set of pending signals is initially empty"),
-        freebsd: open("sigaction(2): `all signals, the signal mask …` are inherited; fork(2) names no pending ones"),
+        linux: fixed(
+            "not pending",
+            "fork(2): the child's set of pending signals is initially empty",
+        ),
+        freebsd: open(
+            "sigaction(2): `all signals, the signal mask …` are inherited; fork(2) names no pending ones",
+        ),
         measure: |_| {
             block(Signal::SIGUSR1)?;
             raise(Signal::SIGUSR1).doing("raise")?;
@@ -207,8 +233,14 @@ pub(super) const PROBES: &[Probe] = &[
         id: "signals/kill-zero",
         title: "Whom kill(0, …) reaches",
         posix: "kill(): all processes of the sender's process group, the sender too",
-        linux: fixed("sender, its group", "kill(2): every process in the process group of the caller"),
-        freebsd: fixed("sender, its group", "kill(2): all processes whose group ID is the sender's"),
+        linux: fixed(
+            "sender, its group",
+            "kill(2): every process in the process group of the caller",
+        ),
+        freebsd: fixed(
+            "sender, its group",
+            "kill(2): all processes whose group ID is the sender's",
+        ),
         measure: kill_zero,
     },
 ];
@@ -316,7 +348,8 @@ fn after_exec() -> Result<Inherited, String> {
 /// Forks, prepares, executes this program and reads what it found.
 fn exec_with(prepare: impl FnOnce()) -> Result<Inherited, String> {
     let program = std::env::current_exe().doing("this program")?;
-    let program = CString::new(program.as_os_str().as_bytes()).map_err(|error| error.to_string())?;
+    let program =
+        CString::new(program.as_os_str().as_bytes()).map_err(|error| error.to_string())?;
     let subject = Subject::start(|line| {
         line.result_on_stdout()?;
         prepare();

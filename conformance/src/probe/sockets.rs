@@ -27,7 +27,11 @@ pub(super) const PROBES: &[Probe] = &[
         measure: |_| {
             if_ipv6(|| {
                 let socket = tcp(V6)?;
-                either(net::getsockopt(&socket, sockopt::Ipv6V6Only).doing("IPV6_V6ONLY")?, "on", "off")
+                either(
+                    net::getsockopt(&socket, sockopt::Ipv6V6Only).doing("IPV6_V6ONLY")?,
+                    "on",
+                    "off",
+                )
             })
         },
     },
@@ -35,7 +39,10 @@ pub(super) const PROBES: &[Probe] = &[
         id: "sockets/v4-after-v6-wildcard",
         title: "bind() of 0.0.0.0 to the port of a listening [::], no option set",
         posix: "XSH 2.10.20 leaves it open",
-        linux: fixed("EADDRINUSE", "ipv6(7), IPV6_V6ONLY: off, the socket takes IPv4 packets of the port"),
+        linux: fixed(
+            "EADDRINUSE",
+            "ipv6(7), IPV6_V6ONLY: off, the socket takes IPv4 packets of the port",
+        ),
         freebsd: fixed("both", "inet6(4): listen to two sockets; IPV6_V6ONLY is on by default"),
         measure: |_| if_ipv6(|| second_family(V6, V4, false)),
     },
@@ -43,7 +50,10 @@ pub(super) const PROBES: &[Probe] = &[
         id: "sockets/v6-after-v4-wildcard",
         title: "bind() of [::] to the port of a listening 0.0.0.0, no option set",
         posix: "XSH 2.10.20 leaves it open",
-        linux: fixed("EADDRINUSE", "ipv6(7), IPV6_V6ONLY: off, the socket takes IPv4 packets of the port"),
+        linux: fixed(
+            "EADDRINUSE",
+            "ipv6(7), IPV6_V6ONLY: off, the socket takes IPv4 packets of the port",
+        ),
         freebsd: fixed("both", "inet6(4): listen to two sockets; IPV6_V6ONLY is on by default"),
         measure: |_| if_ipv6(|| second_family(V4, V6, false)),
     },
@@ -51,7 +61,10 @@ pub(super) const PROBES: &[Probe] = &[
         id: "sockets/v4-after-v6only-wildcard",
         title: "bind() of 0.0.0.0 to the port of a listening [::] with IPV6_V6ONLY",
         posix: "RFC 3493, 5.3: the socket is restricted to IPv6",
-        linux: fixed("both", "ipv6(7), IPV6_V6ONLY: an IPv4 and an IPv6 application can share a port"),
+        linux: fixed(
+            "both",
+            "ipv6(7), IPV6_V6ONLY: an IPv4 and an IPv6 application can share a port",
+        ),
         freebsd: fixed("both", "inet6(4), Interaction between IPv4/v6 sockets"),
         measure: |_| if_ipv6(|| second_family(V6, V4, true)),
     },
@@ -59,8 +72,14 @@ pub(super) const PROBES: &[Probe] = &[
         id: "sockets/v4-to-v6-wildcard",
         title: "connect() to 127.0.0.1 when [::] listens, no option set",
         posix: "XSH 2.10.20: IPv4 by mapped addresses unless IPV6_V6ONLY",
-        linux: fixed("served as ::ffff:127.0.0.1", "ipv6(7): IPv4 connections by v4-mapped-on-v6 addresses"),
-        freebsd: fixed("ECONNREFUSED", "inet6(4): by default IPv4 traffic is not routed to AF_INET6 sockets"),
+        linux: fixed(
+            "served as ::ffff:127.0.0.1",
+            "ipv6(7): IPv4 connections by v4-mapped-on-v6 addresses",
+        ),
+        freebsd: fixed(
+            "ECONNREFUSED",
+            "inet6(4): by default IPv4 traffic is not routed to AF_INET6 sockets",
+        ),
         measure: |_| if_ipv6(v4_to_v6_wildcard),
     },
     Probe {
@@ -76,7 +95,9 @@ pub(super) const PROBES: &[Probe] = &[
         title: "bind() to 127.0.0.2",
         posix: NOT_POSIX,
         linux: open("ip(7), routing: lo has 127.0.0.0/8 by custom, all of it local"),
-        freebsd: open("ifconfig(8), lo(4): only the addresses that an interface was given; 127.0.0.1 by custom"),
+        freebsd: open(
+            "ifconfig(8), lo(4): only the addresses that an interface was given; 127.0.0.1 by custom",
+        ),
         measure: |_| {
             let socket = tcp(V4)?;
             let address = SocketAddr::from((Ipv4Addr::new(127, 0, 0, 2), 0));
@@ -93,7 +114,8 @@ pub(super) const PROBES: &[Probe] = &[
             let listener = listener(V4_LOOPBACK)?;
             fcntl(&listener, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).doing("F_SETFL")?;
             let (_client, accepted) = pair(&listener)?;
-            let flags = OFlag::from_bits_retain(fcntl(&accepted, FcntlArg::F_GETFL).doing("F_GETFL")?);
+            let flags =
+                OFlag::from_bits_retain(fcntl(&accepted, FcntlArg::F_GETFL).doing("F_GETFL")?);
             inherited(flags.contains(OFlag::O_NONBLOCK))
         },
     },
@@ -101,7 +123,10 @@ pub(super) const PROBES: &[Probe] = &[
         id: "sockets/accept-close-on-exec",
         title: "FD_CLOEXEC of a socket from accept() of a listener that has it",
         posix: "accept(): FD_CLOEXEC is clear in the new descriptor",
-        linux: fixed("not inherited", "accept(2), SOCK_CLOEXEC is accept4's; descriptor flags are new"),
+        linux: fixed(
+            "not inherited",
+            "accept(2), SOCK_CLOEXEC is accept4's; descriptor flags are new",
+        ),
         freebsd: open("accept(2): set by SOCK_CLOEXEC of accept4; of accept it says nothing"),
         measure: |_| {
             let listener = listener(V4_LOOPBACK)?;
@@ -142,14 +167,20 @@ pub(super) const PROBES: &[Probe] = &[
         title: "accept() of a connection that its client reset while it was queued",
         posix: "accept(): ECONNABORTED, a connection has been aborted",
         linux: open("accept(2) lists ECONNABORTED; which it is stands nowhere"),
-        freebsd: fixed("ECONNABORTED", "accept(2), ECONNABORTED: closed while waiting on the listen queue"),
+        freebsd: fixed(
+            "ECONNABORTED",
+            "accept(2), ECONNABORTED: closed while waiting on the listen queue",
+        ),
         measure: |_| accept_of_aborted(),
     },
     Probe {
         id: "sockets/rebind-plain",
         title: "bind() to a port with closed connections in TIME_WAIT, no option set",
         posix: "bind(): EADDRINUSE, the address is in use",
-        linux: fixed("EADDRINUSE", "ip(7), Notes: unavailable for some time after closing, unless SO_REUSEADDR"),
+        linux: fixed(
+            "EADDRINUSE",
+            "ip(7), Notes: unavailable for some time after closing, unless SO_REUSEADDR",
+        ),
         freebsd: open("getsockopt(2), SO_REUSEADDR: without it no reuse of local addresses"),
         measure: |_| rebind(false, false),
     },
@@ -157,7 +188,10 @@ pub(super) const PROBES: &[Probe] = &[
         id: "sockets/rebind-reuse-address",
         title: "bind() to a port in TIME_WAIT, SO_REUSEADDR set before and now",
         posix: "XSH 2.10.16, SO_REUSEADDR: allow reuse of local addresses",
-        linux: fixed("bound", "socket(7), SO_REUSEADDR: except when there is an active listening socket"),
+        linux: fixed(
+            "bound",
+            "socket(7), SO_REUSEADDR: except when there is an active listening socket",
+        ),
         freebsd: fixed("bound", "getsockopt(2), SO_REUSEADDR"),
         measure: |_| rebind(true, true),
     },
@@ -165,15 +199,24 @@ pub(super) const PROBES: &[Probe] = &[
         id: "sockets/rebind-later-reuse-address",
         title: "bind() to a port in TIME_WAIT, SO_REUSEADDR set now and not before",
         posix: "XSH 2.10.16, SO_REUSEADDR: allow reuse of local addresses",
-        linux: fixed("EADDRINUSE", "socket(7), Bugs: only when both the previous and the new program set it"),
-        freebsd: fixed("bound", "Linux socket(7), Bugs: on FreeBSD only the later program needs it"),
+        linux: fixed(
+            "EADDRINUSE",
+            "socket(7), Bugs: only when both the previous and the new program set it",
+        ),
+        freebsd: fixed(
+            "bound",
+            "Linux socket(7), Bugs: on FreeBSD only the later program needs it",
+        ),
         measure: |_| rebind(false, true),
     },
     Probe {
         id: "sockets/reuse-address-of-listener",
         title: "bind() to the address of a listening socket, both with SO_REUSEADDR",
         posix: "XSH 2.10.16, SO_REUSEADDR does not say",
-        linux: fixed("EADDRINUSE", "socket(7), SO_REUSEADDR: except when an active listening socket is bound to it"),
+        linux: fixed(
+            "EADDRINUSE",
+            "socket(7), SO_REUSEADDR: except when an active listening socket is bound to it",
+        ),
         freebsd: fixed("EADDRINUSE", "getsockopt(2): complete duplicates need SO_REUSEPORT"),
         measure: |_| beside_listener(V4_LOOPBACK, V4_LOOPBACK),
     },
@@ -181,8 +224,13 @@ pub(super) const PROBES: &[Probe] = &[
         id: "sockets/reuse-address-under-wildcard",
         title: "bind() of 127.0.0.1 to the port of a listening 0.0.0.0, both with SO_REUSEADDR",
         posix: "XSH 2.10.16, SO_REUSEADDR does not say",
-        linux: fixed("EADDRINUSE", "socket(7), SO_REUSEADDR: not for any local address under INADDR_ANY"),
-        freebsd: open("getsockopt(2) says nothing of wildcards; 4.4BSD lets the more specific address bind"),
+        linux: fixed(
+            "EADDRINUSE",
+            "socket(7), SO_REUSEADDR: not for any local address under INADDR_ANY",
+        ),
+        freebsd: open(
+            "getsockopt(2) says nothing of wildcards; 4.4BSD lets the more specific address bind",
+        ),
         measure: |_| beside_listener(V4, V4_LOOPBACK),
     },
     Probe {
@@ -190,15 +238,23 @@ pub(super) const PROBES: &[Probe] = &[
         title: "Who gets 64 connections to two listeners that share a port by SO_REUSEPORT",
         posix: "SO_REUSEPORT is not in POSIX",
         linux: fixed("both", "socket(7), SO_REUSEPORT: accept load is distributed"),
-        freebsd: open("getsockopt(2): duplicate bindings; only SO_REUSEPORT_LB is said to distribute connections"),
+        freebsd: open(
+            "getsockopt(2): duplicate bindings; only SO_REUSEPORT_LB is said to distribute connections",
+        ),
         measure: |_| reuse_port(),
     },
     Probe {
         id: "sockets/reuse-port-unannounced",
         title: "bind() with SO_REUSEPORT to the address of a listener without it",
         posix: "SO_REUSEPORT is not in POSIX",
-        linux: fixed("EADDRINUSE", "socket(7), SO_REUSEPORT: must be set on each, the first included"),
-        freebsd: fixed("EADDRINUSE", "getsockopt(2), SO_REUSEPORT: if they all set it before binding"),
+        linux: fixed(
+            "EADDRINUSE",
+            "socket(7), SO_REUSEPORT: must be set on each, the first included",
+        ),
+        freebsd: fixed(
+            "EADDRINUSE",
+            "getsockopt(2), SO_REUSEPORT: if they all set it before binding",
+        ),
         measure: |_| {
             let first = listener(V4_LOOPBACK)?;
             let second = tcp(V4)?;
@@ -227,7 +283,9 @@ pub(super) const PROBES: &[Probe] = &[
         title: "The largest backlog that listen() grants",
         posix: "listen(): the implementation may limit it, SOMAXCONN at least",
         linux: open("listen(2): /proc/sys/net/core/somaxconn, 4096 since Linux 5.4 and 128 before"),
-        freebsd: open("listen(2): kern.ipc.soacceptqueue, 128 unless set, and the queue is half as long again"),
+        freebsd: open(
+            "listen(2): kern.ipc.soacceptqueue, 128 unless set, and the queue is half as long again",
+        ),
         measure: |_| system::backlog_ceiling(),
     },
     Probe {
@@ -342,10 +400,13 @@ fn v4_to_v6_wildcard() -> Measure {
     let listener = listener(V6)?;
     let port = local(&listener)?.port();
     match TcpStream::connect((Ipv4Addr::LOCALHOST, port)) {
-        Err(error) => Ok(format!("{:?}", Errno::from_raw(error.raw_os_error().unwrap_or(0))).into()),
+        Err(error) => {
+            Ok(format!("{:?}", Errno::from_raw(error.raw_os_error().unwrap_or(0))).into())
+        }
         Ok(_client) => {
             let accepted = accept(&listener).doing("accept")?;
-            let peer: SockaddrStorage = net::getpeername(accepted.as_raw_fd()).doing("getpeername")?;
+            let peer: SockaddrStorage =
+                net::getpeername(accepted.as_raw_fd()).doing("getpeername")?;
             Ok(format!("served as {}", plain(&peer)?.ip()).into())
         }
     }

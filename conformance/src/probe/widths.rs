@@ -35,7 +35,9 @@ pub(super) const PROBES: &[Probe] = &[
         id: "widths/off-t",
         title: "Bits of off_t",
         posix: "sys/types.h: signed, no narrower than long is promised",
-        linux: wide_on_64("off_t(3type), feature_test_macros(7): 32 on 32-bit glibc without _FILE_OFFSET_BITS; musl 64"),
+        linux: wide_on_64(
+            "off_t(3type), feature_test_macros(7): 32 on 32-bit glibc without _FILE_OFFSET_BITS; musl 64",
+        ),
         freebsd: fixed("64", "sys/_types.h: __off_t is int64 on every architecture"),
         measure: |_| bits::<libc::off_t>(),
     },
@@ -43,7 +45,9 @@ pub(super) const PROBES: &[Probe] = &[
         id: "widths/time-t",
         title: "Bits of time_t",
         posix: "sys/types.h: an integer type of at least 64 bits, new in 2024",
-        linux: wide_on_64("time_t(3type), feature_test_macros(7): 32 on 32-bit glibc without _TIME_BITS; musl 64 since 1.2"),
+        linux: wide_on_64(
+            "time_t(3type), feature_test_macros(7): 32 on 32-bit glibc without _TIME_BITS; musl 64 since 1.2",
+        ),
         freebsd: wide_on_64("arch(7): 8 bytes on all but i386, where it has 4"),
         measure: |_| bits::<libc::time_t>(),
     },
@@ -51,8 +55,12 @@ pub(super) const PROBES: &[Probe] = &[
         id: "widths/ino-t",
         title: "Bits of ino_t",
         posix: "sys/types.h: unsigned integer type",
-        linux: wide_on_64("ino_t(3type), feature_test_macros(7): 32 on 32-bit glibc without _FILE_OFFSET_BITS"),
-        freebsd: open("stat(2): 64 since FreeBSD 12; this program may have been built for the interface of 11"),
+        linux: wide_on_64(
+            "ino_t(3type), feature_test_macros(7): 32 on 32-bit glibc without _FILE_OFFSET_BITS",
+        ),
+        freebsd: open(
+            "stat(2): 64 since FreeBSD 12; this program may have been built for the interface of 11",
+        ),
         measure: |_| bits::<libc::ino_t>(),
     },
     Probe {
@@ -156,7 +164,7 @@ pub(super) const PROBES: &[Probe] = &[
             let (name, emulated) = crate::platform::virtualization();
             Ok(match emulated {
                 Some(true) => format!("software: {}", name.unwrap_or_default()),
-                Some(false) => "a processor".to_owned(),
+                Some(false) => name.unwrap_or_else(|| "a processor".to_owned()),
                 None => "not told".to_owned(),
             }
             .into())
