@@ -81,7 +81,7 @@ impl Client {
 
     /// Puts `bytes` on their way; they leave whenever the client is waited for.
     pub fn queue(&mut self, bytes: &[u8]) {
-        self.world.note(&self.name, format!("sends {}", excerpt(bytes)));
+        self.world.note(&self.name, format!("sends {}", self.world.without_key(bytes)));
         if self.all_sent() {
             self.outbox.clear();
             self.sent = 0;

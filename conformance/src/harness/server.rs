@@ -187,6 +187,10 @@ pub(crate) struct Running {
 }
 
 impl Running {
+    pub(super) fn key(&self) -> &[u8] {
+        &self.key
+    }
+
     pub(super) fn output_tail(&self, length: u64) -> String {
         tail(&self.output, length)
     }

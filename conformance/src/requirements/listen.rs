@@ -615,6 +615,14 @@ fn link_local_with_scope(check: &mut Check) -> Outcome {
     platform::enter_private_network().map_err(Stop::NotRun)?;
     let address: Ipv6Addr = "fe80::f0:7c".parse().or_error("address")?;
     let (name, index) = platform::add_loopback_address(address).map_err(Stop::NotRun)?;
+    // The system makes a new address usable in its own time (RFC 4862, 5.4: tentative).
+    let at = SocketAddr::V6(SocketAddrV6::new(address, 0, 0, index));
+    check.until(
+        Duration::from_secs(5),
+        "a new address of the loopback interface can be bound",
+        || Ok(std::net::UdpSocket::bind(at).is_ok()),
+        || "it cannot".into(),
+    )?;
     let by_name = check.server_with(Options::new().listen(format!("[{address}%{name}]:0")))?;
     for server in [by_name, scoped_by_number(check, address, index)?] {
         let at = SocketAddr::V6(SocketAddrV6::new(address, server.address().port(), 0, index));
