@@ -90,7 +90,10 @@ impl World {
         let is_part = |key: &[u8]| match bytes.len() {
             0..TELLING => false,
             length if length <= key.len() => key.windows(length).any(|window| window == bytes),
-            _ => key.len() >= TELLING && bytes.windows(TELLING).any(|window| window == &key[..TELLING]),
+            _ => {
+                key.len() >= TELLING
+                    && bytes.windows(TELLING).any(|window| window == &key[..TELLING])
+            }
         };
         if self.servers.borrow().iter().any(|server| is_part(server.key())) {
             format!("the key or a part of it ({} bytes)", bytes.len())

@@ -50,7 +50,11 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "no lock before the append, or LOCK_NB polled in a loop",
         fix: "take LOCK_EX, waiting, before each append",
         needs: &[Need::ProcessTable, Need::ProcessorTime],
-        controls: Controls::By(&[by("flock-does-nothing", "the line is in the log"), by("spinning-lock", "it polls instead of waiting"), by("posix-flock", "the line is in the log")]),
+        controls: Controls::By(&[
+            by("flock-does-nothing", "the line is in the log"),
+            by("spinning-lock", "it polls instead of waiting"),
+            by("posix-flock", "the line is in the log"),
+        ]),
         exclusive: false,
         check: writer_waits_for_exclusive,
     },
@@ -62,7 +66,10 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "writers that take a shared lock, or none: a backup program that reads under LOCK_SH sees half a line",
         fix: "writers take LOCK_EX",
         needs: &[Need::ProcessTable, Need::ProcessorTime],
-        controls: Controls::By(&[by("flock-does-nothing", "the line is in the log"), by("posix-flock", "the line is in the log")]),
+        controls: Controls::By(&[
+            by("flock-does-nothing", "the line is in the log"),
+            by("posix-flock", "the line is in the log"),
+        ]),
         exclusive: false,
         check: writer_waits_for_shared,
     },
@@ -74,7 +81,10 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "readers without a lock send out what a writer has not finished, or has yet to take back",
         fix: "read under LOCK_SH",
         needs: &[Need::ProcessTable],
-        controls: Controls::By(&[by("flock-does-nothing=shared", "written under the other program's lock")]),
+        controls: Controls::By(&[by(
+            "flock-does-nothing=shared",
+            "written under the other program's lock",
+        )]),
         exclusive: false,
         check: reader_waits_for_exclusive,
     },
@@ -122,7 +132,10 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "lock files or semaphores that a killed process leaves behind; or the lock's open file description shared with a process that lives on",
         fix: "use flock on a descriptor that no other process has",
         needs: &[Need::ProcessTable],
-        controls: Controls::By(&[by("lock-outlives-death", "held the lock|holds the log exclusively")]),
+        controls: Controls::By(&[by(
+            "lock-outlives-death",
+            "held the lock|holds the log exclusively",
+        )]),
         exclusive: false,
         check: lock_freed_by_death,
     },
@@ -493,14 +506,25 @@ fn lock_not_lost_by_close(check: &mut Check) -> Outcome {
     let (mut alice, cluster) = server.join_with_cluster("alice")?;
     catch_in_append(check, &server, &mut alice, &cluster)?;
     let inode = std::fs::metadata(server.log()).or_error(server.log().display())?.ino();
-    let held: Vec<String> = platform::lock_table()
-        .map_err(Stop::NotRun)?
-        .into_iter()
-        .filter(|lock| lock.inode == inode && lock.pid == cluster.receiver && !lock.waiting)
-        .map(|lock| {
-            format!("{} {}", lock.kind, if lock.exclusive { "exclusive" } else { "shared" })
-        })
-        .collect();
+    // Other programs' locks come and go while the table is read, and an entry may be passed over.
+    let held = std::cell::RefCell::new(Vec::new());
+    check.until(
+        Duration::from_secs(5),
+        "the lock that keeps others out is the receiver's, in the system's table",
+        || {
+            let table = platform::lock_table().map_err(Stop::NotRun)?;
+            *held.borrow_mut() = table
+                .into_iter()
+                .filter(|lock| lock.inode == inode && lock.pid == cluster.receiver && !lock.waiting)
+                .map(|lock| {
+                    format!("{} {}", lock.kind, if lock.exclusive { "exclusive" } else { "shared" })
+                })
+                .collect();
+            Ok(!held.borrow().is_empty())
+        },
+        || "it is not there".into(),
+    )?;
+    let held = held.into_inner();
     ensure(
         held == ["FLOCK exclusive"],
         "the receiver's lock on the log is an exclusive flock, which closing does not drop",
