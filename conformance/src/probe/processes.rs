@@ -1,12 +1,13 @@
 //! processes/ : children, reapers, and the limits of both.
 
+use libc::rlim_t;
 use nix::errno::Errno;
-use nix::sys::resource::{Resource, getrlimit};
+use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
 use nix::sys::signal::kill;
 use nix::unistd::getppid;
 
 use super::experiment::{Doing, Subject, word_or_errno};
-use super::{Measure, Probe, Value, fixed, open, system};
+use super::{Measure, Probe, fixed, open, system};
 use crate::platform::{self, State};
 
 pub(super) const PROBES: &[Probe] = &[
@@ -90,16 +91,15 @@ pub(super) const PROBES: &[Probe] = &[
     },
 ];
 
-fn limit(which: impl Fn((u64, u64)) -> u64) -> Measure {
-    // Widths differ: rlim_t has 32 bits on some systems.
-    #[allow(clippy::useless_conversion)]
-    let limits = getrlimit(Resource::RLIMIT_NOFILE)
-        .map(|(soft, hard)| (u64::from(soft), u64::from(hard)))
-        .doing("getrlimit")?;
-    Ok(match which(limits) {
-        limit if limit >= i64::MAX as u64 => Value::from("unlimited"),
-        limit => Value::from(limit as i64),
-    })
+fn limit(which: fn((rlim_t, rlim_t)) -> rlim_t) -> Measure {
+    let limit = which(getrlimit(Resource::RLIMIT_NOFILE).doing("getrlimit")?);
+    if limit == RLIM_INFINITY {
+        return Ok("unlimited".into());
+    }
+    #[allow(clippy::unnecessary_fallible_conversions, clippy::useless_conversion)]
+    // rlim_t is signed on some systems, and has 32 bits on others.
+    let number = i64::try_from(limit).map_err(|error| format!("RLIMIT_NOFILE: {error}"))?;
+    Ok(number.into())
 }
 
 fn await_zombie(pid: i32) -> Result<(), String> {
