@@ -80,7 +80,7 @@ pub(super) const PROBES: &[Probe] = &[
     },
     Probe {
         id: "files/path-max",
-        title: "PATH_MAX",
+        title: "PATH_MAX, the longest path",
         posix: "limits.h, PATH_MAX: at least 256",
         linux: fixed("4096", "realpath(3), linux/limits.h: 4096"),
         freebsd: fixed("1024", "sys/syslimits.h: 1024"),

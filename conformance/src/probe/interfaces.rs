@@ -42,7 +42,7 @@ pub(super) const PROBES: &[Probe] = &[
         title: "pselect() with a mask that lets a pending signal in",
         posix: "pselect(): atomically, EINTR",
         linux: fixed("EINTR", "select(2), pselect"),
-        freebsd: fixed("EINTR", "pselect(2)"),
+        freebsd: fixed("EINTR", "pselect(2), ERRORS"),
         measure: |_| {
             with_pending_signal(|mask| {
                 let none = std::ptr::null_mut();

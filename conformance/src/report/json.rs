@@ -3,6 +3,7 @@
 
 use super::Report;
 use crate::catalogue::Controls;
+use crate::verdict::Stop;
 
 /// The report as JSON.
 pub fn render(report: &Report) -> serde_json::Result<String> {
@@ -27,6 +28,11 @@ pub fn catalogue(
                 "fix": requirement.fix,
                 "needs": requirement.needs,
                 "exclusive": requirement.exclusive,
+                // Why it cannot be checked here; null when it can.
+                "missing": crate::needs::Need::first_missing(requirement.needs).map(|stop| match stop {
+                    Stop::Unsupported(reason) | Stop::NotRun(reason) | Stop::Error(reason) => reason,
+                    Stop::Fail(failure) => failure.actual,
+                }),
                 "controls": match requirement.controls {
                     Controls::By(controls) => controls.iter().map(|c| c.personality).collect(),
                     Controls::None(_) => Vec::new(),

@@ -359,6 +359,9 @@ fn joining_amid_traffic(check: &mut Check) -> Outcome {
             ensure(first.is_empty(), "a late client hears whole lines", || excerpt(&first))?;
             continue;
         };
+        ensure(begin < LINES, "a late client hears only what was said", || {
+            format!("it hears {}", excerpt(&first))
+        })?;
         for number in begin + 1..LINES {
             client.hears(&number.to_string())?;
         }

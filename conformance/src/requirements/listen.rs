@@ -21,7 +21,10 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "a single [::] socket serves IPv4 too on Linux and not on FreeBSD or OpenBSD: the paper's server was IPv6 only there",
         fix: "open one socket for each family and set IPV6_V6ONLY on the IPv6 one",
         needs: &[Need::Ipv6],
-        controls: Controls::By(&[by("no-v6only", "Address already in use"), by("no-ipv6", "can connect to [::1]")]),
+        controls: Controls::By(&[
+            by("no-v6only", "Address already in use"),
+            by("no-ipv6", "can connect to [::1]"),
+        ]),
         exclusive: false,
         check: default_serves_both_families,
     },
@@ -165,7 +168,10 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "a child still holds the listening socket: the port stays taken for as long as any old client stays",
         fix: "close the listening sockets in each child, right after fork",
         needs: &[Need::ProcessTable],
-        controls: Controls::By(&[by("listener-leaks", "Address already in use"), by("no-reuseaddr", "Address already in use")]),
+        controls: Controls::By(&[
+            by("listener-leaks", "Address already in use"),
+            by("no-reuseaddr", "Address already in use"),
+        ]),
         exclusive: false,
         check: rebind_while_clusters_live,
     },

@@ -96,7 +96,10 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "PR_SET_PDEATHSIG, SIGHUP from the dying session, or a pipe from the daemon takes the clusters along",
         fix: "ignore SIGHUP in the clusters and hold nothing that ends with the daemon",
         needs: &[Need::ProcessTable],
-        controls: Controls::By(&[by("children-die-with-parent", "bob is let in|bob hears"), by("multicast-by-daemon", "bob is let in|bob hears")]),
+        controls: Controls::By(&[
+            by("children-die-with-parent", "bob is let in|bob hears"),
+            by("multicast-by-daemon", "bob is let in|bob hears"),
+        ]),
         exclusive: false,
         check: chat_survives_killed_daemon,
     },

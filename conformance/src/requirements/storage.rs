@@ -38,7 +38,10 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "SIGXFSZ left at its default: the process dies in the middle of an append, with the torn line in the log and not a word of why",
         fix: "ignore SIGXFSZ, treat EFBIG as ENOSPC, and cut off again what was written",
         needs: &[],
-        controls: Controls::By(&[by("truncate-does-nothing", "it ends with"), by("signal-default=SIGXFSZ", "it ends with")]),
+        controls: Controls::By(&[
+            by("truncate-does-nothing", "it ends with"),
+            by("signal-default=SIGXFSZ", "it ends with"),
+        ]),
         exclusive: false,
         check: file_size_limit,
     },
@@ -98,7 +101,10 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "the start hangs for a reader that never comes; where O_RDWR opens it, pread and replay fail with ESPIPE",
         fix: "open with O_NONBLOCK and make sure with fstat that it is a regular file",
         needs: &[],
-        controls: Controls::By(&[by("exits-zero", "non-zero"), by("modes-unreported", "it starts and listens")]),
+        controls: Controls::By(&[
+            by("exits-zero", "non-zero"),
+            by("modes-unreported", "it starts and listens"),
+        ]),
         exclusive: false,
         check: log_is_a_fifo,
     },

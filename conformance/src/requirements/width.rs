@@ -55,7 +55,10 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "positions cut to 32 bits begin at 0 again: the server reads the start of the log instead of its end",
         fix: LARGE_FILES_FIX,
         needs: &[],
-        controls: Controls::By(&[by("offset-wraps", "after 3"), by("no-large-files", "large-file support")]),
+        controls: Controls::By(&[
+            by("offset-wraps", "after 3"),
+            by("no-large-files", "large-file support"),
+        ]),
         exclusive: false,
         check: log_past_4_gib,
     },
