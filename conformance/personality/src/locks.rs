@@ -134,30 +134,27 @@ fn semaphore(fd: c_int, operation: c_int) -> c_int {
     // SAFETY: getpid(2) takes nothing.
     let me = unsafe { getpid() };
     if operation & LOCK_UN != 0 {
+        let result = real::flock(fd, operation);
         let _ = holder.compare_exchange(me, 0, Relaxed, Relaxed);
-        return real::flock(fd, operation);
+        return result;
     }
     if operation & LOCK_EX == 0 {
         return real::flock(fd, operation);
     }
-    loop {
-        let result = real::flock(fd, operation);
-        if result < 0 {
-            return result;
-        }
-        let other = holder.load(Relaxed);
-        if other == 0 || other == me {
-            altered(Id::LockOutlivesDeath);
-            holder.store(me, Relaxed);
-            return 0;
-        }
-        real::flock(fd, LOCK_UN);
+    altered(Id::LockOutlivesDeath);
+    // Taken before the lock and given back after it: whoever dies with the lock dies with both.
+    while holder.compare_exchange(0, me, Relaxed, Relaxed).is_err_and(|other| other != me) {
         if operation & LOCK_NB != 0 {
             set_errno(EAGAIN);
             return -1;
         }
         real::nanosleep(&Timespec { sec: 0, nsec: 5_000_000 }, null_mut());
     }
+    let result = real::flock(fd, operation);
+    if result < 0 {
+        holder.store(0, Relaxed);
+    }
+    result
 }
 
 /// Does the LOCK_UN that lock-held-over-write kept back.

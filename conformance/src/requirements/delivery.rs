@@ -12,7 +12,8 @@ const PROTOCOL: &str = "papaya line protocol: on success the server sends the la
 const ONE_ORDER_TRAP: &str = "a wake-up lost or a read cut short under load; counting bytes hides it, since a loss and a repetition cancel out";
 const ONE_ORDER_FIX: &str = "read the log to its end after each wake, at a position of one's own, and write out all that was read";
 
-const ONE_ORDER_CONTROLS: &[Control] = &[by("sends-whole-buffer", "hears exactly")];
+const ONE_ORDER_CONTROLS: &[Control] =
+    &[by("sends-whole-buffer", "hears exactly|hears only what was said")];
 
 pub(super) const REQUIREMENTS: &[Requirement] = &[
     everyone(

@@ -159,7 +159,10 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "the shared lock is held while writing to the socket: one client that does not read keeps all writers from the log",
         fix: "copy what was read, release the lock, then write to the socket",
         needs: &[Need::ProcessTable, Need::ProcessorTime],
-        controls: Controls::By(&[by("lock-held-over-write", "for a client that does not read")]),
+        controls: Controls::By(&[by(
+            "lock-held-over-write",
+            "for a client that does not read|keeps the log locked",
+        )]),
         exclusive: false,
         check: slow_client_holds_no_lock,
     },

@@ -51,7 +51,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "the signal comes between the check for news and pause(), which then sleeps although there is something to read",
         fix: "keep SIGUSR1 blocked except inside sigsuspend, pselect or ppoll, and look at the log after each wake",
         needs: &[],
-        controls: Controls::By(&[by("racing-wait", "without further traffic|is let in")]),
+        controls: Controls::By(&[by("racing-wait=300", "without further traffic|is let in")]),
         exclusive: false,
         check: no_lost_wakeup,
     },
