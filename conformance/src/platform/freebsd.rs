@@ -19,9 +19,8 @@ use crate::verdict::Stop;
 pub fn become_reaper() -> Result<(), String> {
     // An id of 0 stands for the calling process (procctl(2), `P_PID`).
     // SAFETY: this request reads no data.
-    let result = unsafe {
-        libc::procctl(libc::P_PID, 0, libc::PROC_REAP_ACQUIRE, std::ptr::null_mut())
-    };
+    let result =
+        unsafe { libc::procctl(libc::P_PID, 0, libc::PROC_REAP_ACQUIRE, std::ptr::null_mut()) };
     match Errno::result(result) {
         // It is one already.
         Ok(_) | Err(Errno::EBUSY) => Ok(()),
@@ -367,8 +366,7 @@ pub fn limit_descriptors_of(pid: i32, limit: u64) -> Result<u64, String> {
         rlim_cur: libc::rlim_t::try_from(limit).unwrap_or(libc::RLIM_INFINITY),
         rlim_max: before.rlim_max,
     };
-    let name =
-        [libc::CTL_KERN, libc::KERN_PROC, libc::KERN_PROC_RLIMIT, pid, libc::RLIMIT_NOFILE];
+    let name = [libc::CTL_KERN, libc::KERN_PROC, libc::KERN_PROC_RLIMIT, pid, libc::RLIMIT_NOFILE];
     // SAFETY: the kernel reads `name` and `after`, with their lengths; nothing is written.
     Errno::result(unsafe {
         libc::sysctl(
