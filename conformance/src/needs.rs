@@ -91,7 +91,7 @@ impl Need {
             Self::ProcessNamespace => platform::namespace_missing(Namespace::Processes),
             Self::SyscallFilter => platform::syscall_filter_missing(),
             Self::ProcessorTime => platform::processor_time(own).err().map(Stop::NotRun),
-            Self::ProcessMemory => platform::private_memory(own).err().map(Stop::NotRun),
+            Self::ProcessMemory => platform::anonymous_memory(own).err().map(Stop::NotRun),
             Self::LoopbackNet => TcpListener::bind(("127.0.0.2", 0)).err().map(|error| {
                 Stop::Unsupported(format!("127.0.0.2 is no address of this machine: {error}"))
             }),

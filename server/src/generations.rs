@@ -57,7 +57,8 @@ impl Generations {
     /// drops the process's record locks on it.
     pub fn join(&self) -> nix::Result<()> {
         let group = libc::off_t::from(getpgrp().as_raw());
-        fcntl(&self.0, FcntlArg::F_SETLK(&record(libc::F_RDLCK, group, 1))).map(drop)
+        fcntl(&self.0, FcntlArg::F_SETLK(&record(libc::F_RDLCK as libc::c_short, group, 1)))
+            .map(drop)
     }
 
     /// Sends `signal` to this process's group and to every other registered one.
@@ -82,7 +83,7 @@ impl Generations {
             Some(end) => end - start,
             None => 0, // to the end of the file, wherever that may be
         };
-        let mut lock = record(libc::F_WRLCK, start, length);
+        let mut lock = record(libc::F_WRLCK as libc::c_short, start, length);
         match fcntl(&self.0, FcntlArg::F_GETLK(&mut lock)) {
             Err(Errno::EINTR) => return self.find(start, end, found),
             Err(_) => return,
@@ -105,11 +106,11 @@ impl Generations {
     }
 }
 
-fn record(kind: libc::c_int, start: libc::off_t, length: libc::off_t) -> libc::flock {
+fn record(kind: libc::c_short, start: libc::off_t, length: libc::off_t) -> libc::flock {
     // SAFETY: all-zero bytes are a valid `flock` structure: it holds integers only. Systems differ
     // in its further fields (FreeBSD: l_sysid).
     let mut lock: libc::flock = unsafe { std::mem::zeroed() };
-    lock.l_type = kind as libc::c_short;
+    lock.l_type = kind;
     lock.l_whence = libc::SEEK_SET as libc::c_short;
     lock.l_start = start;
     lock.l_len = length;

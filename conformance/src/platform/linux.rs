@@ -154,7 +154,19 @@ fn sockets(pid: i32) -> Result<Vec<(i32, u64)>, String> {
 pub fn lock_table() -> Result<Vec<Lock>, String> {
     let text =
         fs::read_to_string("/proc/locks").map_err(|error| format!("/proc/locks: {error}"))?;
-    Ok(text.lines().filter_map(parse_lock).collect())
+    Ok(parse_locks(&text))
+}
+
+/// The kernel gives the table page by page and counts from its start each time: what stands at the
+/// end of one page comes again on the next when somebody has locked something meanwhile.
+fn parse_locks(text: &str) -> Vec<Lock> {
+    let mut locks = Vec::new();
+    for lock in text.lines().filter_map(parse_lock) {
+        if !locks.contains(&lock) {
+            locks.push(lock);
+        }
+    }
+    locks
 }
 
 /// Reads `1: -> FLOCK  ADVISORY  WRITE 708 08:01:42 0 EOF`, with or without the arrow.
@@ -672,6 +684,15 @@ mod tests {
         let own = table.iter().find(|p| p.pid == std::process::id() as i32).unwrap();
         assert_eq!(own.parent, nix::unistd::getppid().as_raw());
         assert_eq!(own.group, nix::unistd::getpgrp().as_raw());
+    }
+
+    #[test]
+    fn a_lock_that_comes_twice_is_one() {
+        let text = "1: FLOCK  ADVISORY  WRITE 708 08:01:42 0 EOF\n\
+                    2: FLOCK  ADVISORY  WRITE 708 08:01:42 0 EOF\n\
+                    3: FLOCK  ADVISORY  WRITE 709 08:01:42 0 EOF\n";
+        let pids: Vec<i32> = parse_locks(text).iter().map(|lock| lock.pid).collect();
+        assert_eq!(pids, [708, 709]);
     }
 
     #[test]

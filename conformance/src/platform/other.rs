@@ -1,1 +1,144 @@
+//! Every other system: what POSIX gives, and words for what it doesn't.
 
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+
+use super::{Lock, Process, SignalState};
+use crate::verdict::Stop;
+
+const NOT_READ: &str = "this system's process table is not read yet";
+
+fn not_read<T>() -> Result<T, String> {
+    Err(NOT_READ.into())
+}
+
+/// Makes orphaned descendants this process's children: POSIX has no such thing.
+pub fn become_reaper() -> Result<(), String> {
+    Err("this system gives orphans to init alone: a server's processes could get away".into())
+}
+
+/// Every process that this one may see.
+pub fn process_table() -> Result<Vec<Process>, String> {
+    not_read()
+}
+
+/// A process's signal dispositions and masks.
+pub fn signal_state(_pid: i32) -> Result<SignalState, String> {
+    not_read()
+}
+
+/// A process's real, effective and saved user ids, and its supplementary groups.
+pub fn credentials(_pid: i32) -> Result<([u32; 3], Vec<u32>), String> {
+    not_read()
+}
+
+/// A process's file mode creation mask, where the system tells.
+pub fn umask_of(_pid: i32) -> Result<u32, String> {
+    not_read()
+}
+
+/// A process's working directory.
+pub fn working_directory(_pid: i32) -> Result<PathBuf, String> {
+    not_read()
+}
+
+/// What a process's standard descriptors are.
+pub fn standard_descriptors(_pid: i32) -> Result<[Option<String>; 3], String> {
+    not_read()
+}
+
+/// How many descriptors a process has open.
+pub fn descriptor_count(_pid: i32) -> Result<usize, String> {
+    not_read()
+}
+
+/// The sockets that a process has open.
+pub fn open_sockets(_pid: i32) -> Result<HashSet<u64>, String> {
+    not_read()
+}
+
+/// Who holds and who waits for which lock.
+pub fn lock_table() -> Result<Vec<Lock>, String> {
+    Err("this system's lock table is not read yet".into())
+}
+
+/// Processor time of a process in nanoseconds.
+pub fn processor_time(_pid: i32) -> Result<u64, String> {
+    not_read()
+}
+
+/// Private memory of a process in bytes.
+pub fn private_memory(_pid: i32) -> Result<u64, String> {
+    not_read()
+}
+
+/// How many segments a socket has sent again, connecting included.
+pub fn retransmissions(_socket: &impl std::os::fd::AsFd) -> Result<u32, String> {
+    Err("this system's count of retransmissions is not read yet".into())
+}
+
+/// Why this process cannot have a network namespace of its own.
+pub fn network_namespace_missing() -> Option<Stop> {
+    Some(Stop::Unsupported(NO_NAMESPACES.into()))
+}
+
+const NO_NAMESPACES: &str = "network namespaces are Linux's";
+
+/// Moves this process into a network namespace of its own: Linux only.
+pub fn enter_private_network() -> Result<(), String> {
+    Err(NO_NAMESPACES.into())
+}
+
+/// Writes one of this network namespace's settings: Linux only.
+pub fn set_network_parameter(_name: &str, _value: &str) -> Result<(), String> {
+    Err(NO_NAMESPACES.into())
+}
+
+/// Why this process cannot filter its system calls.
+pub fn syscall_filter_missing() -> Option<Stop> {
+    Some(Stop::Unsupported("system call filters are Linux's".into()))
+}
+
+/// Makes `socket(AF_INET6, …)` fail: Linux only.
+pub fn deny_ipv6_sockets() -> std::io::Result<()> {
+    Err(std::io::ErrorKind::Unsupported.into())
+}
+
+/// How many processes the user of this process has, as `RLIMIT_NPROC` counts them.
+pub fn processes_of_user() -> Result<u64, String> {
+    not_read()
+}
+
+/// Sets how many descriptors another process of this user may have: POSIX lets a process set its
+/// own limits alone.
+pub fn limit_descriptors_of(_pid: i32, _limit: u64) -> Result<u64, String> {
+    Err(OWN_LIMITS_ONLY.into())
+}
+
+const OWN_LIMITS_ONLY: &str = "a process can change its own limits alone on this system";
+
+/// How many descriptors another process of this user may have.
+pub fn descriptor_limit_of(_pid: i32) -> Result<libc::rlimit, String> {
+    Err(OWN_LIMITS_ONLY.into())
+}
+
+/// Memory of a process in bytes that is its own and no file's.
+pub fn anonymous_memory(_pid: i32) -> Result<u64, String> {
+    not_read()
+}
+
+/// Gives the loopback interface of a private network one more IPv6 address: Linux only.
+pub fn add_loopback_address(_address: std::net::Ipv6Addr) -> Result<(&'static str, u32), String> {
+    Err(NO_NAMESPACES.into())
+}
+
+/// What the processor says about virtualization, and whether it is emulated in software: cannot be
+/// told.
+pub fn virtualization() -> (Option<String>, Option<bool>) {
+    (None, None)
+}
+
+/// The type of the file system that `path` is on: POSIX has no name for it.
+pub fn file_system(_path: &Path) -> String {
+    "unknown file system".into()
+}
