@@ -98,7 +98,7 @@ fn the_widths_are_those_of_the_program() {
     for (id, bits) in [
         ("widths/pointer", usize::BITS),
         ("widths/off-t", size_of::<libc::off_t>() as u32 * 8),
-        ("widths/time-t", size_of::<libc::time_t>() as u32 * 8),
+        ("widths/long", size_of::<libc::c_long>() as u32 * 8),
     ] {
         assert_eq!(fact(&mut report, id)["measured"], json!(bits), "{id}");
     }
@@ -160,7 +160,7 @@ fn the_table_says_what_this_machine_does() {
         .assert()
         .success()
         .stdout(contains("widths/pointer").and(contains(usize::BITS.to_string())))
-        .stdout(contains("1 facts, 0 not as documented"));
+        .stdout(contains("1 fact, 0 not as documented"));
 }
 
 /// A deadline of nothing is one that every probe misses.

@@ -221,7 +221,7 @@ mod tests {
     fn every_document_is_named() {
         for probe in all() {
             for text in [probe.title, probe.posix, probe.linux.source, probe.freebsd.source] {
-                assert!(text.len() > 10, "{}: `{text}`", probe.id);
+                assert!(text.len() > 5, "{}: `{text}`", probe.id);
                 assert!(!text.ends_with('.'), "{}: `{text}`", probe.id);
             }
         }

@@ -94,7 +94,7 @@ pub(super) const PROBES: &[Probe] = &[
             "its status",
             "wait(2), Notes: SIG_IGN results in different treatment than the default",
         ),
-        freebsd: fixed("its status", "wait(2)"),
+        freebsd: fixed("its status", "wait(2): reports the status of a terminated child"),
         measure: |_| wait_for_a_child(),
     },
     Probe {
