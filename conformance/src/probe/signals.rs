@@ -165,7 +165,9 @@ pub(super) const PROBES: &[Probe] = &[
         title: "A pending SIGUSR1 in the executed program",
         posix: "exec: pending signals are kept",
         linux: fixed("pending", "signal(7): the pending set is preserved across execve(2)"),
-        freebsd: fixed("pending", "execve(2): pending signals are among the inherited attributes"),
+        freebsd: open(
+            "execve(2) names the signal mask among what is inherited, and not pending signals",
+        ),
         measure: |_| {
             block(Signal::SIGUSR1)?;
             // In the child, as the pending set does not outlive the fork.
