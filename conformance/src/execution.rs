@@ -234,6 +234,9 @@ pub(crate) fn run_task(task: &Task) -> Option<Finding> {
 
 /// Runs a warden to its end; none when the run was interrupted.
 fn run_warden(task: &Task) -> std::io::Result<Option<Vec<u8>>> {
+    // Whoever started this program may ignore it, and then no child can be waited for.
+    // SAFETY: no handler is installed.
+    unsafe { nix::sys::signal::signal(Signal::SIGCHLD, SigHandler::SigDfl) }?;
     let mut warden = Command::new(std::env::current_exe()?)
         .arg("__check")
         .arg(serde_json::to_string(task)?)

@@ -80,7 +80,7 @@ pub(super) const PROBES: &[Probe] = &[
     },
     Probe {
         id: "files/path-max",
-        title: "PATH_MAX, the longest path",
+        title: "PATH_MAX: how many bytes a path may have, its NUL counted",
         posix: "limits.h, PATH_MAX: at least 256",
         linux: fixed("4096", "realpath(3), linux/limits.h: 4096"),
         freebsd: fixed("1024", "sys/syslimits.h: 1024"),
@@ -216,16 +216,21 @@ fn past_2_gib(dir: &Path) -> Measure {
 
 fn date_past_2038(dir: &Path) -> Measure {
     const YEAR_2100: i64 = 4_102_444_800;
-    #[allow(irrefutable_let_patterns, clippy::unnecessary_fallible_conversions)]
-    let Ok(seconds) = libc::time_t::try_from(YEAR_2100) else {
+    #[allow(irrefutable_let_patterns, clippy::useless_conversion)] // time_t has 32 or 64 bits
+    let Ok(tv_sec) = YEAR_2100.try_into() else {
         return Ok("time_t cannot hold it".into());
     };
     let dated = file(dir, "dated")?;
-    let time = libc::timespec { tv_sec: seconds, tv_nsec: 0 };
+    let time = libc::timespec { tv_sec, tv_nsec: 0 };
     let times = [time, time];
     // SAFETY: reads two timespecs.
     Errno::result(unsafe { libc::futimens(dated.as_raw_fd(), times.as_ptr()) })
         .doing("futimens")?;
-    let read = std::os::unix::fs::MetadataExt::mtime(&dated.metadata().doing("stat")?);
+    let read = match dated.metadata() {
+        Err(error) if error.raw_os_error() == Some(libc::EOVERFLOW) => {
+            return Ok("kept, and stat says EOVERFLOW".into());
+        }
+        other => std::os::unix::fs::MetadataExt::mtime(&other.doing("stat")?),
+    };
     Ok(if read == YEAR_2100 { Value::from("kept") } else { format!("becomes {read}").into() })
 }

@@ -125,8 +125,9 @@ pub(super) const PROBES: &[Probe] = &[
             let (upgrader, other) = (file(dir, "lock")?, file(dir, "lock")?);
             flock(&upgrader, libc::LOCK_SH).doing("flock")?;
             flock(&other, libc::LOCK_SH).doing("flock")?;
-            if flock(&upgrader, libc::LOCK_EX | libc::LOCK_NB) != Err(Errno::EWOULDBLOCK) {
-                return Err("the upgrade did not fail".into());
+            match flock(&upgrader, libc::LOCK_EX | libc::LOCK_NB) {
+                Err(Errno::EWOULDBLOCK) => {}
+                other => return Ok(word_or_errno("upgraded beside the other", other)),
             }
             flock(&other, libc::LOCK_UN).doing("unlock")?;
             held(flock(&other, libc::LOCK_EX | libc::LOCK_NB))
@@ -345,7 +346,9 @@ fn upgrade_waiting(dir: &Path) -> Measure {
     flock(&other, libc::LOCK_SH).doing("flock")?;
     upgrader.say()?;
     upgrader.hear()?;
-    upgrader.must_block("the upgrade")?;
+    if let Settled::Told(text) = upgrader.settle()? {
+        return Ok(format!("{text} beside the other").into());
+    }
     // If the one that waits still holds its shared lock, this upgrade must fail.
     held(flock(&other, libc::LOCK_EX | libc::LOCK_NB))
 }

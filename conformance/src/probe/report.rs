@@ -139,8 +139,9 @@ impl ProbeReport {
         }
         let _ = writeln!(
             text,
-            "\n{} facts, {differing} not as documented for {} (!), {} not measured",
+            "\n{} fact{}, {differing} not as documented for {} (!), {} not measured",
             self.facts.len(),
+            if self.facts.len() == 1 { "" } else { "s" },
             self.platform.system,
             self.errors()
         );

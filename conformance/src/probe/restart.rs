@@ -179,7 +179,10 @@ pub(super) const PROBES: &[Probe] = &[
             "EINTR",
             "signal(7), Interruption of system calls: sleep interfaces never restart",
         ),
-        freebsd: fixed("EINTR", "nanosleep(2): EINTR, interrupted by the delivery of a signal"),
+        freebsd: fixed(
+            "EINTR",
+            "nanosleep(2): a signal ends the sleep early, regardless of SA_RESTART",
+        ),
         measure: |_| {
             interrupted("nanosleep", || {
                 let hour = libc::timespec { tv_sec: 3600, tv_nsec: 0 };

@@ -94,7 +94,7 @@ pub(super) const PROBES: &[Probe] = &[
             "its status",
             "wait(2), Notes: SIG_IGN results in different treatment than the default",
         ),
-        freebsd: fixed("its status", "wait(2), DESCRIPTION"),
+        freebsd: fixed("its status", "wait(2): reports the status of a terminated child"),
         measure: |_| wait_for_a_child(),
     },
     Probe {
@@ -165,7 +165,9 @@ pub(super) const PROBES: &[Probe] = &[
         title: "A pending SIGUSR1 in the executed program",
         posix: "exec: pending signals are kept",
         linux: fixed("pending", "signal(7): the pending set is preserved across execve(2)"),
-        freebsd: fixed("pending", "execve(2): pending signals are among the inherited attributes"),
+        freebsd: open(
+            "execve(2) names the signal mask among what is inherited, and not pending signals",
+        ),
         measure: |_| {
             block(Signal::SIGUSR1)?;
             // In the child, as the pending set does not outlive the fork.

@@ -264,7 +264,7 @@ pub(super) const PROBES: &[Probe] = &[
     },
     Probe {
         id: "sockets/reuse-port-balanced",
-        title: "SO_REUSEPORT_LB",
+        title: "Whether there is SO_REUSEPORT_LB",
         posix: "SO_REUSEPORT_LB is not in POSIX",
         linux: fixed("absent", "socket(7) has no such option: SO_REUSEPORT distributes itself"),
         freebsd: fixed("available", "getsockopt(2), SO_REUSEPORT_LB, since FreeBSD 12"),
@@ -272,7 +272,7 @@ pub(super) const PROBES: &[Probe] = &[
     },
     Probe {
         id: "sockets/no-sigpipe-option",
-        title: "SO_NOSIGPIPE",
+        title: "Whether there is SO_NOSIGPIPE",
         posix: "SO_NOSIGPIPE is not in POSIX, which has MSG_NOSIGNAL",
         linux: fixed("absent", "socket(7) has no such option"),
         freebsd: fixed("available", "getsockopt(2), SO_NOSIGPIPE"),

@@ -49,7 +49,11 @@ pub(super) const PROBES: &[Probe] = &[
             "time_t(3type), feature_test_macros(7): 32 on 32-bit glibc without _TIME_BITS; musl 64 since 1.2",
         ),
         freebsd: wide_on_64("arch(7): 8 bytes on all but i386, where it has 4"),
-        measure: |_| bits::<libc::time_t>(),
+        measure: |_| {
+            // By a member of that type: libc calls the name deprecated where musl changed it.
+            let time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+            Ok((size_of_val(&time.tv_sec) as i64 * 8).into())
+        },
     },
     Probe {
         id: "widths/ino-t",
