@@ -273,8 +273,10 @@ fn is_busy(tmp: &Path) -> bool {
     processes_of(tmp).iter().filter(|line| line.contains("chatd")).count() >= 3
 }
 
+// Serial: each keeps every processor of the machine busy with servers, and one measures time.
 #[cfg(target_os = "linux")]
 #[test]
+#[serial_test::serial(processors)]
 fn kill_9_leaves_no_process_and_no_file_elsewhere() {
     let tmp = tempfile::tempdir().unwrap();
     let mut run = start(LONG, tmp.path());
@@ -288,6 +290,7 @@ fn kill_9_leaves_no_process_and_no_file_elsewhere() {
 
 #[cfg(target_os = "linux")]
 #[test]
+#[serial_test::serial(processors)]
 fn ctrl_c_ends_soon_with_a_partial_summary() {
     let tmp = tempfile::tempdir().unwrap();
     let report = tmp.path().join("report.json");

@@ -664,7 +664,7 @@ pub fn file_system(path: &std::path::Path) -> String {
         (magic::EXT4_SUPER_MAGIC, "ext4"),
         (magic::TMPFS_MAGIC, "tmpfs"),
         (magic::BTRFS_SUPER_MAGIC, "btrfs"),
-        (magic::XFS_SUPER_MAGIC, "xfs"),
+        (magic::FsType(0x5846_5342), "xfs"), // linux/magic.h; not in every libc crate target
         (magic::OVERLAYFS_SUPER_MAGIC, "overlay"),
         (magic::NFS_SUPER_MAGIC, "nfs"),
     ];
