@@ -260,7 +260,11 @@ pub(super) fn launch(world: &Rc<World>, options: Options) -> Step<Launched> {
     let (ready, ready_end) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).or_error("pipe")?;
 
     let target = &world.orders.target;
-    let mut command = Command::new(&target.program);
+    let program = match options.run_as {
+        Some(_) => reachable_program(world)?,
+        None => target.program.clone(),
+    };
+    let mut command = Command::new(&program);
     command.args(&target.arguments);
     if options.default_addresses {
         command.arg("--port").arg(options.port.unwrap_or(0).to_string());
@@ -458,6 +462,17 @@ fn leave_open(last: i32) -> nix::Result<()> {
     }
     // SAFETY: nobody else has it.
     Errno::result(unsafe { libc::close(null) }).map(drop)
+}
+
+/// The program under test at a place where any user can execute it: a home or build directory may
+/// be closed to others.
+fn reachable_program(world: &World) -> Step<PathBuf> {
+    let original = &world.orders.target.program;
+    let path = world.orders.dir.join("program");
+    if !path.exists() && std::fs::hard_link(original, &path).is_err() {
+        std::fs::copy(original, &path).or_error(original.display())?;
+    }
+    Ok(path)
 }
 
 /// Becomes `user` for good. Between fork and exec: system calls only.
