@@ -18,6 +18,8 @@ fn compile(dir: &Path, source: &str, flags: &[&str]) -> PathBuf {
     std::fs::write(&from, source).unwrap();
     let output = Process::new("cc")
         .args(["-D_GNU_SOURCE", "-D_FILE_OFFSET_BITS=64", "-Wall", "-Werror", "-O2"])
+        // Of the same width as the library that is put before it.
+        .args(cfg!(target_arch = "x86").then_some("-m32"))
         .args(flags)
         .arg("-o")
         .arg(&to)

@@ -16,6 +16,8 @@ use tempfile::TempDir;
 /// Compiles a C program once, with the flags a distribution would use.
 fn compile(source: &Path, into: &Path, flags: &[&str]) {
     let output = Command::new("cc")
+        // Of the same width as the library that is put before it.
+        .args(cfg!(target_arch = "x86").then_some("-m32"))
         .args(["-Wall", "-O2", "-o"])
         .arg(into)
         .args(flags)
