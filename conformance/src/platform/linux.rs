@@ -274,9 +274,12 @@ pub fn set_network_parameter(name: &str, value: &str) -> Result<(), String> {
 /// Why this process cannot filter its system calls, if it cannot.
 pub fn syscall_filter_missing() -> Option<Stop> {
     if AUDIT_ARCH.is_none() {
-        return Some(Stop::NotRun(
-            "the filter for a kernel without IPv6 is not written for this architecture".into(),
-        ));
+        let reason = if cfg!(target_arch = "x86") {
+            "32-bit x86 makes sockets through socketcall(2), whose arguments no filter can see"
+        } else {
+            "the filter for a kernel without IPv6 is not written for this architecture"
+        };
+        return Some(Stop::NotRun(reason.into()));
     }
     // SAFETY: PR_GET_SECCOMP takes no argument.
     let mode = unsafe { libc::prctl(libc::PR_GET_SECCOMP, 0, 0, 0, 0) };
