@@ -435,9 +435,13 @@ pub fn set_network_parameter(name: &str, value: &str) -> Result<(), String> {
 
 /// Why this process cannot deny IPv6 sockets by a filter, if it cannot.
 pub fn syscall_filter_missing() -> Option<Stop> {
-    // On 32-bit x86 glibc multiplexes `socket` through `socketcall`, whose arguments a filter
-    // cannot see.
-    if AUDIT_ARCH.is_none() || cfg!(target_arch = "x86") {
+    if cfg!(target_arch = "x86") {
+        return Some(Stop::NotRun(
+            "32-bit x86 makes sockets through socketcall(2), whose arguments no filter can see"
+                .into(),
+        ));
+    }
+    if AUDIT_ARCH.is_none() {
         return Some(Stop::NotRun(
             "the filter for a kernel without IPv6 is not written for this architecture".into(),
         ));
