@@ -15,6 +15,10 @@ use nix::sys::signal::Signal;
 use super::{Lock, Process, SignalState, State, signal_set};
 use crate::verdict::Stop;
 
+/// The limit of a process's address space (its getrlimit(2): RLIMIT_AS, an alias of RLIMIT_VMEM).
+pub const LIMIT_ADDRESS_SPACE: nix::sys::resource::Resource =
+    nix::sys::resource::Resource::RLIMIT_VMEM;
+
 /// Makes orphaned descendants this process's children (procctl(2), `PROC_REAP_ACQUIRE`).
 pub fn become_reaper() -> Result<(), String> {
     // An id of 0 stands for the calling process (procctl(2), `P_PID`).
@@ -317,11 +321,6 @@ pub fn private_memory(_pid: i32) -> Result<u64, String> {
 pub fn retransmissions(_socket: &impl std::os::fd::AsFd) -> Result<u32, String> {
     // tcpi_snd_rexmitpack (tcp(4), TCP_INFO) counts segments that carry data only.
     Err("FreeBSD does not tell how often a connection request was sent again".into())
-}
-
-/// Why this process cannot have a network namespace of its own.
-pub fn network_namespace_missing() -> Option<Stop> {
-    Some(Stop::Unsupported(NO_NAMESPACES.into()))
 }
 
 const NO_NAMESPACES: &str =

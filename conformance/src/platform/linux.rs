@@ -11,6 +11,10 @@ use nix::unistd::{Gid, Uid};
 use super::{HIGH_PROCESS_ID, Lock, Namespace, Process, SignalState, State};
 use crate::verdict::Stop;
 
+/// The limit of a process's address space (getrlimit(2)).
+pub const LIMIT_ADDRESS_SPACE: nix::sys::resource::Resource =
+    nix::sys::resource::Resource::RLIMIT_AS;
+
 /// Makes orphaned descendants this process's children (prctl(2), `PR_SET_CHILD_SUBREAPER`).
 pub fn become_reaper() -> Result<(), String> {
     // SAFETY: takes integers only.

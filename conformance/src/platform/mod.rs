@@ -13,7 +13,12 @@ mod system;
 #[path = "other.rs"]
 mod system;
 
+#[cfg(not(target_os = "linux"))]
+mod without_namespaces;
+
 pub use system::*;
+#[cfg(not(target_os = "linux"))]
+pub use without_namespaces::*;
 
 /// A process id that five digits don't hold.
 pub const HIGH_PROCESS_ID: i32 = 150_000;

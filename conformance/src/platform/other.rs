@@ -12,6 +12,10 @@ fn not_read<T>() -> Result<T, String> {
     Err(NOT_READ.into())
 }
 
+/// The limit of a process's address space (POSIX.1-2024, getrlimit).
+pub const LIMIT_ADDRESS_SPACE: nix::sys::resource::Resource =
+    nix::sys::resource::Resource::RLIMIT_AS;
+
 /// Makes orphaned descendants this process's children: POSIX has no such thing.
 pub fn become_reaper() -> Result<(), String> {
     Err("this system gives orphans to init alone: a server's processes could get away".into())
@@ -75,11 +79,6 @@ pub fn private_memory(_pid: i32) -> Result<u64, String> {
 /// How many segments a socket has sent again, connecting included.
 pub fn retransmissions(_socket: &impl std::os::fd::AsFd) -> Result<u32, String> {
     Err("this system's count of retransmissions is not read yet".into())
-}
-
-/// Why this process cannot have a network namespace of its own.
-pub fn network_namespace_missing() -> Option<Stop> {
-    Some(Stop::Unsupported(NO_NAMESPACES.into()))
 }
 
 const NO_NAMESPACES: &str = "network namespaces are Linux's";

@@ -500,7 +500,8 @@ fn address_space_of_256_mib(check: &mut Check) -> Outcome {
     const PIECES: usize = 64;
     let history = lines("history", 10, 60);
     sparse_log(&check.dir().join("chat.log"), 320 * MIB as u64, &history.concat())?;
-    let server = check.server_with(Options::new().limit(Resource::RLIMIT_AS, 256 * MIB as u64))?;
+    let server =
+        check.server_with(Options::new().limit(platform::LIMIT_ADDRESS_SPACE, 256 * MIB as u64))?;
     let outcome = (|| {
         let mut alice = server.enter("alice")?;
         let mut bob = server.enter("bob")?;
@@ -540,7 +541,7 @@ fn hears_piece(client: &mut Client, piece: &[u8]) -> Outcome {
 fn rlim_infinity(check: &mut Check) -> Outcome {
     let mut infinite = Options::new();
     for resource in [
-        Resource::RLIMIT_AS,
+        platform::LIMIT_ADDRESS_SPACE,
         Resource::RLIMIT_CPU,
         Resource::RLIMIT_DATA,
         Resource::RLIMIT_FSIZE,

@@ -1,0 +1,75 @@
+//! Systems without Linux's namespaces and system call filters: each question gets the reason, and
+//! the requirements that need them are `unsupported` with it.
+
+use std::path::Path;
+
+use super::Namespace;
+use crate::verdict::Stop;
+
+const NO_NAMESPACES: &str = "this system has no namespaces of the kind (namespaces(7) of Linux); jails take root and a set-up";
+const NO_FILTER: &str = "this system has no system call filter of the kind (seccomp(2) of Linux)";
+
+/// Why this process cannot have a namespace of its own.
+pub fn namespace_missing(namespace: Namespace) -> Option<Stop> {
+    Some(Stop::Unsupported(format!("needs {}: {NO_NAMESPACES}", namespace.words())))
+}
+
+/// Enters `namespace`: not here.
+pub fn try_namespace(_namespace: Namespace) -> Result<(), String> {
+    Err(NO_NAMESPACES.into())
+}
+
+/// Moves this process into mounts of its own: not here.
+pub fn enter_private_mounts() -> Result<(), String> {
+    Err(NO_NAMESPACES.into())
+}
+
+/// Mounts an empty file system in private mounts: not here.
+pub fn mount_tmpfs(_path: &Path, _size: u64) -> Result<(), String> {
+    Err(NO_NAMESPACES.into())
+}
+
+/// Makes a mounted file system read-only in private mounts: not here.
+pub fn make_read_only(_path: &Path) -> Result<(), String> {
+    Err(NO_NAMESPACES.into())
+}
+
+/// Makes a file with a large inode number in private mounts: not here.
+pub fn mount_high_inodes(_dir: &Path, _name: &str, _content: &[u8]) -> Result<(), String> {
+    Err(NO_NAMESPACES.into())
+}
+
+/// Puts the next child into a process namespace of its own: not here.
+pub fn unshare_processes() -> Result<(), String> {
+    Err(NO_NAMESPACES.into())
+}
+
+/// Chooses the next process id of a process namespace: not here.
+pub fn begin_private_processes(_last: i32) -> Result<(), String> {
+    Err(NO_NAMESPACES.into())
+}
+
+/// Moves this process into a user namespace: not here.
+pub fn become_user_inside(_inside: u32) -> Result<(), String> {
+    Err(NO_NAMESPACES.into())
+}
+
+/// Why descriptors cannot be forbidden.
+pub fn descriptor_filter_missing() -> Option<Stop> {
+    Some(Stop::Unsupported(NO_FILTER.into()))
+}
+
+/// Kills whoever closes certain descriptors: not here.
+pub fn forbid_descriptors(_from: u32, _to: u32) -> std::io::Result<()> {
+    Err(std::io::ErrorKind::Unsupported.into())
+}
+
+/// The most descriptors that root may allow a process.
+pub fn most_descriptors() -> Result<u64, String> {
+    Err("this system does not tell the most descriptors a process may be allowed".into())
+}
+
+/// The descriptors of a process that are sockets.
+pub fn socket_descriptors(_pid: i32) -> Result<Vec<i32>, String> {
+    Err("this system's descriptor numbers of other processes are not read yet".into())
+}
