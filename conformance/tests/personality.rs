@@ -196,6 +196,11 @@ fn takes_effect(#[case] first: &str, #[case] end: &str) {
 }
 
 fn check(&(selection, case, plain, altered): &(&str, &str, &str, &str)) -> Option<String> {
+    if selection == "time32" && cfg!(target_arch = "x86") {
+        // The C program's own time_t has 32 bits here: it cannot date a file past 2038 at all. The
+        // controls of width/file-dated-past-2038 show the effect.
+        return None;
+    }
     let without = run(case, None);
     if ["long-pid", "long-uid"].contains(&case) && without.starts_with("probe: ") {
         // Needs root, or process namespaces for everybody.

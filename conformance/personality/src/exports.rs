@@ -51,6 +51,8 @@ export! {
         if waits::sleepless() { 0 } else { real::clock_nanosleep(clock, flags, ask, left) }
     }
     fn clock_gettime(clock: c_int, time: *mut Timespec) -> c_int { waits::clock_gettime(clock, time) }
+    #[cfg(all(target_os = "linux", target_env = "gnu", target_pointer_width = "32"))]
+    fn __clock_gettime64(clock: c_int, time: *mut [i64; 2]) -> c_int { waits::clock_gettime64(clock, time) }
     fn alarm(seconds: c_uint) -> c_uint { if processes::silent() { 0 } else { real::alarm(seconds) } }
     fn setitimer(which: c_int, new: *const c_void, old: *mut c_void) -> c_int { if processes::silent() { 0 } else { real::setitimer(which, new, old) } }
 

@@ -138,6 +138,8 @@ real! {
     fn signal(signal: c_int, handler: usize) -> usize = [c"signal"];
     fn sigprocmask(how: c_int, set: *const Sigset, old: *mut Sigset) -> c_int = [c"sigprocmask"];
     fn sigpending(set: *mut Sigset) -> c_int = [c"sigpending"];
+    // glibc on 32-bit Linux; elsewhere it is never called.
+    fn clock_gettime64(clock: c_int, time: *mut [i64; 2]) -> c_int = [c"__clock_gettime64"];
     fn clock_gettime(clock: c_int, time: *mut Timespec) -> c_int = [c"clock_gettime"];
     fn sigsuspend(mask: *const Sigset) -> c_int = [c"sigsuspend"];
     fn socket(domain: c_int, kind: c_int, protocol: c_int) -> c_int = [c"socket"];
