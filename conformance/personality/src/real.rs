@@ -138,8 +138,6 @@ real! {
     fn signal(signal: c_int, handler: usize) -> usize = [c"signal"];
     fn sigprocmask(how: c_int, set: *const Sigset, old: *mut Sigset) -> c_int = [c"sigprocmask"];
     fn sigpending(set: *mut Sigset) -> c_int = [c"sigpending"];
-    // glibc on 32-bit Linux; elsewhere it is never called.
-    fn clock_gettime64(clock: c_int, time: *mut [i64; 2]) -> c_int = [c"__clock_gettime64"];
     fn clock_gettime(clock: c_int, time: *mut Timespec) -> c_int = [c"clock_gettime"];
     fn sigsuspend(mask: *const Sigset) -> c_int = [c"sigsuspend"];
     fn socket(domain: c_int, kind: c_int, protocol: c_int) -> c_int = [c"socket"];
@@ -166,5 +164,15 @@ pub(crate) mod linux {
         fn openat64(dir: c_int, path: *const c_char, flags: c_int; mode: c_uint) -> c_int = [c"openat64", c"openat"];
         fn stat64(path: *const c_char, buffer: *mut StatBuffer) -> c_int = [c"stat64", c"stat"];
         fn prlimit64(pid: c_int, resource: c_int, new: *const c_void, old: *mut c_void) -> c_int = [c"prlimit64", c"prlimit"];
+    }
+}
+
+/// Calls that only glibc on 32-bit Linux has, where `time_t` may have 32 bits or 64.
+#[cfg(all(target_os = "linux", target_env = "gnu", target_pointer_width = "32"))]
+pub(crate) mod time64 {
+    use super::*;
+
+    real! {
+        fn clock_gettime64(clock: c_int, time: *mut [i64; 2]) -> c_int = [c"__clock_gettime64"];
     }
 }

@@ -79,6 +79,8 @@ extern "C" fn start() {
     real::resolve_all();
     #[cfg(target_os = "linux")]
     real::linux::resolve_all();
+    #[cfg(all(target_os = "linux", target_env = "gnu", target_pointer_width = "32"))]
+    real::time64::resolve_all();
     if let Some(list) = environment(SELECTION) {
         for item in list.split(|byte| *byte == b',').filter(|item| !item.is_empty()) {
             select(item);

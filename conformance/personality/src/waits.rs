@@ -248,7 +248,7 @@ pub(crate) fn clock_gettime(clock: c_int, time: *mut Timespec) -> c_int {
 /// The same with 64 bits of time where `time_t` has 32 (glibc, "64-bit time symbol handling").
 #[cfg(all(target_os = "linux", target_env = "gnu", target_pointer_width = "32"))]
 pub(crate) fn clock_gettime64(clock: c_int, time: *mut [i64; 2]) -> c_int {
-    let result = real::clock_gettime64(clock, time);
+    let result = real::time64::clock_gettime64(clock, time);
     if any() && on(Id::FrozenClock) && clock == CLOCK_MONOTONIC && result == 0 && !time.is_null() {
         altered(Id::FrozenClock);
         // SAFETY: as in clock_gettime; the structure is two numbers of 64 bits on little-endian
