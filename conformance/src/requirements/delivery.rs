@@ -6,6 +6,7 @@ use super::{blocked_client, lines};
 use crate::catalogue::{Control, Controls, Level, Requirement, by};
 use crate::harness::{Check, Options, excerpt};
 use crate::needs::Need;
+use crate::target::Claim;
 use crate::verdict::{OrError, Outcome, ensure};
 
 const PROTOCOL: &str = "papaya line protocol: on success the server sends the last lines of the chat log, then every byte appended to it";
@@ -44,6 +45,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "buffers handled as C strings: cut at the first NUL, the last byte overwritten by a terminator, text decoded and encoded again",
         fix: "carry lengths, not terminators",
         needs: &[],
+        claims: &[Claim::Transparent],
         controls: Controls::By(&[by("nul-last-byte", "hears")]),
         exclusive: false,
         check: bytes_intact,
@@ -56,6 +58,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "sizeof(buffer) written instead of what was read: old messages or uninitialised memory, a key perhaps, go to everyone",
         fix: "write exactly as many bytes as were read",
         needs: &[],
+        claims: &[Claim::ChatLog],
         controls: Controls::By(&[by("sends-whole-buffer", "hears")]),
         exclusive: false,
         check: nothing_foreign,
@@ -68,6 +71,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "off by one at the file's first line or its missing last newline; a fixed buffer for the whole replay",
         fix: "search backwards in pieces for the Nth newline before the last line's end",
         needs: &[],
+        claims: &[Claim::Replay, Claim::ChatLog],
         controls: Controls::By(&[by("short-reads=4096", "of the bytes come within")]),
         exclusive: false,
         check: replay_last_lines,
@@ -80,6 +84,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "replay and following begin at different positions: what is said between the two is lost or comes twice",
         fix: "follow from the very position at which the replay ended",
         needs: &[],
+        claims: &[Claim::Replay],
         controls: Controls::By(&[by("greets-first", "seven lines before the end")]),
         exclusive: false,
         check: missed_messages_on_return,
@@ -92,6 +97,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "the signal handler installed after the replay was read: a message in between wakes nobody",
         fix: "be ready for the signal first, then look at the log",
         needs: &[],
+        claims: &[],
         controls: Controls::By(&[by("greets-first", "hears")]),
         exclusive: false,
         check: joining_amid_traffic,
@@ -104,6 +110,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "a message that just fills the buffer: off by one, or a full read taken for the end",
         fix: "read until there is nothing more; a full buffer says nothing",
         needs: &[],
+        claims: &[],
         controls: Controls::By(&[by("short-reads=4096", "hears exactly")]),
         exclusive: false,
         check: chunk_boundaries,
@@ -116,6 +123,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "a short write to a full socket taken as complete",
         fix: "keep the rest and wait until there is room",
         needs: &[Need::ProcessTable, Need::ProcessorTime],
+        claims: &[Claim::ProcessPerClient],
         controls: Controls::By(&[by("drops-when-full", "for a client that does not read")]),
         exclusive: false,
         check: slow_reader_catches_up,
@@ -128,6 +136,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "end of file from the client ends its cluster at once: `echo hi | nc` never sees its line, and cannot know whether it was taken",
         fix: "at end of file let the sender write out what the log holds before it ends",
         needs: &[],
+        claims: &[Claim::HalfClose, Claim::Echo],
         controls: Controls::By(&[by("half-close-ends", "closed its sending half")]),
         exclusive: false,
         check: half_close_gets_its_echo,
@@ -140,6 +149,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "O_TRUNC at the start",
         fix: "open the log with O_APPEND and O_CREAT only",
         needs: &[],
+        claims: &[Claim::Replay, Claim::ChatLog],
         controls: Controls::By(&[by("truncates-on-open", "bob hears")]),
         exclusive: false,
         check: history_after_restart,
@@ -159,6 +169,7 @@ const fn everyone(
         trap: ONE_ORDER_TRAP,
         fix: ONE_ORDER_FIX,
         needs: &[],
+        claims: &[],
         controls: Controls::By(ONE_ORDER_CONTROLS),
         exclusive: false,
         check,
@@ -309,30 +320,27 @@ fn missed_messages_on_return(check: &mut Check) -> Outcome {
     let bob = server.join("bob")?;
     alice.barrier()?;
     drop(bob);
-    for number in 1..=7 {
-        let line = format!("while bob was away {number}");
-        alice.say(&line)?;
-        alice.hears(&line)?;
+    let lines = check.target().manifest.wire.replay;
+    let mut expected: Vec<String> =
+        (1..=lines).map(|number| format!("while bob was away {number}")).collect();
+    for line in &expected {
+        alice.say(line)?;
+        alice.hears(line)?;
     }
     let mut bob = server.enter("bob, back")?;
     alice.say("welcome back")?;
-    // Bob's return and the greeting meet in either order: seven lines of replay, one of which may
-    // already be the greeting.
+    expected.push("welcome back".into());
+    // Bob's return and the greeting meet in either order: the last of the lines that are replayed
+    // may already be the greeting.
     let first = bob.next_line(check.scaled(Duration::from_secs(5)))?.unwrap_or_default();
-    let offset = match first.as_slice() {
-        b"while bob was away 1" => 1,
-        b"while bob was away 2" => 2,
-        other => {
-            return crate::verdict::fail(
-                "the replay begins seven lines before the end",
-                format!("it begins with {}", excerpt(other)),
-            );
-        }
+    let begin = expected.iter().take(2).position(|line| line.as_bytes() == first);
+    let Some(begin) = begin else {
+        return crate::verdict::fail(
+            format!("the replay begins {lines} lines before the end"),
+            format!("it begins with {}", excerpt(&first)),
+        );
     };
-    for number in offset + 1..=7 {
-        bob.hears(&format!("while bob was away {number}"))?;
-    }
-    bob.hears("welcome back")?;
+    bob.hears_all(&expected[begin + 1..])?;
     alice.say("and on")?;
     bob.hears("and on")
 }
@@ -419,10 +427,11 @@ fn history_after_restart(check: &mut Check) -> Outcome {
     }
     alice.barrier()?;
     first.end()?;
+    let replay = usize::from(check.target().manifest.wire.replay);
     let expected: Vec<u8> = {
         let log = first.log_content()?;
         let all: Vec<&[u8]> = log.split_inclusive(|&byte| byte == b'\n').collect();
-        all[all.len() - 7..].concat()
+        all[all.len() - replay.min(all.len())..].concat()
     };
     let second = check.server()?;
     let mut bob = second.enter("bob")?;
