@@ -168,7 +168,7 @@ impl Client {
     /// first if need be.
     fn meet_witness(&mut self, server: &Rc<Running>, token: &[u8]) -> Step<bool> {
         /// How long after an unheard word it is said again: whoever joins may miss the first.
-        const AGAIN: Duration = Duration::from_millis(100);
+        const AGAIN: Duration = Duration::from_millis(10);
         if let Some(at) = position(&self.said, token) {
             self.said.drain(at..at + token.len());
         }
@@ -297,6 +297,14 @@ impl Client {
                 },
             ),
         }
+    }
+
+    /// As [`barrier`](Self::barrier), but returns the whole lines that were heard meanwhile.
+    pub fn lines_until_barrier(&mut self) -> Step<Vec<Vec<u8>>> {
+        let begin = self.cursor;
+        self.barrier()?;
+        let lines = self.inbox[begin..self.cursor].split_inclusive(|&byte| byte == b'\n');
+        Ok(lines.filter(|line| !is_barrier(line)).map(<[u8]>::to_vec).collect())
     }
 
     /// Whether this client is let in: it hears the barrier that it started, or is closed.

@@ -644,9 +644,9 @@ impl Spawned {
         let announced = read_announcement(ready, self.begin + self.ready_limit)?;
         let mut addresses = Vec::new();
         for line in announced.lines().map(str::trim).filter(|line| !line.is_empty()) {
-            match line.parse() {
-                Ok(address) => addresses.push(address),
-                Err(_) => {
+            match address(line) {
+                Some(address) => addresses.push(address),
+                None => {
                     return Err(Stop::Error(format!(
                         "the target's ready descriptor says `{}`, which is no ADDRESS:PORT",
                         line.escape_debug()
@@ -781,6 +781,17 @@ fn listens(at: SocketAddr) -> bool {
     platform::is_listening(at.port()).unwrap_or_else(|| TcpStream::connect(at).is_ok())
 }
 
+/// An address and port, with the scope as a number or as an interface's name (RFC 4007, 11).
+fn address(text: &str) -> Option<SocketAddr> {
+    let plain = || -> Option<SocketAddr> {
+        let (before, rest) = text.split_once('%')?;
+        let (name, after) = rest.split_once(']')?;
+        let index = nix::net::if_::if_nametoindex(name).ok()?;
+        format!("{before}%{index}]{after}").parse().ok()
+    };
+    text.parse().ok().or_else(plain)
+}
+
 /// What a ready line tells.
 #[derive(Debug, PartialEq)]
 enum Said {
@@ -789,15 +800,26 @@ enum Said {
     Address(SocketAddr),
 }
 
+/// Where `words` end in `line`, not as a part of longer words: `ready` is not in `already`.
+fn word_in(line: &str, words: &str, whole: bool) -> Option<usize> {
+    let is_letter = |c: Option<char>| c.is_some_and(char::is_alphanumeric);
+    line.match_indices(words).map(|(at, _)| (at, at + words.len())).find_map(|(at, end)| {
+        let begins = !is_letter(line[..at].chars().next_back()) || !is_letter(words.chars().next());
+        let ends = !is_letter(line[end..].chars().next()) || !is_letter(words.chars().next_back());
+        (begins && (ends || !whole)).then_some(end)
+    })
+}
+
 /// What `line` tells, if it is the one.
 fn said_in(template: &Template, line: &str) -> Step<Option<Said>> {
     const MARK: &str = "\u{1}";
     let values: Values<'_> = ["port", "address"].map(|name| (name, OsString::from(MARK))).into();
     let text = fill(template, &values)?.to_string_lossy().into_owned();
     let Some((before, after)) = text.split_once(MARK) else {
-        return Ok(line.contains(&text).then_some(Said::Nothing));
+        let found = word_in(line, &text, true);
+        return Ok(found.map(|_| Said::Nothing));
     };
-    let Some(begin) = line.find(before).map(|at| at + before.len()) else { return Ok(None) };
+    let Some(begin) = word_in(line, before, false) else { return Ok(None) };
     let rest = &line[begin..];
     let end = match after {
         "" => rest.find(char::is_whitespace).unwrap_or(rest.len()),
@@ -810,7 +832,7 @@ fn said_in(template: &Template, line: &str) -> Step<Option<Said>> {
     let said = if template.mentions("port") {
         word.parse().ok().filter(|port| *port != 0).map(Said::Port)
     } else {
-        word.parse().ok().map(Said::Address)
+        address(word).map(Said::Address)
     };
     match said {
         Some(said) => Ok(Some(said)),
@@ -902,18 +924,26 @@ fn leave_open(last: i32) -> nix::Result<()> {
 fn reachable_program(world: &World) -> Step<PathBuf> {
     let target = &world.orders.target;
     let original = &target.program;
-    if let Some(manifest) = &target.file {
-        let of_manifest = |name| mentions(&target.manifest, name);
-        if of_manifest("manifest-dir") && !is_open_to_all(manifest) {
-            return Err(Stop::NotRun(format!(
-                "needs a directory that every user can enter: the server is started as another user, who cannot reach {}",
-                manifest.display()
-            )));
+    let unreachable = |path: &Path| {
+        Err(Stop::NotRun(format!(
+            "needs files that every user can read: the server is started as another user, who cannot \
+             reach {}",
+            path.display()
+        )))
+    };
+    // With a script beside the manifest the program is its interpreter, which works where it is.
+    let is_interpreter = mentions(&target.manifest, "manifest-dir");
+    if let Some(manifest) = target.file.as_ref().filter(|_| is_interpreter) {
+        if !is_open_to_all(manifest) {
+            return unreachable(manifest);
         }
     }
     let mode = std::fs::metadata(original).or_error(original.display())?.permissions().mode();
     if is_open_to_all(original) && mode & 0o001 != 0 {
         return Ok(original.clone());
+    }
+    if is_interpreter {
+        return unreachable(original);
     }
     let path = world.orders.dir.join("program");
     if !path.exists() && std::fs::hard_link(original, &path).is_err() {
@@ -949,6 +979,8 @@ mod tests {
     #[rstest]
     #[case("ready", "I am ready now", Some(Said::Nothing))]
     #[case("ready", "not yet", None)]
+    #[case("ready", "Address already in use", None)]
+    #[case("ready", "readying", None)]
     #[case("port {port}", "listening on port 7722", Some(Said::Port(7722)))]
     #[case("port {port}", "listening on port 7722 of all", Some(Said::Port(7722)))]
     #[case("({port})", "at (80) now", Some(Said::Port(80)))]

@@ -99,6 +99,12 @@ impl Server {
         1 + self.world.orders.target.manifest.processes_per_client() * (clients + witness)
     }
 
+    /// How many of its processes there are, without those that have ended and are not reaped.
+    pub fn living(&self) -> Step<usize> {
+        let processes = self.processes()?;
+        Ok(processes.iter().filter(|process| process.state != platform::State::Zombie).count())
+    }
+
     /// What the chat log holds.
     pub fn log_content(&self) -> Step<Vec<u8>> {
         std::fs::read(self.log()).or_error(self.log().display())

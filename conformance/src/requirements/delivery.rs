@@ -7,7 +7,7 @@ use crate::catalogue::{Control, Controls, Level, Requirement, by};
 use crate::harness::{Check, Options, excerpt};
 use crate::needs::Need;
 use crate::target::Claim;
-use crate::verdict::{OrError, Outcome, ensure};
+use crate::verdict::{OrError, Outcome, ensure, fail};
 
 const PROTOCOL: &str = "papaya line protocol: on success the server sends the last lines of the chat log, then every byte appended to it";
 const ONE_ORDER_TRAP: &str = "a wake-up lost or a read cut short under load; counting bytes hides it, since a loss and a repetition cancel out";
@@ -85,7 +85,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         fix: "follow from the very position at which the replay ended",
         needs: &[],
         claims: &[Claim::Replay],
-        controls: Controls::By(&[by("greets-first", "seven lines before the end")]),
+        controls: Controls::By(&[by("greets-first", "lines before the end")]),
         exclusive: false,
         check: missed_messages_on_return,
     },
@@ -359,21 +359,35 @@ fn joining_amid_traffic(check: &mut Check) -> Outcome {
     alice.barrier()?;
     for client in &mut late {
         // Whatever line comes first, from there on every one follows, to the last.
-        let patience = check.scaled(Duration::from_secs(5));
-        let first = client.next_line(patience)?.unwrap_or_default();
-        let Some(begin) =
-            std::str::from_utf8(&first).ok().and_then(|text| text.parse::<usize>().ok())
-        else {
-            // Joined after the last line: the replay may begin with the barriers.
-            ensure(first.is_empty(), "a late client hears whole lines", || excerpt(&first))?;
-            continue;
+        let heard = client.lines_until_barrier()?;
+        let Some(first) = heard.first() else { continue }; // joined after the last line
+        let number = |line: &[u8]| -> Option<usize> {
+            std::str::from_utf8(line).ok()?.strip_suffix('\n')?.parse().ok()
         };
-        ensure(begin < LINES, "a late client hears only what was said", || {
-            format!("it hears {}", excerpt(&first))
-        })?;
-        for number in begin + 1..LINES {
-            client.hears(&number.to_string())?;
+        let Some(begin) = number(first).filter(|begin| *begin < LINES) else {
+            return fail(
+                "a late client hears whole lines that were said",
+                format!("{} hears {}", client.name, excerpt(first)),
+            );
+        };
+        for (line, expected) in heard.iter().zip(begin..) {
+            ensure(
+                number(line) == Some(expected),
+                format!("a late client hears line {expected} after line {}", expected.max(1) - 1),
+                || format!("{} hears {}", client.name, excerpt(line)),
+            )?;
         }
+        ensure(
+            begin + heard.len() == LINES,
+            "a late client hears every line up to the last",
+            || {
+                format!(
+                    "the last that {} hears is {}",
+                    client.name,
+                    excerpt(&heard[heard.len() - 1])
+                )
+            },
+        )?;
     }
     Ok(())
 }

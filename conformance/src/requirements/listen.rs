@@ -7,7 +7,7 @@ use nix::sys::signal::Signal;
 
 use super::{blocked_client, idle_cost, lines, refuses_to_start};
 use crate::catalogue::{Controls, Level, Requirement, by};
-use crate::harness::{Check, Client, Options, Server};
+use crate::harness::{Check, Client, Options};
 use crate::needs::Need;
 use crate::platform;
 use crate::target::Claim;
@@ -385,6 +385,8 @@ fn under_either_default(check: &mut Check, body: fn(&mut Check) -> Outcome) -> O
             }
             other => other,
         })?;
+        // Not two daemons at a time on one log.
+        check.finish()?;
     }
     Ok(())
 }
@@ -663,8 +665,8 @@ fn link_local_with_scope(check: &mut Check) -> Outcome {
         || Ok(std::net::UdpSocket::bind(at).is_ok()),
         || "it cannot".into(),
     )?;
-    let by_name = check.server_with(Options::new().listen(format!("[{address}%{name}]:0")))?;
-    for server in [by_name, scoped_by_number(check, address, index)?] {
+    for scope in [name.to_owned(), index.to_string()] {
+        let server = check.server_with(Options::new().listen(format!("[{address}%{scope}]:0")))?;
         let at = SocketAddr::V6(SocketAddrV6::new(address, server.address().port(), 0, index));
         ensure(
             server.address().ip() == IpAddr::V6(address),
@@ -672,10 +674,7 @@ fn link_local_with_scope(check: &mut Check) -> Outcome {
             || server.address().to_string(),
         )?;
         server.join_at("alice", at)?;
+        server.end()?;
     }
     Ok(())
-}
-
-fn scoped_by_number(check: &mut Check, address: Ipv6Addr, index: u32) -> Step<Server> {
-    check.server_with(Options::new().listen(format!("[{address}%{index}]:0")))
 }

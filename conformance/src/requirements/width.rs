@@ -672,7 +672,8 @@ fn inode_above_32_bit(check: &mut Check) -> Outcome {
         for client in [&mut alice, &mut bob] {
             client.hears_bytes(&history[3..].concat())?;
         }
-        for round in 0..2 {
+        let rounds = if check.target().has(Claim::LogRotation) { 2 } else { 1 };
+        for round in 0..rounds {
             let line = format!("said to a high inode, or after it, {round}");
             alice.say(&line)?;
             alice.hears(&line)?;
@@ -683,7 +684,7 @@ fn inode_above_32_bit(check: &mut Check) -> Outcome {
                 "what is said is at the end of the log",
                 || format!("it ends otherwise, round {round}"),
             )?;
-            if round == 0 {
+            if round + 1 < rounds {
                 std::fs::rename(&log, log.with_extension("log.1")).or_error("rename")?;
                 OpenOptions::new()
                     .create_new(true)
