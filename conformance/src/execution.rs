@@ -16,6 +16,7 @@ use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction
 
 use crate::catalogue::Requirement;
 use crate::needs::Need;
+use crate::rehearsal;
 use crate::target::Target;
 use crate::verdict::Verdict;
 use crate::warden::{Finding, Task, Work};
@@ -193,7 +194,12 @@ fn rehearse(plan: &Plan) -> Option<Finding> {
         target: plan.target.clone(),
         personality: None,
     });
-    finding.filter(|finding| finding.verdict != Verdict::Pass)
+    let finding = finding.filter(|finding| finding.verdict != Verdict::Pass)?;
+    let in_words = |why: String| match finding.verdict {
+        Verdict::Error => rehearsal::in_words(&plan.target.name, &why),
+        _ => why,
+    };
+    Some(Finding { reason: finding.reason.map(in_words), ..finding })
 }
 
 /// Works off `queue` with `jobs` threads.

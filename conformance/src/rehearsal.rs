@@ -19,17 +19,17 @@ pub(crate) fn rehearse(check: &mut Check) -> Outcome {
     alice.hears("a rehearsal")
 }
 
-/// What a rehearsal that did not go well says of the target `name`.
-pub(crate) fn in_words(name: &str, stop: Stop) -> Stop {
+/// A server that is not as its manifest says has failed no requirement.
+pub(crate) fn as_error(stop: Stop) -> Stop {
     match stop {
-        Stop::Fail(failure) => Stop::Error(format!(
-            "the target {name} is not as its manifest says, so nothing was checked: expected: {}; \
-             actual: {}",
-            failure.expected, failure.actual
-        )),
-        Stop::Error(reason) => {
-            Stop::Error(format!("the target {name} cannot be checked: {reason}"))
+        Stop::Fail(failure) => {
+            Stop::Error(format!("expected: {}; actual: {}", failure.expected, failure.actual))
         }
         other => other,
     }
+}
+
+/// What a rehearsal of the target `name` says that did not go well.
+pub(crate) fn in_words(name: &str, why: &str) -> String {
+    format!("the target {name} cannot be checked, since it is not as its manifest says: {why}")
 }

@@ -161,6 +161,10 @@ fn guard(task: &Task) -> Option<Finding> {
         Err(reason) => Some(Finding::error(reason)),
     };
     let left = end_descendants();
+    let finding = match flood(&task.dir) {
+        Some(reason) if finding.is_some() => Some(Finding::error(reason)),
+        _ => finding,
+    };
     let finding = finding.map(|finding| with_altered_calls(finding, task));
     if !task.keep {
         let _ = std::fs::remove_dir_all(&task.dir);
@@ -178,7 +182,7 @@ fn guard(task: &Task) -> Option<Finding> {
             actual: left.join(", "),
         });
         let stop = match task.work {
-            Work::Rehearsal => rehearsal::in_words(&task.target.name, stop),
+            Work::Rehearsal => rehearsal::as_error(stop),
             _ => stop,
         };
         return Some(Finding::from_stop(stop, Evidence::default));
@@ -292,9 +296,7 @@ fn run_check(task: &Task) -> Finding {
     }));
     let stop = match outcome {
         Ok(Ok(finding)) => return finding,
-        Ok(Err(stop)) if matches!(task.work, Work::Rehearsal) => {
-            rehearsal::in_words(&task.target.name, stop)
-        }
+        Ok(Err(stop)) if matches!(task.work, Work::Rehearsal) => rehearsal::as_error(stop),
         Ok(Err(stop)) => stop,
         Err(panic) => {
             let words = panic

@@ -323,7 +323,16 @@ fn where_to_listen(world: &World, options: &Options) -> Step<Whereabouts> {
     }
     // The port alone can be told, or nothing.
     let port = match (options.listen.as_slice(), fixed) {
-        ([], Some(fixed)) => fixed,
+        ([], Some(fixed)) => {
+            if world.servers.borrow().iter().any(|server| !server.over.get()) {
+                return cannot(
+                    world,
+                    "a port beside that of its other server",
+                    "other port than launch.port",
+                );
+            }
+            fixed
+        }
         ([], None) if tells && !manifest.takes_port() => return Ok((Vec::new(), None, None)),
         ([], None) => {
             let chosen = free_port()?;
@@ -499,8 +508,15 @@ fn spawn(world: &Rc<World>, options: &Options, mut invocation: Invocation) -> St
     command.stdout(output_file.try_clone().or_error("server's output")?);
     command.stderr(output_file);
     if let Some(user) = invocation.run_as {
-        let own = [dir.as_path(), &invocation.key_path];
-        for path in own.into_iter().chain(invocation.files.iter().map(PathBuf::as_path)) {
+        let mut own = vec![dir.clone(), invocation.key_path.clone()];
+        let values = world.places()?;
+        for bind in &target.manifest.launch.bind {
+            own.push(PathBuf::from(fill(&bind.from, &values)?));
+        }
+        // What lies elsewhere is somebody else's.
+        own.retain(|path| path.starts_with(dir));
+        own.extend(invocation.files.iter().cloned());
+        for path in &own {
             if !path.exists() {
                 continue;
             }
@@ -511,6 +527,8 @@ fn spawn(world: &Rc<World>, options: &Options, mut invocation: Invocation) -> St
         }
     }
     prepare(&mut command, options, &invocation);
+    // What is there already is not this server's.
+    let before: Vec<i32> = descends().unwrap_or_default().iter().map(|p| p.pid).collect();
     let begin = Instant::now();
     world.note("check", format!("starts server {number}"));
     let child = command.spawn().or_error(target.program.display())?;
@@ -521,7 +539,8 @@ fn spawn(world: &Rc<World>, options: &Options, mut invocation: Invocation) -> St
     let launcher = child.id() as i32;
     drop(child);
     let ready_limit = world.scaled(target.manifest.ready.limit.duration());
-    Spawned { world: world.clone(), launcher, begin, output, ready_limit }.follow(&invocation)
+    Spawned { world: world.clone(), launcher, before, begin, output, ready_limit }
+        .follow(&invocation)
 }
 
 /// Sets up what the process of `command` is to find, between fork and exec.
@@ -573,6 +592,7 @@ fn prepare(command: &mut Command, options: &Options, invocation: &Invocation) {
 struct Spawned {
     world: Rc<World>,
     launcher: i32,
+    before: Vec<i32>,
     begin: Instant,
     output: PathBuf,
     ready_limit: Duration,
@@ -736,10 +756,11 @@ impl Spawned {
         let own = std::process::id() as i32;
         let found = |is: &dyn Fn(&platform::Process) -> bool| -> Step<Vec<i32>> {
             let mut found = descends()?;
-            found.retain(|p| p.pid != self.launcher && p.state != State::Zombie && is(p));
+            let is_new =
+                |p: &platform::Process| p.pid != self.launcher && !self.before.contains(&p.pid);
+            found.retain(|p| is_new(p) && p.state != State::Zombie && is(p));
             Ok(found.iter().map(|process| process.pid).collect())
         };
-        let known: Vec<i32> = world.servers.borrow().iter().map(|s| s.daemon.get()).collect();
         let (candidates, how) = match world.orders.target.manifest.launch.daemon {
             DaemonIs::InPidFile => {
                 let path = &invocation.pid_file;
@@ -749,12 +770,8 @@ impl Spawned {
                 })?;
                 return pid.ok_or_else(|| Stop::Error(format!("no pid in {}", path.display())));
             }
-            DaemonIs::Orphan => {
-                (found(&|p| p.parent == own && !known.contains(&p.pid))?, "have lost their parent")
-            }
-            DaemonIs::SessionLeader => {
-                (found(&|p| p.session == p.pid && !known.contains(&p.pid))?, "lead a session")
-            }
+            DaemonIs::Orphan => (found(&|p| p.parent == own)?, "have lost their parent"),
+            DaemonIs::SessionLeader => (found(&|p| p.session == p.pid)?, "lead a session"),
         };
         match candidates.as_slice() {
             [one] => Ok(*one),

@@ -35,7 +35,7 @@ pub(crate) use surroundings::enter as enter_surroundings;
 
 use crate::platform;
 use crate::target::{Target, Values};
-use crate::verdict::{OrError, Outcome, Step, Stop, fail};
+use crate::verdict::{OrError, Outcome, Step, Stop, at_each_failure, fail};
 
 /// How long a check waits for something that should happen at once, on an idle machine of
 /// ordinary speed. Only a failure ever takes that long.
@@ -98,6 +98,8 @@ pub(crate) struct World {
     /// Of a part of the check that ran in another process.
     evidence_from_below: RefCell<Option<Evidence>>,
     serial: Cell<u64>,
+    /// What was there when the check failed.
+    pub(crate) scene: RefCell<Option<evidence::Scene>>,
 }
 
 impl World {
@@ -182,7 +184,7 @@ pub struct Check {
 impl Check {
     /// Begins a check.
     pub fn new(orders: Orders) -> Self {
-        Self {
+        let check = Self {
             world: Rc::new(World {
                 orders,
                 timeline: RefCell::new(Timeline::new()),
@@ -191,8 +193,16 @@ impl Check {
                 remarks: RefCell::default(),
                 evidence_from_below: RefCell::default(),
                 serial: Cell::new(0),
+                scene: RefCell::default(),
             }),
-        }
+        };
+        let world = Rc::downgrade(&check.world);
+        at_each_failure(move || {
+            if let Some(world) = world.upgrade() {
+                *world.scene.borrow_mut() = Some(evidence::scene(&world));
+            }
+        });
+        check
     }
 
     /// The private directory.

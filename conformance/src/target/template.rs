@@ -116,7 +116,7 @@ impl Template {
 pub(super) fn unknown(noun: &str, shown: &str, wrong: &str, known: &[&str]) -> String {
     let nearest = known
         .iter()
-        .map(|name| (strsim::jaro_winkler(&wrong.to_lowercase(), name), name))
+        .map(|name| (strsim::jaro_winkler(&wrong.to_lowercase(), &name.to_lowercase()), name))
         .filter(|(similarity, _)| *similarity > 0.7)
         .max_by(|(a, _), (b, _)| a.total_cmp(b));
     match nearest {
