@@ -289,6 +289,38 @@ mod tests {
         }
     }
 
+    #[test]
+    fn the_guide_tells_every_claim_placeholder_and_field() {
+        let guide = include_str!("../../targets/README.md");
+        for claim in Claim::ALL {
+            let row = format!("| `{}` | {} |", claim.word(), claim.sentence());
+            assert!(guide.contains(&row), "{row}");
+            let asking = crate::catalogue::all().filter(|r| r.claims.contains(claim)).count();
+            let line = guide.lines().find(|line| line.starts_with(&row)).unwrap();
+            assert!(line.ends_with(&format!("| {asking} |")), "{line}: {asking}");
+        }
+        for (name, what) in PLACEHOLDERS {
+            let row = format!("| `{{{name}}}` | {what} |");
+            assert!(guide.contains(&row), "{row}");
+        }
+        let schema = serde_json::to_value(schemars::schema_for!(Manifest)).unwrap();
+        for (table, value) in schema["properties"].as_object().unwrap() {
+            let definition = value["$ref"]
+                .as_str()
+                .or_else(|| value["anyOf"][0]["$ref"].as_str())
+                .and_then(|path| path.strip_prefix("#/$defs/"));
+            let fields =
+                definition.and_then(|name| schema["$defs"][name]["properties"].as_object());
+            let names: Vec<String> = match fields {
+                Some(fields) => fields.keys().map(|field| format!("`{table}.{field}`")).collect(),
+                None => vec![format!("`{table}`")],
+            };
+            for name in names {
+                assert!(guide.contains(&name), "the guide does not tell {name}");
+            }
+        }
+    }
+
     /// The schema in the repository is made from the types: `UPDATE_SCHEMA=1 cargo test` writes it.
     #[test]
     fn the_schema_is_that_of_the_types() {
