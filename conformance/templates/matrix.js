@@ -52,6 +52,8 @@
   filter.addEventListener("input", apply);
   apply();
 
+  if (matchMedia("(max-width: 40rem)").matches) document.querySelector(".legend").open = false;
+
   let opener = null;
   document.addEventListener("click", (event) => {
     const link = event.target.closest("tr.row a");
@@ -66,9 +68,11 @@
     const open = panel();
     if (open === null) return false;
     const back = opener !== null && visible(opener) ? opener : byId(`row/${open.id}`);
+    const [x, y] = [scrollX, scrollY];
     // Not pushed: the way back must not lead into the panel again.
     location.replace(`#row/${open.id}`);
-    if (back !== null) back.focus({ preventScroll: visible(back) });
+    if (opener !== null) scrollTo(x, y);
+    if (back !== null) back.focus();
     return true;
   };
   document.addEventListener("click", (event) => {

@@ -167,3 +167,36 @@ pub fn printable(text: &str) -> String {
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case("r.json", None, "r.json")]
+    #[case("FreeBSD 14=r.json", Some("FreeBSD 14"), "r.json")]
+    #[case("a=b=c.json", Some("a"), "b=c.json")]
+    fn a_label_stands_before_the_first_equals_sign(
+        #[case] argument: &str,
+        #[case] label: Option<&str>,
+        #[case] path: &str,
+    ) {
+        let source = Source::parse(OsStr::new(argument)).unwrap();
+        assert_eq!((source.label.as_deref(), source.path.as_path()), (label, Path::new(path)));
+    }
+
+    #[test]
+    fn what_is_a_file_as_it_stands_is_a_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a=b.json");
+        std::fs::write(&path, "").unwrap();
+        assert_eq!(Source::parse(path.as_os_str()).unwrap(), Source { label: None, path });
+    }
+
+    #[test]
+    fn nothing_printable_steers() {
+        assert_eq!(printable("a\u{1b}[31m\u{202e}\n\tbä✓"), "a\u{fffd}[31m\u{fffd}  bä✓");
+    }
+}

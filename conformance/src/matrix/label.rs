@@ -104,3 +104,17 @@ fn shortest(path: &Path, others: &[&Path]) -> String {
         .unwrap_or(parts.len());
     end(path, count).display().to_string()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_says_as_much_as_it_takes() {
+        let others = [Path::new("run/b/report.json"), Path::new("other/report.json")];
+        assert_eq!(shortest(Path::new("run/a/report.json"), &others), "a/report.json");
+        assert_eq!(shortest(Path::new("x.json"), &others), "x.json");
+        let deep = [Path::new("2/a/report.json")];
+        assert_eq!(shortest(Path::new("1/a/report.json"), &deep), "1/a/report.json");
+    }
+}

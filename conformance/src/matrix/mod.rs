@@ -255,10 +255,9 @@ impl<'a> Matrix<'a> {
                 .map(|(look, count)| format!("{count} {}", look.word))
                 .collect();
             sentences.push(format!(
-                "{}: not conformant ({} of {}).",
+                "{}: not conformant, {}.",
                 subject(column),
                 troubled.join(", "),
-                column.report.requirements.len(),
             ));
         }
         for column in of(Conclusion::NoVerdict) {
@@ -279,7 +278,7 @@ impl<'a> Matrix<'a> {
                 ),
             });
         }
-        sentences
+        sentences.iter().map(|sentence| input::printable(sentence)).collect()
     }
 
     /// What a reader has to know before comparing columns.
@@ -302,7 +301,7 @@ impl<'a> Matrix<'a> {
             let missing = self.rows.len().saturating_sub(column.report.requirements.len());
             if missing > 0 {
                 remarks.push(format!(
-                    "{}: {} of another report {} here{}.",
+                    "{}: {} of the other reports {} here{}.",
                     column.label,
                     plural(missing, "requirement"),
                     if missing == 1 { "was not selected" } else { "were not selected" },
@@ -310,7 +309,7 @@ impl<'a> Matrix<'a> {
                 ));
             }
         }
-        remarks
+        remarks.iter().map(|remark| input::printable(remark)).collect()
     }
 }
 

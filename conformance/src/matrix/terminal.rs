@@ -109,14 +109,12 @@ const CELL: usize = 14;
 
 fn line(text: &mut String, row: &Row<'_>, width: usize) {
     let _ = write!(text, "  {:<width$} ", row.id);
-    for cell in &row.cells {
+    for (at, cell) in row.cells.iter().enumerate() {
         let look = cell.map_or(NOT_SELECTED, |entry| look(entry.verdict));
         let colour = style(look);
         let word = format!("{} {}", look.symbol, look.word);
-        let _ = write!(text, " {colour}{word:<CELL$}{colour:#}");
-    }
-    while text.ends_with(' ') {
-        text.pop();
+        let width = if at + 1 < row.cells.len() { CELL } else { 0 };
+        let _ = write!(text, " {colour}{word:<width$}{colour:#}");
     }
     text.push('\n');
     for (at, entry) in row.entries() {
