@@ -33,7 +33,8 @@ impl Source {
             Some(at) if !Path::new(argument).exists() => at,
             _ => return Ok(Self { label: None, path: argument.into() }),
         };
-        let wrong = |what: &str| Err(format!("{}: {what}: write LABEL=FILE", argument.display()));
+        let wrong =
+            |what: &str| Err(format!("{}: {what}: write LABEL=FILE", argument.to_string_lossy()));
         let path = PathBuf::from(OsStr::from_bytes(&bytes[at + 1..]));
         match std::str::from_utf8(&bytes[..at]) {
             Ok(label) if label.trim().is_empty() => wrong("the label is empty"),

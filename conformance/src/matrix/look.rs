@@ -41,20 +41,8 @@ const LOOKS: &[Look] = &[
     ),
     row("xfail", "(✗)", 3, false, "fails, and the baseline says so, with the reason"),
     row("error", "!", 5, true, "the check itself failed; says nothing about the server"),
-    row(
-        "not-run",
-        "○",
-        2,
-        false,
-        "could be checked there, but not in this run; the reason is given",
-    ),
-    row(
-        "unsupported",
-        "∅",
-        1,
-        false,
-        "that platform or server hasn't what the requirement is about",
-    ),
+    row("not-run", "○", 2, false, "could be checked there, but not in this run"),
+    row("unsupported", "∅", 1, false, "the platform or the server hasn't what it is about"),
 ];
 
 /// Where a report hasn't the requirement.
