@@ -499,8 +499,9 @@ fn other_versions_and_unselected_requirements_are_said() {
     old["forkproof"] = "0.0.9".into();
     std::fs::write(&freebsd, old.to_string()).unwrap();
     forkproof().arg("report").arg(&debian).arg(&freebsd).assert().stdout(
-        contains("different versions of forkproof (0.1.0, 0.0.9)")
-            .and(contains("1 requirement of the other reports was not selected here")),
+        contains("different versions of forkproof (0.1.0, 0.0.9)").and(contains(
+            "not selected, or not reached: 1 on FreeBSD 14.2-RELEASE, 32-bit kernel",
+        )),
     );
     let (page, _) = output(&dir, "--html", &[&debian, &freebsd], &[]);
     in_order(
@@ -511,6 +512,39 @@ fn other_versions_and_unselected_requirements_are_said() {
             "not selected",
         ],
     );
+}
+
+#[test]
+fn a_label_that_another_column_has_by_itself_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let [debian, freebsd] = two(&dir);
+    let labelled =
+        format!("Debian GNU/Linux 13 (trixie), 64-bit (x86_64), native={}", freebsd.display());
+    forkproof()
+        .arg("report")
+        .arg(debian)
+        .arg(labelled)
+        .assert()
+        .code(2)
+        .stderr(contains("two columns are called `Debian GNU/Linux 13 (trixie), 64-bit"));
+}
+
+#[test]
+fn an_interrupted_run_and_a_flaky_requirement_are_shown_as_such() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut cut = report(debian(), &[("auth/exact-key", "pass"), ("auth/early-close", "error")]);
+    cut["interrupted"] = true.into();
+    cut["requirements"][1]["runs"] = 5.into();
+    cut["requirements"][1]["not_passed"] = 2.into();
+    let file = write(&dir, "cut.json", &cut);
+    let (page, status) = output(&dir, "--html", &[&file], &[]);
+    assert_eq!(status, 3);
+    in_order(&page, &["no verdict, because the run was interrupted", "no verdict: interrupted"]);
+    in_order(
+        &page,
+        &["flaky: 2 of 5", "why auth/early-close is error", "2 of 5 runs did not pass"],
+    );
+    forkproof().arg("report").arg(&file).assert().code(3).stdout(contains("interrupted"));
 }
 
 #[test]

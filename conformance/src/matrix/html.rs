@@ -21,7 +21,7 @@ const STYLE: &str = include_str!("../../templates/matrix.css");
 const SCRIPT: &str = include_str!("../../templates/matrix.js");
 
 /// Rem: the column of the requirements, and the least width of each other one.
-const FIRST_COLUMN: usize = 24;
+const FIRST_COLUMN: usize = 20;
 const COLUMN: usize = 9;
 
 #[derive(Template)]

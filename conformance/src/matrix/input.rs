@@ -49,12 +49,6 @@ impl Source {
 pub fn read_all(arguments: &[OsString]) -> Result<(Vec<Source>, Vec<Column>), String> {
     let sources: Vec<Source> =
         arguments.iter().map(|argument| Source::parse(argument)).collect::<Result<_, _>>()?;
-    let mut labels = HashSet::new();
-    for label in sources.iter().filter_map(|source| source.label.as_deref()) {
-        if !labels.insert(label) {
-            return Err(format!("two columns are called `{label}`: give each a label of its own"));
-        }
-    }
     let mut files: Vec<((u64, u64), &Path)> = Vec::new();
     let mut reports = Vec::new();
     for source in &sources {
@@ -81,6 +75,12 @@ pub fn read_all(arguments: &[OsString]) -> Result<(Vec<Source>, Vec<Column>), St
         })
         .collect();
     let lines = label::columns(&unlabelled);
+    let mut labels = HashSet::new();
+    if let Some(label) =
+        lines.iter().map(|lines| lines.join(", ")).find(|l| !labels.insert(l.clone()))
+    {
+        return Err(format!("two columns are called `{label}`: give each a label of its own"));
+    }
     let columns = lines
         .into_iter()
         .zip(reports)

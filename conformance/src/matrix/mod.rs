@@ -247,7 +247,10 @@ impl<'a> Matrix<'a> {
         let subject = |column: &Column| {
             if several { column.label.clone() } else { "The result".to_owned() }
         };
-        for column in of(Conclusion::NotConformant) {
+        // Of many, the heads of the columns tell more shortly.
+        const NAMED: usize = 3;
+        let failed = of(Conclusion::NotConformant);
+        for column in failed.iter().filter(|_| failed.len() <= NAMED) {
             let troubled: Vec<String> = column
                 .counts()
                 .into_iter()
@@ -260,13 +263,17 @@ impl<'a> Matrix<'a> {
                 troubled.join(", "),
             ));
         }
-        for column in of(Conclusion::NoVerdict) {
+        let open = of(Conclusion::NoVerdict);
+        for column in open.iter().filter(|_| open.len() <= NAMED) {
             let why = if column.report.interrupted {
                 "the run was interrupted"
             } else {
                 "not everything could be checked"
             };
             sentences.push(format!("{}: no verdict, because {why}.", subject(column)));
+        }
+        if open.len() > NAMED {
+            sentences.push(format!("{} have no verdict.", plural(open.len(), noun)));
         }
         if several {
             let differing = self.section(Section::Differs).count();
@@ -297,17 +304,19 @@ impl<'a> Matrix<'a> {
                 versions.join(", ")
             ));
         }
-        for column in self.columns {
-            let missing = self.rows.len().saturating_sub(column.report.requirements.len());
-            if missing > 0 {
-                remarks.push(format!(
-                    "{}: {} of the other reports {} here{}.",
-                    column.label,
-                    plural(missing, "requirement"),
-                    if missing == 1 { "was not selected" } else { "were not selected" },
-                    if column.report.interrupted { ", or not reached" } else { "" },
-                ));
-            }
+        let lacking: Vec<String> = self
+            .columns
+            .iter()
+            .filter_map(|column| {
+                let lacks = self.rows.len().saturating_sub(column.report.requirements.len());
+                (lacks > 0).then(|| format!("{lacks} on {}", column.label))
+            })
+            .collect();
+        if !lacking.is_empty() {
+            remarks.push(format!(
+                "Not every report has every requirement; not selected, or not reached: {}.",
+                lacking.join("; ")
+            ));
         }
         remarks.iter().map(|remark| input::printable(remark)).collect()
     }

@@ -95,7 +95,7 @@ pub fn render(matrix: &Matrix<'_>) -> String {
             if several {
                 format!("The same on every {}", matrix.noun())
             } else {
-                "Nothing failed".to_owned()
+                "Everything else".to_owned()
             },
             plural(same, "requirement"),
             rest.join(", ")
