@@ -10,18 +10,19 @@ use clap::{Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::catalogue::{self, Level};
+use crate::destination::Destination;
 use crate::execution::{self, Conclusion, Event, Plan};
 use crate::facts::Facts;
 use crate::personality::{self, Selected};
 use crate::report::{self, Report};
 use crate::selection::{self, SelectionError, Shard};
 use crate::target::Target;
-use crate::{bench, controls, diff, platform, probe, slowness, warden};
+use crate::{bench, controls, diff, matrix, platform, probe, slowness, warden};
 
 /// Everything that was checked holds.
-const CONFORMANT: u8 = 0;
+pub(crate) const CONFORMANT: u8 = 0;
 /// A requirement failed.
-const NOT_CONFORMANT: u8 = 1;
+pub(crate) const NOT_CONFORMANT: u8 = 1;
 /// The command line, or a file that it names, is wrong.
 const USAGE: u8 = 2;
 /// The harness or its surroundings failed, or the run was interrupted.
@@ -70,6 +71,9 @@ enum Command {
     /// Show what changed between two files of facts, or two reports
     #[command(after_help = diff::AFTER_HELP)]
     Diff(diff::Arguments),
+    /// Merge reports of several platforms into one matrix: a page, Markdown, JUnit, or a table here
+    #[command(after_help = matrix::command::AFTER_HELP)]
+    Report(matrix::command::Arguments),
     /// Run the reference server, which is part of this program
     #[command(disable_help_flag = true)]
     Chatd {
@@ -212,6 +216,7 @@ pub fn main() -> ExitCode {
         Command::Bench(arguments) => bench::main(&arguments),
         Command::Probe(arguments) => probe::command::main(&arguments),
         Command::Diff(arguments) => diff::main(&arguments),
+        Command::Report(arguments) => matrix::command::main(&arguments),
         Command::ExecutedProbe { what } => probe::command::executed(&what),
         Command::Chatd { arguments } => chatd::server_main(named("chatd", arguments)),
         Command::Chat { arguments } => chatd::client::main(named("chat", arguments)),
@@ -323,54 +328,6 @@ pub(crate) fn print(text: &str) -> ExitCode {
     match anstream::stdout().write_all(text.as_bytes()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => complain_no_verdict(error),
         _ => ExitCode::SUCCESS,
-    }
-}
-
-/// A report file that is known to be writable before the run begins, and is there only when it is
-/// whole: a temporary file beside it, renamed at the end.
-struct Destination {
-    path: PathBuf,
-    file: tempfile::NamedTempFile,
-}
-
-impl Destination {
-    fn open(path: &Path) -> Result<Self, String> {
-        let cannot = |error: std::io::Error| format!("cannot write {}: {error}", path.display());
-        if path.is_dir() {
-            return Err(format!("cannot write {}: it is a directory", path.display()));
-        }
-        if path.exists() {
-            // Opened without truncation, only to see that it can be.
-            std::fs::OpenOptions::new().append(true).open(path).map_err(cannot)?;
-        }
-        let parent = match path.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent,
-            _ => Path::new("."),
-        };
-        let file = tempfile::Builder::new()
-            .prefix(".forkproof-")
-            .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
-            .tempfile_in(parent)
-            .map_err(|error| {
-                // tempfile's error names its own file, which nobody asked for.
-                let why = error.get_ref().and_then(|e| e.source()).map(ToString::to_string);
-                format!(
-                    "cannot write {}: {}",
-                    path.display(),
-                    why.unwrap_or_else(|| error.to_string())
-                )
-            })?;
-        Ok(Self { path: path.to_owned(), file })
-    }
-
-    fn write(mut self, text: &str) -> Result<(), String> {
-        let cannot =
-            |error: std::io::Error| format!("cannot write {}: {error}", self.path.display());
-        self.file.write_all(text.as_bytes()).map_err(cannot)?;
-        self.file
-            .persist(&self.path)
-            .map(drop)
-            .map_err(|error| format!("cannot write {}: {}", self.path.display(), error.error))
     }
 }
 

@@ -13,16 +13,19 @@
 //! systems is behind [`platform`].
 //!
 //! Beside that, [`probe`] measures facts of the operating system itself, each below a warden too,
-//! and [`diff`] tells what changed between two files of facts, or two reports.
+//! and [`diff`] tells what changed between two files of facts, or two reports. [`matrix`] merges the
+//! reports of many platforms into one page.
 
 pub mod bench;
 pub mod catalogue;
 pub mod cli;
 pub mod controls;
+mod destination;
 pub mod diff;
 pub mod execution;
 pub mod facts;
 pub mod harness;
+pub mod matrix;
 pub mod needs;
 pub mod personality;
 pub mod platform;

@@ -11,7 +11,7 @@ pub fn render(report: &Report) -> Result<String, quick_junit::SerializeError> {
     document.set_time(std::time::Duration::from_millis(report.duration_ms));
     let mut suite: Option<TestSuite> = None;
     for entry in &report.requirements {
-        let (area, name) = entry.id.split_once('/').unwrap_or(("", &entry.id));
+        let (area, _) = parts(&entry.id);
         if suite.as_ref().is_none_or(|suite| suite.name.as_str() != area) {
             document.add_test_suites(suite.take());
             let mut next = TestSuite::new(area);
@@ -19,20 +19,32 @@ pub fn render(report: &Report) -> Result<String, quick_junit::SerializeError> {
             next.add_property(("target", report.target.name.as_str()));
             suite = Some(next);
         }
-        let mut case = TestCase::new(name, status(entry));
-        case.set_classname(format!("forkproof.{area}"));
-        case.set_time(entry.duration());
-        if let Some(evidence) = &entry.evidence {
-            case.set_system_out(super::terminal::evidence_text(evidence));
-        } else if let Some(note) = &entry.note {
-            case.set_system_out(note);
-        }
+        let case = case(entry);
         if let Some(suite) = &mut suite {
             suite.add_test_case(case);
         }
     }
     document.add_test_suites(suite);
     document.to_string()
+}
+
+/// The area and the name of an id.
+pub(crate) fn parts(id: &str) -> (&str, &str) {
+    id.split_once('/').unwrap_or(("", id))
+}
+
+/// One requirement as a test case.
+pub(crate) fn case(entry: &Entry) -> TestCase {
+    let (area, name) = parts(&entry.id);
+    let mut case = TestCase::new(name, status(entry));
+    case.set_classname(format!("forkproof.{area}"));
+    case.set_time(entry.duration());
+    if let Some(evidence) = &entry.evidence {
+        case.set_system_out(super::terminal::evidence_text(evidence));
+    } else if let Some(note) = &entry.note {
+        case.set_system_out(note);
+    }
+    case
 }
 
 fn status(entry: &Entry) -> TestCaseStatus {

@@ -85,7 +85,7 @@ pub fn render(report: &Report) -> String {
 }
 
 /// Text that comes from elsewhere, harmless in a list or a table.
-fn cell(text: &str) -> String {
+pub(crate) fn cell(text: &str) -> String {
     let mut out = String::new();
     for c in text.chars() {
         match c {
