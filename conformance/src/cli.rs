@@ -9,6 +9,7 @@ use std::time::Duration;
 use clap::{Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::baseline::{Baseline, draft};
 use crate::catalogue::{self, Level};
 use crate::execution::{self, Conclusion, Event, Plan};
 use crate::facts::Facts;
@@ -30,8 +31,8 @@ pub(crate) const NO_VERDICT: u8 = 3;
 const NOTHING_SELECTED: u8 = 4;
 
 const AFTER_HELP: &str = "\
-Exit status: 0 conformant · 1 a requirement failed · 2 usage · 3 no verdict (the harness or the \
-environment failed, or the run was interrupted) · 4 nothing was selected.";
+Exit status: 0 conformant · 1 a requirement failed, or the baseline is stale · 2 usage · 3 no \
+verdict (the harness or the environment failed, or the run was interrupted) · 4 nothing was selected.";
 
 const CONTROLS_HELP: &str = "\
 Exit status: 0 all caught · 1 a requirement missed its control, failed for a wrong reason, or a \
@@ -70,6 +71,9 @@ enum Command {
     /// Show what changed between two files of facts, or two reports
     #[command(after_help = diff::AFTER_HELP)]
     Diff(diff::Arguments),
+    /// Write a first baseline of known failures from a report
+    #[command(after_help = draft::AFTER_HELP, before_long_help = draft::FORMAT)]
+    Baseline(draft::Arguments),
     /// Run the reference server, which is part of this program
     #[command(disable_help_flag = true)]
     Chatd {
@@ -126,6 +130,10 @@ struct Run {
     /// Put the server under these personalities: see how it fares on another platform
     #[arg(long = "as", value_name = "PERSONALITY,…")]
     personality: Option<String>,
+
+    /// Failures that are known, and what is not to be run; see `forkproof baseline --help`
+    #[arg(long, value_name = "FILE")]
+    baseline: Option<PathBuf>,
 
     /// Checks at a time [default: three for each processor]
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
@@ -208,6 +216,7 @@ pub fn main() -> ExitCode {
         Command::Bench(arguments) => bench::main(&arguments),
         Command::Probe(arguments) => probe::command::main(&arguments),
         Command::Diff(arguments) => diff::main(&arguments),
+        Command::Baseline(arguments) => draft::main(&arguments),
         Command::ExecutedProbe { what } => probe::command::executed(&what),
         Command::Chatd { arguments } => chatd::server_main(named("chatd", arguments)),
         Command::Chat { arguments } => chatd::client::main(named("chat", arguments)),
@@ -324,13 +333,13 @@ pub(crate) fn print(text: &str) -> ExitCode {
 
 /// A report file that is known to be writable before the run begins, and is there only when it is
 /// whole: a temporary file beside it, renamed at the end.
-struct Destination {
+pub(crate) struct Destination {
     path: PathBuf,
     file: tempfile::NamedTempFile,
 }
 
 impl Destination {
-    fn open(path: &Path) -> Result<Self, String> {
+    pub(crate) fn open(path: &Path) -> Result<Self, String> {
         let cannot = |error: std::io::Error| format!("cannot write {}: {error}", path.display());
         if path.is_dir() {
             return Err(format!("cannot write {}: it is a directory", path.display()));
@@ -359,7 +368,7 @@ impl Destination {
         Ok(Self { path: path.to_owned(), file })
     }
 
-    fn write(mut self, text: &str) -> Result<(), String> {
+    pub(crate) fn write(mut self, text: &str) -> Result<(), String> {
         let cannot =
             |error: std::io::Error| format!("cannot write {}: {error}", self.path.display());
         self.file.write_all(text.as_bytes()).map_err(cannot)?;
@@ -388,6 +397,10 @@ fn run(arguments: &Run) -> ExitCode {
             Err(message) => return complain_usage(message),
         },
     };
+    let baseline = match arguments.baseline.as_deref().map(Baseline::read).transpose() {
+        Ok(baseline) => baseline.unwrap_or_default(),
+        Err(message) => return complain_usage(message),
+    };
     let mut destinations = Vec::new();
     for path in [&arguments.report, &arguments.junit, &arguments.summary] {
         match path.as_deref().map(Destination::open).transpose() {
@@ -403,6 +416,10 @@ fn run(arguments: &Run) -> ExitCode {
         return complain_no_verdict(format!("signals: {}", errno.desc()));
     }
     let facts = Facts::gather(dir.path());
+    let exceptions = match baseline.holding(&facts) {
+        Ok(exceptions) => exceptions,
+        Err(message) => return complain_usage(message),
+    };
     let jobs = arguments.jobs.map_or(facts.processors * 3, usize::from);
     let plan = Plan {
         requirements,
@@ -413,6 +430,7 @@ fn run(arguments: &Run) -> ExitCode {
         dir: dir.path().to_owned(),
         keep: arguments.keep,
         personality,
+        exceptions,
     };
     let started = chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
     let execution = watch(&plan, &facts);

@@ -14,6 +14,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 
+use crate::baseline::{Exception, Exceptions};
 use crate::catalogue::Requirement;
 use crate::needs::Need;
 use crate::target::Target;
@@ -62,6 +63,8 @@ pub struct Plan {
     pub keep: bool,
     /// The personalities to put the server under, as `forkproof as` takes them.
     pub personality: Option<String>,
+    /// What a baseline expects on this platform.
+    pub exceptions: Exceptions,
 }
 
 /// One check that has been run.
@@ -77,6 +80,8 @@ pub struct Record {
     pub duration: Duration,
     /// Its directory, if it was kept.
     pub dir: Option<PathBuf>,
+    /// What the baseline expects of it, if that names it.
+    pub exception: Option<Exception>,
 }
 
 /// What a run tells while it goes on.
@@ -113,8 +118,10 @@ pub fn execute(plan: &Plan, mut observe: impl FnMut(&Event)) -> Execution {
     let mut exclusive = VecDeque::new();
     for round in 0..plan.repeat {
         for &requirement in &plan.requirements {
+            let exception = plan.exceptions.get(requirement.id);
+            let skipped = exception.and_then(Exception::skip);
             // Only what can be checked here takes a place in the queue.
-            match Need::first_missing(requirement.needs) {
+            match skipped.or_else(|| Need::first_missing(requirement.needs)) {
                 Some(stop) => {
                     let record = Record {
                         requirement,
@@ -122,6 +129,7 @@ pub fn execute(plan: &Plan, mut observe: impl FnMut(&Event)) -> Execution {
                         finding: Finding::from_stop(stop, Default::default),
                         duration: Duration::ZERO,
                         dir: None,
+                        exception: exception.cloned(),
                     };
                     let event = Event::Finished(Box::new(record));
                     observe(&event);
@@ -211,13 +219,18 @@ fn check(plan: &Plan, item: Item) -> Option<Record> {
         target: plan.target.clone(),
         personality: plan.personality.clone(),
     };
-    let finding = run_task(&task)?;
+    let mut finding = run_task(&task)?;
+    let exception = plan.exceptions.get(item.requirement.id);
+    if let Some(exception) = exception {
+        exception.judge(item.requirement.id, &mut finding);
+    }
     Some(Record {
         requirement: item.requirement,
         round: item.round,
         finding,
         duration: begin.elapsed(),
         dir: plan.keep.then_some(dir),
+        exception: exception.cloned(),
     })
 }
 
@@ -274,9 +287,9 @@ fn run_warden(task: &Task) -> std::io::Result<Option<Vec<u8>>> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Conclusion {
-    /// Every requirement that was checked holds.
+    /// Every requirement that was checked holds, or fails as the baseline expects.
     Conformant,
-    /// A requirement failed.
+    /// A requirement failed, or the baseline expects a failure in vain.
     NotConformant,
     /// Nothing failed, but not everything that was to be checked was.
     NoVerdict,
@@ -286,16 +299,22 @@ impl Execution {
     /// Decides, here and nowhere else, what the findings mean for the whole.
     pub fn conclusion(&self) -> Conclusion {
         let any = |verdict| self.records.iter().any(|r| r.finding.verdict == verdict);
-        // Informative requirements are reported, and never fail a run.
-        let failed = self.records.iter().any(|record| {
-            record.finding.verdict == Verdict::Fail
-                && record.requirement.level != crate::catalogue::Level::May
+        let failed = self.records.iter().any(|record| match record.finding.verdict {
+            // Informative requirements are reported, and never fail a run.
+            Verdict::Fail => record.requirement.level != crate::catalogue::Level::May,
+            // Here it is the baseline that is wrong, whatever the requirement's level.
+            Verdict::Xpass => true,
+            Verdict::Pass
+            | Verdict::Unsupported
+            | Verdict::NotRun
+            | Verdict::Error
+            | Verdict::Xfail => false,
         });
         if self.interrupted {
             Conclusion::NoVerdict
         } else if failed {
             Conclusion::NotConformant
-        } else if any(Verdict::Error) || !any(Verdict::Pass) {
+        } else if any(Verdict::Error) || !(any(Verdict::Pass) || any(Verdict::Xfail)) {
             Conclusion::NoVerdict
         } else {
             Conclusion::Conformant

@@ -14,7 +14,9 @@
 //!
 //! Beside that, [`probe`] measures facts of the operating system itself, each below a warden too,
 //! and [`diff`] tells what changed between two files of facts, or two reports.
+//! A [`baseline`] tells a run which failures are known.
 
+pub mod baseline;
 pub mod bench;
 pub mod catalogue;
 pub mod cli;
