@@ -72,7 +72,7 @@ enum Command {
     #[command(after_help = diff::AFTER_HELP)]
     Diff(diff::Arguments),
     /// Write a first baseline of known failures from a report
-    #[command(after_help = draft::AFTER_HELP, before_long_help = draft::FORMAT)]
+    #[command(after_help = draft::AFTER_HELP, after_long_help = draft::long_help())]
     Baseline(draft::Arguments),
     /// Run the reference server, which is part of this program
     #[command(disable_help_flag = true)]

@@ -321,3 +321,45 @@ impl Execution {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+    use crate::catalogue::{self, Level};
+
+    #[rstest]
+    #[case(&[(Verdict::Pass, Level::Must)], Conclusion::Conformant)]
+    #[case(&[(Verdict::Pass, Level::Must), (Verdict::NotRun, Level::Must)], Conclusion::Conformant)]
+    #[case(&[(Verdict::Pass, Level::Must), (Verdict::Fail, Level::Should)], Conclusion::NotConformant)]
+    #[case(&[(Verdict::Pass, Level::Must), (Verdict::Fail, Level::May)], Conclusion::Conformant)]
+    #[case(&[(Verdict::Pass, Level::Must), (Verdict::Xfail, Level::Must)], Conclusion::Conformant)]
+    #[case(&[(Verdict::Xfail, Level::Must)], Conclusion::Conformant)]
+    #[case(&[(Verdict::Pass, Level::Must), (Verdict::Xpass, Level::Must)], Conclusion::NotConformant)]
+    // The baseline is stale whatever the level.
+    #[case(&[(Verdict::Pass, Level::Must), (Verdict::Xpass, Level::May)], Conclusion::NotConformant)]
+    #[case(&[(Verdict::Xfail, Level::Must), (Verdict::Error, Level::Must)], Conclusion::NoVerdict)]
+    #[case(&[(Verdict::NotRun, Level::Must)], Conclusion::NoVerdict)]
+    #[case(&[], Conclusion::NoVerdict)]
+    fn what_findings_mean_for_the_whole(
+        #[case] findings: &[(Verdict, Level)],
+        #[case] expected: Conclusion,
+    ) {
+        let records = findings
+            .iter()
+            .map(|&(verdict, level)| Record {
+                requirement: catalogue::all().find(|r| r.level == level).unwrap(),
+                round: 0,
+                finding: Finding { verdict, ..Finding::pass() },
+                duration: Duration::ZERO,
+                dir: None,
+                exception: None,
+            })
+            .collect();
+        let mut execution = Execution { records, interrupted: false, duration: Duration::ZERO };
+        assert_eq!(execution.conclusion(), expected);
+        execution.interrupted = true;
+        assert_eq!(execution.conclusion(), Conclusion::NoVerdict);
+    }
+}

@@ -19,7 +19,7 @@ Exit status: 0 written, also when nothing failed · 2 usage, also a report that 
 file that is there already · 3 it could not be written.";
 
 /// The format, for `--help`.
-pub const FORMAT: &str = "\
+const FORMAT: &str = "\
 A baseline names the failures that are known, for `forkproof run --baseline FILE`. Each has an entry:
 
     [[exception]]
@@ -39,6 +39,11 @@ A platform has several names, all in lower case, and `platforms` takes each of t
 them: the system (linux, freebsd), with its release (freebsd-14, freebsd-14.3), with the \
 architecture that forkproof runs as (linux-x86, freebsd-x86_64), with its width (linux-32bit), with \
 its C library (linux-musl), and the distribution, also with its release (debian, ubuntu-24.04).";
+
+/// What `--help` says last: the format, too.
+pub fn long_help() -> String {
+    format!("{FORMAT}\n\n{AFTER_HELP}")
+}
 
 /// The command's arguments.
 #[derive(clap::Args, Debug)]
@@ -172,7 +177,11 @@ fn characteristic(requirement: &Requirement, failure: &Failure) -> Option<String
     };
     of_controls
         .map(str::to_owned)
-        .or_else(|| longest(texts.iter().flat_map(|text| stable_pieces(text)).collect()))
+        .or_else(|| {
+            let pieces = texts.iter().flat_map(|text| stable_pieces(text));
+            let trimmed = pieces.map(|piece| piece.trim_matches(|c: char| ",;.(".contains(c)));
+            longest(trimmed.filter(|piece| !piece.is_empty()).collect())
+        })
         .or_else(|| {
             let words = texts.iter().flat_map(|text| text.split(['|', ' ', '\n']));
             longest(words.filter(|word| !word.is_empty()).collect())
@@ -225,6 +234,7 @@ mod tests {
     #[case("signals/handler-persists", "x", "it took 3.5 s for /tmp/y to be read", "to be read")]
     #[case("signals/handler-persists", "alice hears what bob says", "2", "hears what")]
     #[case("signals/handler-persists", "one two|three four five", "6", "four five")]
+    #[case("signals/handler-persists", "1", "nothing came; 2", "nothing came")]
     // Better a number than nothing.
     #[case("signals/handler-persists", "12", "3", "12")]
     fn words_that_stay(
@@ -237,5 +247,12 @@ mod tests {
         let found = characteristic(catalogue::find(id).unwrap(), &failure).unwrap();
         assert_eq!(found, words);
         assert!(failure.has(&found));
+    }
+
+    #[test]
+    fn the_example_of_the_help_is_right() {
+        let example: Vec<&str> =
+            FORMAT.lines().filter_map(|line| line.strip_prefix("    ")).collect();
+        crate::baseline::Baseline::parse(&example.join("\n"), "example").unwrap();
     }
 }

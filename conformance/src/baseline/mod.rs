@@ -21,6 +21,7 @@
 pub mod draft;
 
 use std::collections::{BTreeMap, HashSet};
+use std::ops::Range;
 use std::path::Path;
 
 use chatd::settings;
@@ -180,13 +181,11 @@ struct File {
 #[serde(deny_unknown_fields)]
 struct RawException {
     id: Ids,
-    #[serde(default, deserialize_with = "one_or_more")]
-    platforms: Vec<Platform>,
+    platforms: Option<Spanned<Strings>>,
     expected: Expected,
     reason: Reason,
     link: Option<Link>,
-    #[serde(default, deserialize_with = "one_or_more")]
-    matches: Vec<Words>,
+    matches: Option<Spanned<Strings>>,
 }
 
 #[derive(Deserialize)]
@@ -205,8 +204,7 @@ impl TryFrom<String> for Ids {
     }
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(try_from = "String")]
+#[derive(Debug)]
 struct Platform {
     text: String,
     glob: GlobMatcher,
@@ -227,7 +225,11 @@ impl TryFrom<String> for Platform {
         // Any release may follow: the list of names has none.
         let released = text.split_once('-').is_some_and(|(system, release)| {
             release.starts_with(|c: char| c.is_ascii_digit())
-                && release.chars().all(|c| c.is_ascii_digit() || ".*?[]".contains(c))
+                && release.chars().all(|c| match c {
+                    // Of a range; as a second dash it would never match.
+                    '-' => release.contains('['),
+                    c => c.is_ascii_digit() || ".*?[]".contains(c),
+                })
                 && glob(system).is_ok_and(|system| known.iter().any(|name| system.is_match(name)))
         });
         if released || known.iter().any(|name| matcher.is_match(name)) {
@@ -281,8 +283,6 @@ impl TryFrom<String> for Link {
     }
 }
 
-#[derive(Deserialize)]
-#[serde(try_from = "String")]
 struct Words(String);
 
 impl TryFrom<String> for Words {
@@ -297,40 +297,61 @@ impl TryFrom<String> for Words {
     }
 }
 
-/// Takes one string where a list of one would be the same. (Not an untagged enum: its errors tell
-/// no cause.)
-fn one_or_more<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
-where
-    D: serde::Deserializer<'de>,
-    T: Deserialize<'de>,
-{
-    struct Visitor<T>(std::marker::PhantomData<T>);
+/// A list of strings, or one string where a list of one would be the same. (Not an untagged enum:
+/// its errors tell no cause.) Each knows where it stands if it is one of a list; what is in them is
+/// looked at afterwards, since the error of an element would tell the line of its list.
+struct Strings(Vec<(Option<Range<usize>>, String)>);
 
-    impl<'de, T: Deserialize<'de>> serde::de::Visitor<'de> for Visitor<T> {
-        type Value = Vec<T>;
+impl<'de> Deserialize<'de> for Strings {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
 
-        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-            f.write_str("a string or a list of strings")
-        }
+        impl<'de> serde::de::Visitor<'de> for Visitor {
+            type Value = Strings;
 
-        fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Vec<T>, E> {
-            let deserializer = serde::de::value::StrDeserializer::new(text);
-            T::deserialize(deserializer).map(|one| vec![one])
-        }
-
-        fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut list: A) -> Result<Vec<T>, A::Error> {
-            let mut all = Vec::new();
-            while let Some(one) = list.next_element()? {
-                all.push(one);
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a string or a list of strings")
             }
-            if all.is_empty() {
-                return Err(serde::de::Error::custom("an empty list: name one, or leave it out"));
+
+            fn visit_str<E>(self, text: &str) -> Result<Strings, E> {
+                Ok(Strings(vec![(None, text.to_owned())]))
             }
-            Ok(all)
+
+            fn visit_seq<A>(self, mut list: A) -> Result<Strings, A::Error>
+            where
+                A: serde::de::SeqAccess<'de>,
+            {
+                let mut all = Vec::new();
+                while let Some(one) = list.next_element::<Spanned<String>>()? {
+                    all.push((Some(one.span()), one.into_inner()));
+                }
+                if all.is_empty() {
+                    return Err(serde::de::Error::custom(
+                        "an empty list: name one, or leave it out",
+                    ));
+                }
+                Ok(Strings(all))
+            }
         }
+
+        deserializer.deserialize_any(Visitor)
     }
+}
 
-    deserializer.deserialize_any(Visitor(std::marker::PhantomData))
+/// Makes what it should be of each string; an error comes with the offset to blame.
+fn each<T>(list: Option<Spanned<Strings>>) -> Result<Vec<T>, (usize, String)>
+where
+    T: TryFrom<String, Error: std::fmt::Display>,
+{
+    let Some(list) = list else { return Ok(Vec::new()) };
+    let begin = list.span().start;
+    let strings = list.into_inner().0.into_iter();
+    strings
+        .map(|(span, text)| {
+            let offset = span.map_or(begin, |span| span.start);
+            T::try_from(text).map_err(|error| (offset, error.to_string()))
+        })
+        .collect()
 }
 
 impl Baseline {
@@ -347,7 +368,12 @@ impl Baseline {
             let line = settings::line_at(text.as_bytes(), spanned.span().start);
             let raw = spanned.into_inner();
             let wrong = |what: &str| Err(format!("{origin}:{line}: {what}"));
-            match (raw.expected, raw.matches.is_empty()) {
+            let at_offset = |(offset, what)| {
+                format!("{origin}:{}: {what}", settings::line_at(text.as_bytes(), offset))
+            };
+            let platforms = each(raw.platforms).map_err(at_offset)?;
+            let matches: Vec<Words> = each(raw.matches).map_err(at_offset)?;
+            match (raw.expected, matches.is_empty()) {
                 (Expected::Fail, true) => {
                     return wrong(
                         "missing key `matches`: without words of the failure any other would be \
@@ -369,10 +395,10 @@ impl Baseline {
                     expected: raw.expected,
                     reason: raw.reason.0,
                     link: raw.link.map(|link| link.0),
-                    matches: raw.matches.into_iter().map(|words| words.0).collect(),
+                    matches: matches.into_iter().map(|words| words.0).collect(),
                 },
                 ids: raw.id.ids,
-                platforms: raw.platforms,
+                platforms,
             });
         }
         let baseline = Self(entries);
@@ -408,5 +434,73 @@ impl Baseline {
                 .flat_map(|entry| entry.ids.iter().map(|&id| (id, entry.exception.clone())))
                 .collect(),
         ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::verdict::Failure;
+    use rstest::rstest;
+
+    fn finding(verdict: Verdict) -> Finding {
+        let failure = Failure { expected: "bob hears it".into(), actual: "he was cut off".into() };
+        let failed = verdict == Verdict::Fail;
+        Finding { verdict, failure: failed.then_some(failure), ..Finding::pass() }
+    }
+
+    fn expecting(matches: &[&str]) -> Exception {
+        Exception {
+            file: "base.toml".into(),
+            line: 3,
+            id: "auth/exact-key".into(),
+            expected: Expected::Fail,
+            reason: "known".into(),
+            link: None,
+            matches: matches.iter().map(ToString::to_string).collect(),
+        }
+    }
+
+    #[rstest]
+    #[case(Verdict::Pass, &["cut off"], Verdict::Xpass)]
+    #[case(Verdict::Fail, &["cut off"], Verdict::Xfail)]
+    #[case(Verdict::Fail, &["bob hears"], Verdict::Xfail)]
+    #[case(Verdict::Fail, &["torn|cut off"], Verdict::Xfail)]
+    #[case(Verdict::Fail, &["bob|alice", "cut off"], Verdict::Xfail)]
+    #[case(Verdict::Fail, &["alice", "cut off"], Verdict::Fail)]
+    #[case(Verdict::Fail, &["torn"], Verdict::Fail)]
+    // What says nothing about the failure is no reason to call the entry stale.
+    #[case(Verdict::Unsupported, &["cut off"], Verdict::Unsupported)]
+    #[case(Verdict::NotRun, &["cut off"], Verdict::NotRun)]
+    #[case(Verdict::Error, &["cut off"], Verdict::Error)]
+    fn a_finding_is_judged(
+        #[case] found: Verdict,
+        #[case] matches: &[&str],
+        #[case] judged: Verdict,
+    ) {
+        let mut finding = finding(found);
+        expecting(matches).judge("auth/exact-key", &mut finding);
+        assert_eq!(finding.verdict, judged);
+        assert_eq!(finding.reason.is_some(), judged != found, "what was changed has a reason");
+    }
+
+    #[rstest]
+    #[case("linux", true)]
+    #[case("free*", true)]
+    #[case("freebsd-15", true)]
+    #[case("linux-6.*", true)]
+    #[case("*-14.[0-3]", true)]
+    #[case("{linux,freebsd}-32bit", true)]
+    #[case("kali", true)]
+    #[case("ubuntu-24.04", true)]
+    #[case("", false)]
+    #[case("Linux", false)]
+    #[case("linux-", false)]
+    #[case("freebsd-14-3", false)]
+    #[case("linux-sixth", false)]
+    #[case("minix-3", false)]
+    fn platforms_have_known_names(#[case] text: &str, #[case] known: bool) {
+        let platform = Platform::try_from(text.to_owned());
+        assert_eq!(platform.is_ok(), known, "{platform:?}");
     }
 }
