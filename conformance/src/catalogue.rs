@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::harness::Check;
 use crate::needs::Need;
 use crate::requirements;
+use crate::target::Claim;
 use crate::verdict::Outcome;
 
 /// How strongly a requirement is meant.
@@ -76,6 +77,8 @@ pub struct Requirement {
     pub fix: &'static str,
     /// What it takes to check this.
     pub needs: &'static [Need],
+    /// What the server must claim for this to be asked of it.
+    pub claims: &'static [Claim],
     /// What breaks it; see [`crate::controls`].
     pub controls: Controls,
     /// Whether it measures time or processor use, so that nothing else may run beside it.

@@ -122,8 +122,12 @@ struct Run {
     #[command(flatten)]
     selection: Selection,
 
-    /// Check this program, which has the reference server's command line, instead of the one
-    /// inside
+    /// The server to check: a manifest, or the name of one inside (reference, papayachat)
+    #[arg(long, value_name = "MANIFEST|NAME")]
+    target: Option<OsString>,
+
+    /// Check this program instead of the target's own; without `--target`, one that has the
+    /// reference server's command line
     #[arg(long, value_name = "FILE")]
     program: Option<PathBuf>,
 
@@ -384,7 +388,11 @@ fn run(arguments: &Run) -> ExitCode {
         Ok(selected) => selected,
         Err(status) => return status,
     };
-    let target = match program_target(arguments.program.as_deref()) {
+    let target = match &arguments.target {
+        Some(named) => Target::named(named, arguments.program.as_deref()).map_err(complain_usage),
+        None => program_target(arguments.program.as_deref()),
+    };
+    let target = match target {
         Ok(target) => target,
         Err(status) => return status,
     };

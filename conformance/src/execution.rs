@@ -17,6 +17,7 @@ use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction
 use crate::baseline::{Exception, Exceptions};
 use crate::catalogue::Requirement;
 use crate::needs::Need;
+use crate::rehearsal;
 use crate::target::Target;
 use crate::verdict::Verdict;
 use crate::warden::{Finding, Task, Work};
@@ -102,6 +103,8 @@ pub struct Execution {
     pub interrupted: bool,
     /// How long it took.
     pub duration: Duration,
+    /// What came of the target's rehearsal, when that kept everything else from being run.
+    pub rehearsal: Option<Finding>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -114,14 +117,41 @@ struct Item {
 pub fn execute(plan: &Plan, mut observe: impl FnMut(&Event)) -> Execution {
     let begin = Instant::now();
     let mut records = Vec::new();
+    if plan.target.rehearse {
+        if let Some(finding) = rehearse(plan) {
+            let error = |requirement| Record {
+                requirement,
+                round: 0,
+                finding: Finding {
+                    verdict: finding.verdict,
+                    reason: finding.reason.clone(),
+                    ..Finding::pass()
+                },
+                duration: Duration::ZERO,
+                dir: None,
+                // Nothing was checked, so nothing is to be said about what was expected.
+                exception: None,
+            };
+            return Execution {
+                records: plan.requirements.iter().copied().map(error).collect(),
+                interrupted: INTERRUPTED.load(Ordering::Relaxed),
+                duration: begin.elapsed(),
+                rehearsal: Some(finding),
+            };
+        }
+    }
+    let alone = plan.target.is_alone();
     let mut parallel = VecDeque::new();
     let mut exclusive = VecDeque::new();
     for round in 0..plan.repeat {
         for &requirement in &plan.requirements {
             let exception = plan.exceptions.get(requirement.id);
-            let skipped = exception.and_then(Exception::skip);
             // Only what can be checked here takes a place in the queue.
-            match skipped.or_else(|| Need::first_missing(requirement.needs)) {
+            let stop = exception
+                .and_then(Exception::skip)
+                .or_else(|| plan.target.unclaimed(requirement))
+                .or_else(|| Need::first_missing(requirement.needs));
+            match stop {
                 Some(stop) => {
                     let record = Record {
                         requirement,
@@ -137,7 +167,9 @@ pub fn execute(plan: &Plan, mut observe: impl FnMut(&Event)) -> Execution {
                         records.push(*record);
                     }
                 }
-                None if requirement.exclusive => exclusive.push_back(Item { requirement, round }),
+                None if requirement.exclusive || alone => {
+                    exclusive.push_back(Item { requirement, round })
+                }
                 None => parallel.push_back(Item { requirement, round }),
             }
         }
@@ -151,7 +183,32 @@ pub fn execute(plan: &Plan, mut observe: impl FnMut(&Event)) -> Execution {
         });
     }
     let interrupted = INTERRUPTED.load(Ordering::Relaxed);
-    Execution { records, interrupted, duration: begin.elapsed() }
+    Execution { records, interrupted, duration: begin.elapsed(), rehearsal: None }
+}
+
+/// Tries the target's manifest; what came of it, unless all went well.
+fn rehearse(plan: &Plan) -> Option<Finding> {
+    if let Some(stop) = plan.target.surroundings_missing() {
+        return Some(Finding::from_stop(stop, Default::default));
+    }
+    let limit = plan.target.manifest.ready.limit.duration()
+        + plan.target.manifest.stop.limit.duration()
+        + CHECK_LIMIT;
+    let finding = run_task(&Task {
+        work: Work::Rehearsal,
+        dir: plan.dir.join("rehearsal"),
+        keep: plan.keep,
+        slowness: plan.slowness,
+        limit: limit.mul_f64(plan.slowness),
+        target: plan.target.clone(),
+        personality: None,
+    });
+    let finding = finding.filter(|finding| finding.verdict != Verdict::Pass)?;
+    let in_words = |why: String| match finding.verdict {
+        Verdict::Error => rehearsal::in_words(&plan.target.name, &why),
+        _ => why,
+    };
+    Some(Finding { reason: finding.reason.map(in_words), ..finding })
 }
 
 /// Works off `queue` with `jobs` threads.
@@ -357,7 +414,8 @@ mod tests {
                 exception: None,
             })
             .collect();
-        let mut execution = Execution { records, interrupted: false, duration: Duration::ZERO };
+        let mut execution =
+            Execution { records, interrupted: false, duration: Duration::ZERO, rehearsal: None };
         assert_eq!(execution.conclusion(), expected);
         execution.interrupted = true;
         assert_eq!(execution.conclusion(), Conclusion::NoVerdict);

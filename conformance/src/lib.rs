@@ -29,6 +29,7 @@ pub mod needs;
 pub mod personality;
 pub mod platform;
 pub mod probe;
+mod rehearsal;
 pub mod report;
 pub mod requirements;
 pub mod selection;

@@ -1,6 +1,7 @@
 //! What a requirement's run came to, and which of the possible answers count as a failure.
 
 use std::borrow::Cow;
+use std::cell::RefCell;
 
 use serde::{Deserialize, Serialize};
 
@@ -90,8 +91,24 @@ pub type Outcome = Result<(), Stop>;
 /// A step of a check.
 pub type Step<T> = Result<T, Stop>;
 
+thread_local! {
+    /// See [`at_each_failure`].
+    static BYSTANDER: RefCell<Option<Box<dyn Fn()>>> = const { RefCell::new(None) };
+}
+
+/// Has `look` called at each failure of this thread, while the check's clients and locks are still
+/// there: the moment that its evidence should show.
+pub fn at_each_failure(look: impl Fn() + 'static) {
+    BYSTANDER.with(|bystander| *bystander.borrow_mut() = Some(Box::new(look)));
+}
+
 /// A check that ends here because the server did not conform.
 pub fn fail<'a, T>(expected: impl Into<Cow<'a, str>>, actual: impl Into<Cow<'a, str>>) -> Step<T> {
+    BYSTANDER.with(|bystander| {
+        if let Some(look) = &*bystander.borrow() {
+            look();
+        }
+    });
     Err(Stop::Fail(Failure {
         expected: expected.into().into_owned(),
         actual: actual.into().into_owned(),

@@ -33,8 +33,17 @@ use crate::harness::{Check, Evidence, Orders};
 use crate::personality::{self, Interposition, Selected};
 use crate::platform;
 use crate::probe;
+use crate::rehearsal;
 use crate::target::Target;
+use crate::target::manifest::Ends;
 use crate::verdict::{Failure, Stop, Verdict};
+
+/// How the names of the files end that servers' output goes to.
+pub(crate) const OUTPUT_SUFFIX: &str = ".output";
+/// How much of it is too much, in bytes.
+const MOST_OUTPUT: u64 = 16 << 20;
+/// How often that is looked at, in milliseconds.
+const TICK: u16 = 100;
 
 /// What the runner tells a warden.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -65,6 +74,8 @@ pub enum Work {
     Benchmark(Measures),
     /// Measure the probe of that id.
     Probe(String),
+    /// Try whether the target is as its manifest says.
+    Rehearsal,
 }
 
 /// What a warden tells the runner.
@@ -150,6 +161,10 @@ fn guard(task: &Task) -> Option<Finding> {
         Err(reason) => Some(Finding::error(reason)),
     };
     let left = end_descendants();
+    let finding = match flood(&task.dir) {
+        Some(reason) if finding.is_some() => Some(Finding::error(reason)),
+        _ => finding,
+    };
     let finding = finding.map(|finding| with_altered_calls(finding, task));
     if !task.keep {
         let _ = std::fs::remove_dir_all(&task.dir);
@@ -159,15 +174,18 @@ fn guard(task: &Task) -> Option<Finding> {
         }
     }
     let finding = finding?;
-    let judged = !matches!(task.work, Work::Probe(_));
+    let judged =
+        !matches!(task.work, Work::Probe(_)) && task.target.manifest.stop.ends == Ends::All;
     if judged && finding.verdict == Verdict::Pass && !left.is_empty() {
-        return Some(Finding::from_stop(
-            Stop::Fail(Failure {
-                expected: "no process of the server is left after its end".into(),
-                actual: left.join(", "),
-            }),
-            Evidence::default,
-        ));
+        let stop = Stop::Fail(Failure {
+            expected: "no process of the server is left after its end".into(),
+            actual: left.join(", "),
+        });
+        let stop = match task.work {
+            Work::Rehearsal => rehearsal::as_error(stop),
+            _ => stop,
+        };
+        return Some(Finding::from_stop(stop, Evidence::default));
     }
     Some(finding)
 }
@@ -248,6 +266,11 @@ fn run_check(task: &Task) -> Finding {
         target: task.target.clone(),
         environment,
     };
+    if !matches!(task.work, Work::Probe(_)) {
+        if let Err(stop) = crate::harness::enter_surroundings(&orders.target, &orders.dir) {
+            return Finding::from_stop(stop, Default::default);
+        }
+    }
     let mut check = Check::new(orders);
     let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         let mut finding = Finding::pass();
@@ -262,6 +285,7 @@ fn run_check(task: &Task) -> Finding {
                     .ok_or_else(|| Stop::Error(format!("no requirement {id}")))?;
                 (requirement.check)(&mut check)?;
             }
+            Work::Rehearsal => rehearsal::rehearse(&mut check)?,
             Work::Benchmark(measures) => {
                 finding.figures = Some(bench::measure(&mut check, measures)?);
             }
@@ -272,6 +296,7 @@ fn run_check(task: &Task) -> Finding {
     }));
     let stop = match outcome {
         Ok(Ok(finding)) => return finding,
+        Ok(Err(stop)) if matches!(task.work, Work::Rehearsal) => rehearsal::as_error(stop),
         Ok(Err(stop)) => stop,
         Err(panic) => {
             let words = panic
@@ -350,8 +375,11 @@ fn watch(check: Pid, result: OwnedFd, task: &Task) -> Option<Finding> {
             PollFd::new(result.as_fd(), PollFlags::POLLIN),
             PollFd::new(lifeline.as_fd(), PollFlags::POLLIN),
         ];
+        if let Some(reason) = flood(&task.dir) {
+            return Some(Finding::error(reason));
+        }
         let milliseconds = u16::try_from(left.as_millis() + 1).unwrap_or(u16::MAX);
-        match poll(&mut ready, milliseconds) {
+        match poll(&mut ready, milliseconds.min(TICK)) {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(errno) => return Some(Finding::error(format!("poll: {}", errno.desc()))),
         }
@@ -376,6 +404,25 @@ fn watch(check: Pid, result: OwnedFd, task: &Task) -> Option<Finding> {
             Err(error) => return Some(Finding::error(format!("result: {error}"))),
         }
     }
+}
+
+/// What is wrong with the amount of output that the servers have written, if anything: it goes to
+/// files, and a server that floods them would fill the disk.
+fn flood(dir: &std::path::Path) -> Option<String> {
+    for entry in std::fs::read_dir(dir).ok()?.flatten() {
+        let name = entry.file_name();
+        let is_output = name.to_str().is_some_and(|name| name.ends_with(OUTPUT_SUFFIX));
+        let length = || entry.metadata().map_or(0, |metadata| metadata.len());
+        if is_output && length() > MOST_OUTPUT {
+            // What is there is no use to anybody, and the server may still be writing.
+            let _ = File::options().write(true).open(entry.path()).and_then(|f| f.set_len(0));
+            return Some(format!(
+                "the server floods its output: more than {} MiB on standard output and standard error",
+                MOST_OUTPUT >> 20
+            ));
+        }
+    }
+    None
 }
 
 /// Kills and reaps everything below this process. Returns what there was, in words.

@@ -10,12 +10,20 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, poll};
 
+use super::server::Running;
 use super::{World, excerpt};
+use crate::target::manifest::Ending;
 use crate::verdict::{OrError, Outcome, Step, Stop, fail};
 
 /// What a barrier line begins with. Barriers are part of the chat like any other line; readers of
 /// lines pass over them.
 const BARRIER: &[u8] = b"=barrier ";
+
+/// Whether a line is part of a barrier, which may come at any time where speakers do not hear
+/// themselves.
+pub(super) fn is_barrier(line: &[u8]) -> bool {
+    line.starts_with(BARRIER)
+}
 
 /// A line as the server carries it: with its newline.
 pub fn line_of(text: &str) -> Vec<u8> {
@@ -39,10 +47,19 @@ pub struct Client {
     sent: usize,
     /// How the connection ended, if it has.
     ended: Option<&'static str>,
+    /// Its server, where speakers do not hear themselves: see [`Client::witnessed`].
+    deaf_to_itself: Option<Rc<Running>>,
+    /// What it has said that nobody was yet asked about; empty where speakers hear themselves.
+    said: Vec<u8>,
 }
 
 impl Client {
-    pub(super) fn connect(world: &Rc<World>, name: &str, address: SocketAddr) -> Step<Self> {
+    pub(super) fn connect(
+        world: &Rc<World>,
+        name: &str,
+        address: SocketAddr,
+        server: Option<&Rc<Running>>,
+    ) -> Step<Self> {
         let stream = match TcpStream::connect_timeout(&address, world.patience()) {
             Ok(stream) => stream,
             Err(error) => {
@@ -54,10 +71,16 @@ impl Client {
             }
         };
         world.note(name, format!("connects to {address}"));
-        Self::over(world, name, stream)
+        let echo = world.orders.target.manifest.wire.echo;
+        Self::over(world, name, stream, server.filter(|_| !echo).cloned())
     }
 
-    fn over(world: &Rc<World>, name: &str, stream: TcpStream) -> Step<Self> {
+    fn over(
+        world: &Rc<World>,
+        name: &str,
+        stream: TcpStream,
+        deaf_to_itself: Option<Rc<Running>>,
+    ) -> Step<Self> {
         stream.set_nonblocking(true).or_error("O_NONBLOCK")?;
         // Messages leave when they are said, not when an earlier one is acknowledged.
         stream.set_nodelay(true).or_error("TCP_NODELAY")?;
@@ -71,6 +94,8 @@ impl Client {
             outbox: Vec::new(),
             sent: 0,
             ended: None,
+            deaf_to_itself,
+            said: Vec::new(),
         })
     }
 
@@ -86,8 +111,101 @@ impl Client {
             self.outbox.clear();
             self.sent = 0;
         }
+        let begin = self.outbox.len();
         self.outbox.extend_from_slice(bytes);
+        if let Some(server) = &self.deaf_to_itself {
+            self.said.extend_from_slice(bytes.strip_prefix(server.key()).unwrap_or(bytes));
+        }
+        if self.world.orders.target.manifest.wire.ending_in == Ending::Nul {
+            exchange(&mut self.outbox[begin..], b'\n', 0);
+        }
         self.pump();
+    }
+
+    /// Whether this client has just said `bytes` and will not hear them itself: then the witness,
+    /// a client that says nothing, has to hear them, and they are done with.
+    ///
+    /// Where speakers hear themselves, no. None of the requirements need know the difference.
+    fn witnessed(&mut self, bytes: &[u8]) -> Step<bool> {
+        let Some(server) = self.deaf_to_itself.clone() else { return Ok(false) };
+        let Some(at) = position(&self.said, bytes) else { return Ok(false) };
+        self.said.drain(at..at + bytes.len());
+        let patience = self.world.patience();
+        let mut witness = server.witness.borrow_mut();
+        let Some(witness) = witness.as_mut() else { return Ok(false) };
+        wait_for(&mut [self, witness], patience, |clients| {
+            position(clients[1].unread(), bytes).is_some() || clients[1].ended.is_some()
+        })?;
+        match position(witness.unread(), bytes) {
+            Some(at) => {
+                let begin = witness.cursor + at;
+                witness.inbox.drain(begin..begin + bytes.len());
+                witness.forgotten += bytes.len();
+                Ok(true)
+            }
+            None => fail(
+                format!("another client hears {} of {}", excerpt(bytes), self.name),
+                match witness.ended {
+                    Some(how) => how.to_owned(),
+                    None => format!("it does not within {patience:.1?}"),
+                },
+            ),
+        }
+    }
+
+    /// How many whole lines of its own this client will not hear; they are done with.
+    pub(super) fn own_lines(&mut self) -> Vec<Vec<u8>> {
+        let end = self.said.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
+        let lines: Vec<u8> = self.said.drain(..end).collect();
+        lines
+            .split_inclusive(|&byte| byte == b'\n')
+            .filter(|line| !is_barrier(line))
+            .map(<[u8]>::to_vec)
+            .collect()
+    }
+
+    /// Waits until the witness hears this client and this client hears the witness, which is let in
+    /// first if need be.
+    fn meet_witness(&mut self, server: &Rc<Running>, token: &[u8]) -> Step<bool> {
+        /// How long after an unheard word it is said again: whoever joins may miss the first.
+        const AGAIN: Duration = Duration::from_millis(10);
+        if let Some(at) = position(&self.said, token) {
+            self.said.drain(at..at + token.len());
+        }
+        let patience = self.world.patience();
+        let deadline = Instant::now() + patience;
+        let mut slot = server.witness.borrow_mut();
+        if slot.is_none() {
+            let mut fresh = Self::connect(&self.world, "witness", server.addresses[0], None)?;
+            if !server.key().is_empty() {
+                fresh.send(server.key())?;
+            }
+            *slot = Some(fresh);
+        }
+        let Some(witness) = slot.as_mut() else { return Ok(false) };
+        let from_witness = witness.start_barrier();
+        loop {
+            let met = |clients: &[&mut Self]| {
+                clients[0].find(&from_witness).is_some() && clients[1].find(token).is_some()
+            };
+            let over = |clients: &[&mut Self]| clients.iter().any(|client| client.ended.is_some());
+            let done =
+                wait_for(&mut [self, witness], AGAIN, |clients| met(clients) || over(clients))?;
+            if let (Some(end), Some(_)) = (self.find(&from_witness), witness.find(token)) {
+                self.cursor = end;
+                return Ok(true);
+            }
+            if done || Instant::now() >= deadline {
+                return Ok(false);
+            }
+            if self.find(&from_witness).is_none() {
+                witness.queue(&from_witness);
+            }
+            if witness.find(token).is_none() {
+                self.queue(token);
+                self.said.truncate(self.said.len() - token.len());
+            }
+        }
     }
 
     /// Sends `bytes`, all of them, and returns when the system has taken them.
@@ -148,6 +266,18 @@ impl Client {
     /// The second half.
     pub(super) fn await_barrier(&mut self, token: &[u8]) -> Outcome {
         let patience = self.world.patience();
+        if let Some(server) = self.deaf_to_itself.clone() {
+            return match self.meet_witness(&server, token)? {
+                true => Ok(()),
+                false => fail(
+                    format!("{} is let in, hears others and is heard", self.name),
+                    match self.ended {
+                        Some(how) => how.to_owned(),
+                        None => format!("not both within {patience:.1?}"),
+                    },
+                ),
+            };
+        }
         wait_for(&mut [self], patience, |clients| {
             clients[0].find(token).is_some() || clients[0].ended.is_some()
         })?;
@@ -169,9 +299,20 @@ impl Client {
         }
     }
 
+    /// As [`barrier`](Self::barrier), but returns the whole lines that were heard meanwhile.
+    pub fn lines_until_barrier(&mut self) -> Step<Vec<Vec<u8>>> {
+        let begin = self.cursor;
+        self.barrier()?;
+        let lines = self.inbox[begin..self.cursor].split_inclusive(|&byte| byte == b'\n');
+        Ok(lines.filter(|line| !is_barrier(line)).map(<[u8]>::to_vec).collect())
+    }
+
     /// Whether this client is let in: it hears the barrier that it started, or is closed.
     pub fn is_let_in(&mut self, token: &[u8]) -> Step<bool> {
         let patience = self.world.patience();
+        if let Some(server) = self.deaf_to_itself.clone() {
+            return self.meet_witness(&server, token);
+        }
         wait_for(&mut [self], patience, |clients| {
             clients[0].find(token).is_some() || clients[0].ended.is_some()
         })?;
@@ -211,6 +352,9 @@ impl Client {
     pub fn hears_all(&mut self, lines: &[impl AsRef<str>]) -> Outcome {
         for (index, expected) in lines.iter().enumerate() {
             let expected = expected.as_ref();
+            if self.witnessed(&line_of(expected))? {
+                continue;
+            }
             let Some(line) = self.next_line(self.world.patience())? else {
                 let rest = excerpt(&self.inbox[self.cursor..]);
                 return fail(
@@ -266,6 +410,9 @@ impl Client {
     /// Expects exactly these bytes next, after any barriers of others.
     pub fn hears_bytes(&mut self, expected: &[u8]) -> Outcome {
         let patience = self.world.patience();
+        if self.witnessed(expected)? {
+            return Ok(());
+        }
         while !expected.starts_with(BARRIER) {
             wait_for(&mut [self], patience, |clients| {
                 let unread = clients[0].unread();
@@ -382,6 +529,16 @@ impl Client {
         &self.inbox[self.cursor..]
     }
 
+    /// How many whole lines these are, barriers aside.
+    pub(super) fn unread_lines(&self) -> usize {
+        let unread = self.unread();
+        if self.deaf_to_itself.is_none() {
+            return unread.iter().filter(|&&byte| byte == b'\n').count();
+        }
+        let lines = unread.split_inclusive(|&byte| byte == b'\n');
+        lines.filter(|line| line.ends_with(b"\n") && !is_barrier(line)).count()
+    }
+
     pub(super) fn is_over(&self) -> Option<&'static str> {
         self.ended
     }
@@ -409,6 +566,9 @@ impl Client {
             match self.stream.read(&mut buffer) {
                 Ok(0) => return self.note_end("the server closed the connection"),
                 Ok(count) => {
+                    if self.world.orders.target.manifest.wire.ending_out == Ending::Nul {
+                        exchange(&mut buffer[..count], 0, b'\n');
+                    }
                     self.world.note(&self.name, format!("hears {}", excerpt(&buffer[..count])));
                     self.inbox.extend_from_slice(&buffer[..count]);
                 }
@@ -423,6 +583,21 @@ impl Client {
         self.world.note(&self.name, how);
         self.ended = Some(how);
     }
+}
+
+/// Puts `to` in the place of every `from`.
+fn exchange(bytes: &mut [u8], from: u8, to: u8) {
+    for byte in bytes.iter_mut().filter(|byte| **byte == from) {
+        *byte = to;
+    }
+}
+
+/// Where `part` begins in `whole`.
+fn position(whole: &[u8], part: &[u8]) -> Option<usize> {
+    if part.is_empty() {
+        return None;
+    }
+    whole.windows(part.len()).position(|window| window == part)
 }
 
 impl AsFd for Client {

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use super::client::wait_for;
+use super::client::{is_barrier, wait_for};
 use super::{Client, Server, excerpt};
 use crate::verdict::{Outcome, Step, Stop, fail};
 
@@ -30,8 +30,16 @@ impl Crowd {
     /// Brings every client to the same point: one says a line, and all wait for it.
     pub fn level(&mut self) -> Outcome {
         let Some(first) = self.clients.first_mut() else { return Ok(()) };
-        let token = first.start_barrier();
         let patience = first.world.patience();
+        if !first.world.orders.target.manifest.wire.echo {
+            // Each has met the witness when it joined; what was said meanwhile is passed over.
+            for client in &mut self.clients {
+                client.barrier()?;
+                client.pass_all();
+            }
+            return Ok(());
+        }
+        let token = first.start_barrier();
         let all = self
             .wait(patience, |clients| clients.iter().all(|client| client.find(&token).is_some()))?;
         if !all {
@@ -89,22 +97,24 @@ impl Crowd {
         }
     }
 
-    /// Every client hears exactly `count` more lines; returns them per client.
+    /// Every client hears exactly `all` more lines, less its own number in `own`; returns them per
+    /// client.
     ///
     /// Patience starts anew whenever anyone hears something: a long conversation may take its time,
     /// silence may not.
-    pub fn hear_lines(&mut self, count: usize) -> Step<Vec<Vec<Vec<u8>>>> {
+    fn hear_lines(&mut self, all: usize, own: &[usize]) -> Step<Vec<Vec<Vec<u8>>>> {
         let Some(first) = self.clients.first() else { return Ok(Vec::new()) };
         let patience = first.world.patience();
-        let complete = |client: &Client| {
-            client.unread().iter().filter(|&&byte| byte == b'\n').count() >= count
-        };
+        let complete = |client: &Client, own: usize| client.unread_lines() + own >= all;
         loop {
             let before: usize = self.clients.iter().map(Client::received).sum();
             let unsent_before: usize =
                 self.clients.iter().map(|c| usize::from(!c.all_sent())).sum();
             let all = self.wait(patience, |clients| {
-                clients.iter().all(|client| complete(client) || client.is_over().is_some())
+                clients
+                    .iter()
+                    .zip(own)
+                    .all(|(client, &own)| complete(client, own) || client.is_over().is_some())
             })?;
             let progress = self.clients.iter().map(Client::received).sum::<usize>() != before
                 || self.clients.iter().map(|c| usize::from(!c.all_sent())).sum::<usize>()
@@ -114,10 +124,12 @@ impl Crowd {
             }
         }
         let mut heard = Vec::with_capacity(self.clients.len());
-        for client in &mut self.clients {
+        for (client, own) in self.clients.iter_mut().zip(own) {
+            let count = all - own;
             let lines: Vec<Vec<u8>> = client
                 .unread()
                 .split_inclusive(|&byte| byte == b'\n')
+                .filter(|line| !is_barrier(line))
                 .map(<[u8]>::to_vec)
                 .collect();
             let whole = lines.iter().filter(|line| line.ends_with(b"\n")).count();
@@ -141,13 +153,18 @@ impl Crowd {
     /// Every client hears every one of `expected` once, and all hear them in the same order.
     /// `expected` holds whole lines with their newlines.
     pub fn hear_everything_in_one_order(&mut self, expected: &[Vec<u8>]) -> Outcome {
-        let heard = self.hear_lines(expected.len())?;
+        let own: Vec<Vec<Vec<u8>>> = self.clients.iter_mut().map(Client::own_lines).collect();
+        let less: Vec<usize> = own.iter().map(Vec::len).collect();
+        let heard = self.hear_lines(expected.len(), &less)?;
         let mut wanted: HashMap<&[u8], isize> = HashMap::new();
         for line in expected {
             *wanted.entry(line).or_default() += 1;
         }
-        for (client, lines) in self.clients.iter().zip(&heard) {
+        for ((client, lines), own) in self.clients.iter().zip(&heard).zip(&own) {
             let mut count = wanted.clone();
+            for line in own {
+                *count.entry(line).or_default() -= 1;
+            }
             for line in lines {
                 match count.get_mut(line.as_slice()) {
                     Some(left) if *left > 0 => *left -= 1,
@@ -166,19 +183,25 @@ impl Crowd {
                 }
             }
         }
-        let Some(first) = heard.first() else {
+        if heard.is_empty() {
             return Err(Stop::Error("a crowd of nobody".into()));
-        };
-        for (client, lines) in self.clients.iter().zip(&heard) {
-            if let Some(at) = (0..lines.len()).find(|&at| lines[at] != first[at]) {
+        }
+        for number in 1..self.clients.len() {
+            // Only of what both hear can the order be compared.
+            let others = |of: usize, than: usize| -> Vec<&Vec<u8>> {
+                heard[of].iter().filter(|line| !own[than].contains(line)).collect()
+            };
+            let (firsts, lines) = (others(0, number), others(number, 0));
+            if let Some(at) = (0..lines.len().min(firsts.len())).find(|&at| lines[at] != firsts[at])
+            {
                 return fail(
                     "all clients hear the lines in the same order",
                     format!(
                         "line {at} is {} for {} and {} for {}",
-                        excerpt(&first[at]),
+                        excerpt(firsts[at]),
                         self.clients[0].name,
-                        excerpt(&lines[at]),
-                        client.name
+                        excerpt(lines[at]),
+                        self.clients[number].name
                     ),
                 );
             }

@@ -77,9 +77,16 @@ pub fn excerpt(bytes: &[u8]) -> String {
     }
 }
 
-pub(super) fn gather(world: &World) -> Evidence {
-    let mut evidence =
-        Evidence { timeline: world.timeline.borrow().lines(), ..Evidence::default() };
+/// What was there at one moment.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Scene {
+    processes: Vec<String>,
+    locks: Vec<String>,
+}
+
+/// What is there right now.
+pub(super) fn scene(world: &World) -> Scene {
+    let mut scene = Scene::default();
     if let Ok(table) = platform::process_table() {
         for process in platform::descendants(&table, std::process::id() as i32) {
             let signals = match platform::signal_state(process.pid) {
@@ -92,7 +99,7 @@ pub(super) fn gather(world: &World) -> Evidence {
                 ),
                 Err(reason) => reason,
             };
-            evidence.processes.push(format!(
+            scene.processes.push(format!(
                 "{} (parent {}, group {}, session {}) {} {}: {signals}",
                 process.pid,
                 process.parent,
@@ -103,23 +110,16 @@ pub(super) fn gather(world: &World) -> Evidence {
             ));
         }
     }
-    for (pid, status) in world.ended.borrow().iter() {
-        evidence
-            .processes
-            .push(format!("{pid} has ended: {}", super::processes::status_words(status)));
-    }
-    let servers = world.servers.borrow();
     let locks = platform::lock_table().unwrap_or_default();
     let mut seen_logs = Vec::new();
-    for server in servers.iter() {
-        evidence.output.extend(server.output_tail(OUTPUT).lines().map(str::to_owned));
+    for server in world.servers.borrow().iter() {
         if seen_logs.contains(&server.log) {
             continue;
         }
         seen_logs.push(server.log.clone());
         let Ok(metadata) = std::fs::metadata(&server.log) else { continue };
         for lock in locks.iter().filter(|lock| lock.inode == metadata.ino()) {
-            evidence.locks.push(format!(
+            scene.locks.push(format!(
                 "{} {} {}: {} {}",
                 if lock.pid == std::process::id() as i32 { "the check," } else { "process" },
                 lock.pid,
@@ -129,5 +129,19 @@ pub(super) fn gather(world: &World) -> Evidence {
             ));
         }
     }
-    evidence
+    scene
+}
+
+/// All there is to show: what happened, and the scene of the last failure, if there was one.
+pub(super) fn gather(world: &World) -> Evidence {
+    let Scene { mut processes, locks } =
+        world.scene.borrow_mut().take().unwrap_or_else(|| scene(world));
+    for (pid, status) in world.ended.borrow().iter() {
+        processes.push(format!("{pid} has ended: {}", super::processes::status_words(status)));
+    }
+    let mut output = Vec::new();
+    for server in world.servers.borrow().iter() {
+        output.extend(server.output_tail(OUTPUT).lines().map(str::to_owned));
+    }
+    Evidence { timeline: world.timeline.borrow().lines(), processes, locks, output }
 }

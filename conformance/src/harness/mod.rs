@@ -7,8 +7,11 @@
 mod client;
 mod crowd;
 mod evidence;
+mod launch;
+mod options;
 mod processes;
 mod server;
+mod surroundings;
 
 use std::cell::{Cell, RefCell};
 use std::fs::File;
@@ -24,17 +27,49 @@ use nix::unistd::{ForkResult, fork, pipe2, setsid};
 pub use client::{Client, line_of};
 pub use crowd::Crowd;
 pub use evidence::{Evidence, Timeline, excerpt};
+pub use options::Options;
 use processes::reap;
 pub use processes::{Cluster, HeldLock, LockMode, descends, lock, lock_waiters, try_lock};
-pub use server::{Launched, Options, Server};
+pub use server::{Launched, Server};
+pub(crate) use surroundings::enter as enter_surroundings;
 
 use crate::platform;
-use crate::target::Target;
-use crate::verdict::{OrError, Outcome, Step, Stop, fail};
+use crate::target::{Target, Values};
+use crate::verdict::{OrError, Outcome, Step, Stop, at_each_failure, fail};
 
 /// How long a check waits for something that should happen at once, on an idle machine of
 /// ordinary speed. Only a failure ever takes that long.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The places that a manifest can name, where they usually are, for a check in `dir`.
+fn places(target: &Target, dir: &Path) -> Step<Values<'static>> {
+    let manifest = &target.manifest;
+    let own = std::env::current_exe().or_error("this program's own path")?;
+    let parent = |path: &Path| path.parent().unwrap_or(Path::new("/")).to_owned();
+    let manifest_dir = target.file.as_deref().map_or_else(|| parent(&own), parent);
+    let mut values: Values<'static> = [
+        ("dir", dir.to_owned()),
+        ("program-dir", parent(&target.program)),
+        ("program", target.program.clone()),
+        ("manifest-dir", manifest_dir),
+        ("forkproof", own),
+    ]
+    .map(|(name, path)| (name, path.into_os_string()))
+    .into();
+    let log = manifest.log.as_ref().and_then(|log| log.path.as_ref());
+    for (name, template, usual) in
+        [("log", log, "chat.log"), ("key-file", manifest.launch.key_file.as_ref(), "key")]
+    {
+        let path = match template {
+            Some(template) => {
+                template.fill(&values).map_err(|why| Stop::Error(format!("manifest: {why}")))?
+            }
+            None => dir.join(usual).into_os_string(),
+        };
+        values.insert(name, path);
+    }
+    Ok(values)
+}
 
 /// What a check process was told by its warden.
 #[derive(Debug, Clone)]
@@ -63,6 +98,8 @@ pub(crate) struct World {
     /// Of a part of the check that ran in another process.
     evidence_from_below: RefCell<Option<Evidence>>,
     serial: Cell<u64>,
+    /// What was there when the check failed.
+    pub(crate) scene: RefCell<Option<evidence::Scene>>,
 }
 
 impl World {
@@ -76,8 +113,21 @@ impl World {
         duration.mul_f64(self.orders.slowness)
     }
 
+    /// How long a server may take to end.
+    pub(crate) fn end_limit(&self) -> Duration {
+        self.scaled(self.orders.target.manifest.stop.limit.duration())
+    }
+
+    /// The places that a manifest can name, where they usually are.
+    pub(crate) fn places(&self) -> Step<Values<'static>> {
+        places(&self.orders.target, &self.orders.dir)
+    }
+
     pub(crate) fn patience(&self) -> Duration {
-        self.scaled(PATIENCE)
+        let timeout = self.orders.target.manifest.wire.auth_timeout;
+        // A stranger may sit there for that long before it is closed.
+        let stranger = timeout.map_or(Duration::ZERO, |timeout| timeout.duration());
+        self.scaled(PATIENCE.max(stranger + Duration::from_secs(3)))
     }
 
     pub(crate) fn note(&self, who: &str, what: impl Into<String>) {
@@ -134,7 +184,7 @@ pub struct Check {
 impl Check {
     /// Begins a check.
     pub fn new(orders: Orders) -> Self {
-        Self {
+        let check = Self {
             world: Rc::new(World {
                 orders,
                 timeline: RefCell::new(Timeline::new()),
@@ -143,8 +193,16 @@ impl Check {
                 remarks: RefCell::default(),
                 evidence_from_below: RefCell::default(),
                 serial: Cell::new(0),
+                scene: RefCell::default(),
             }),
-        }
+        };
+        let world = Rc::downgrade(&check.world);
+        at_each_failure(move || {
+            if let Some(world) = world.upgrade() {
+                *world.scene.borrow_mut() = Some(evidence::scene(&world));
+            }
+        });
+        check
     }
 
     /// The private directory.
@@ -157,6 +215,26 @@ impl Check {
         &self.world.orders.target
     }
 
+    /// Where the chat log is, unless [`Options::log`] says otherwise.
+    pub fn log_path(&self) -> Step<PathBuf> {
+        Ok(PathBuf::from(self.world.places()?["log"].clone()))
+    }
+
+    /// Where the key is, unless [`Options::key_file`] says otherwise.
+    pub fn key_path(&self) -> Step<PathBuf> {
+        Ok(PathBuf::from(self.world.places()?["key-file"].clone()))
+    }
+
+    /// The ways to start the server that it has: in the foreground, in the background.
+    pub fn launch_modes(&self) -> Vec<Options> {
+        let target = self.target();
+        let mut modes = vec![Options::new()];
+        if target.manifest.options.daemon.is_some() && !target.manifest.launch.background {
+            modes.push(Options::new().daemon());
+        }
+        modes
+    }
+
     /// Starts a server with its defaults, on addresses that the system chooses.
     pub fn server(&mut self) -> Step<Server> {
         self.server_with(Options::new())
@@ -164,12 +242,12 @@ impl Check {
 
     /// Starts a server that listens.
     pub fn server_with(&mut self, options: Options) -> Step<Server> {
-        server::start(&self.world, options)
+        launch::start(&self.world, options)
     }
 
     /// Starts a server that may well refuse to; see [`Launched`].
     pub fn launch(&mut self, options: Options) -> Step<Launched> {
-        server::launch(&self.world, options)
+        launch::launch(&self.world, options)
     }
 
     /// A duration on an ordinary machine, as long as it must be on this one.

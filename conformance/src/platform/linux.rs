@@ -303,6 +303,113 @@ fn keep_mounts_private() -> Result<(), String> {
         .map_err(|errno| format!("mount --make-rprivate /: {}", errno.desc()))
 }
 
+/// Puts directories in the place of others. To be called in private mounts; `scratch` is an empty
+/// directory for what that takes. Nothing is ever made in a directory that others see: where a path
+/// does not exist, its nearest ancestor that does is covered by an empty file system in which all
+/// of the ancestor's entries are links to the real ones.
+pub fn cover_paths(covers: &[super::Cover], scratch: &std::path::Path) -> Result<(), String> {
+    // Directories that are on file systems of our own.
+    let mut own: Vec<std::path::PathBuf> = Vec::new();
+    for (number, cover) in covers.iter().enumerate() {
+        let path = &cover.path;
+        if !path.is_dir() {
+            let ancestor = path
+                .ancestors()
+                .skip(1)
+                .find(|ancestor| ancestor.is_dir())
+                .and_then(|ancestor| ancestor.canonicalize().ok())
+                .ok_or_else(|| format!("{}: no directory above it", path.display()))?;
+            if !own.iter().any(|dir| ancestor.starts_with(dir)) {
+                if ancestor == std::path::Path::new("/") {
+                    return Err(format!(
+                        "needs {} to exist: nothing can be put beside the entries of /",
+                        path.display()
+                    ));
+                }
+                let stage = scratch.join(number.to_string());
+                shadow(&ancestor, &stage)?;
+                own.push(ancestor);
+            }
+            fs::create_dir_all(path).map_err(|error| format!("{}: {error}", path.display()))?;
+        }
+        let cannot = |errno: Errno| {
+            format!("{} at {}: {}", cover.from.display(), path.display(), errno.desc())
+        };
+        let flags = MsFlags::MS_BIND | MsFlags::MS_REC;
+        mount(Some(&cover.from), path, None::<&str>, flags, None::<&str>).map_err(cannot)?;
+        if cover.read_only {
+            make_bind_read_only(path)?;
+        }
+    }
+    Ok(())
+}
+
+/// Makes what is bound on `path` read-only there. In a user namespace the flags that the original
+/// mount has cannot be taken off, so they are said again (mount_namespaces(7), "locked").
+fn make_bind_read_only(path: &std::path::Path) -> Result<(), String> {
+    use nix::sys::statvfs::{FsFlags, statvfs};
+    let failed = |errno: Errno| format!("remount {}: {}", path.display(), errno.desc());
+    let has = statvfs(path).map_err(failed)?.flags();
+    let mut flags = MsFlags::MS_BIND | MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY;
+    for (flag, mount_flag) in [
+        (FsFlags::ST_NOSUID, MsFlags::MS_NOSUID),
+        (FsFlags::ST_NODEV, MsFlags::MS_NODEV),
+        (FsFlags::ST_NOEXEC, MsFlags::MS_NOEXEC),
+        (FsFlags::ST_NOATIME, MsFlags::MS_NOATIME),
+        (FsFlags::ST_NODIRATIME, MsFlags::MS_NODIRATIME),
+        (FsFlags::ST_RELATIME, MsFlags::MS_RELATIME),
+    ] {
+        if has.contains(flag) {
+            flags |= mount_flag;
+        }
+    }
+    mount(None::<&str>, path, None::<&str>, flags, None::<&str>).map_err(failed)
+}
+
+/// Covers `dir` by an empty file system that holds links to all that `dir` held.
+fn shadow(dir: &std::path::Path, stage: &std::path::Path) -> Result<(), String> {
+    const REAL: &str = ".forkproof-below";
+    let failed =
+        |what: &std::path::Path, why: &dyn std::fmt::Display| format!("{}: {why}", what.display());
+    fs::create_dir(stage).map_err(|error| failed(stage, &error))?;
+    mount(Some("tmpfs"), stage, Some("tmpfs"), MsFlags::empty(), Some("size=1m,mode=0755"))
+        .map_err(|errno| failed(stage, &errno.desc()))?;
+    let real = stage.join(REAL);
+    fs::create_dir(&real).map_err(|error| failed(&real, &error))?;
+    mount(Some(dir), &real, None::<&str>, MsFlags::MS_BIND | MsFlags::MS_REC, None::<&str>)
+        .map_err(|errno| failed(&real, &errno.desc()))?;
+    for entry in fs::read_dir(dir).map_err(|error| failed(dir, &error))? {
+        let name = entry.map_err(|error| failed(dir, &error))?.file_name();
+        let link = stage.join(&name);
+        std::os::unix::fs::symlink(std::path::Path::new(REAL).join(&name), &link)
+            .map_err(|error| failed(&link, &error))?;
+    }
+    mount(Some(stage), dir, None::<&str>, MsFlags::MS_MOVE, None::<&str>)
+        .map_err(|errno| failed(dir, &errno.desc()))
+}
+
+/// Whether a TCP socket listens on `port` in this network (proc_pid_net(5), `tcp` and `tcp6`); none
+/// if that cannot be told.
+pub fn is_listening(port: u16) -> Option<bool> {
+    /// TCP_LISTEN (include/net/tcp_states.h).
+    const LISTENING: &str = "0A";
+    let local = format!(":{port:04X}");
+    let mut known = false;
+    for table in ["/proc/self/net/tcp", "/proc/self/net/tcp6"] {
+        let Ok(text) = fs::read_to_string(table) else { continue };
+        known = true;
+        let listens = text.lines().skip(1).any(|line| {
+            let mut fields = line.split_ascii_whitespace();
+            fields.nth(1).is_some_and(|address| address.ends_with(&local))
+                && fields.nth(1) == Some(LISTENING)
+        });
+        if listens {
+            return Some(true);
+        }
+    }
+    known.then_some(false)
+}
+
 /// Mounts an empty file system of `size` bytes on the directory `path` (tmpfs(5)). To be called in
 /// private mounts.
 pub fn mount_tmpfs(path: &std::path::Path, size: u64) -> Result<(), String> {

@@ -54,6 +54,17 @@ impl Namespace {
     }
 }
 
+/// A directory that this process and its children find at another path.
+#[derive(Debug, Clone)]
+pub struct Cover {
+    /// Where they find it; an absolute path, which need not exist.
+    pub path: std::path::PathBuf,
+    /// What they find.
+    pub from: std::path::PathBuf,
+    /// Whether they cannot write there.
+    pub read_only: bool,
+}
+
 /// What a process is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {

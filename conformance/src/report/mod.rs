@@ -44,8 +44,21 @@ pub struct Report {
     pub interrupted: bool,
     /// How many requirements have which verdict.
     pub counts: BTreeMap<String, usize>,
+    /// Why nothing was checked, when the target is not as its manifest says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rehearsal: Option<Rehearsal>,
     /// Every requirement that was selected and reached.
     pub requirements: Vec<Entry>,
+}
+
+/// What came of trying a target's manifest, when that kept everything else from being run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rehearsal {
+    /// Why.
+    pub reason: String,
+    /// What there is to show.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evidence: Option<Evidence>,
 }
 
 /// The server under test.
@@ -55,6 +68,12 @@ pub struct TargetInfo {
     pub name: String,
     /// What was executed.
     pub program: String,
+    /// The file of its manifest, if that is not inside forkproof.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub manifest: Option<String>,
+    /// What it claims.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub claims: Vec<String>,
 }
 
 /// How a run was made.
@@ -103,6 +122,9 @@ pub struct Entry {
     /// What to do about it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fix: Option<String>,
+    /// For a failure: which of the target's claims led to the question.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub claimed: Vec<String>,
     /// What was found out beside the verdict.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
@@ -196,6 +218,12 @@ impl Report {
                 actual: finding.failure.as_ref().map(|failure| failure.actual.clone()),
                 trap: troubled.then(|| requirement.trap.to_owned()),
                 fix: troubled.then(|| requirement.fix.to_owned()),
+                claimed: match finding.verdict {
+                    Verdict::Fail if plan.target.rehearse => {
+                        requirement.claims.iter().map(|claim| claim.word().to_owned()).collect()
+                    }
+                    _ => Vec::new(),
+                },
                 note: finding.note.clone(),
                 evidence: finding.evidence.clone(),
                 directory: worst.dir.as_ref().map(|dir| dir.display().to_string()),
@@ -216,7 +244,13 @@ impl Report {
             target: TargetInfo {
                 name: plan.target.name.clone(),
                 program: plan.target.program.display().to_string(),
+                manifest: plan.target.file.as_ref().map(|file| file.display().to_string()),
+                claims: plan.target.claims().iter().map(|claim| claim.word().to_owned()).collect(),
             },
+            rehearsal: execution.rehearsal.as_ref().map(|finding| Rehearsal {
+                reason: finding.reason.clone().unwrap_or_default(),
+                evidence: finding.evidence.clone(),
+            }),
             options: RunOptions {
                 jobs: plan.jobs,
                 repeat: plan.repeat,

@@ -8,6 +8,7 @@ use super::{Entry, Report};
 use crate::catalogue::{Controls, Level, Requirement};
 use crate::execution::{Conclusion, Record};
 use crate::harness::Evidence;
+use crate::target::Claim;
 use crate::verdict::Verdict;
 
 const BOLD: Style = Style::new().bold();
@@ -69,7 +70,21 @@ pub fn record_line(record: &Record, repeated: bool) -> String {
 pub fn conclusion(report: &Report) -> String {
     let mut text = String::new();
     // Writing to a String cannot fail.
-    for entry in &report.requirements {
+    if let Some(rehearsal) = &report.rehearsal {
+        let colour = style(Verdict::Error);
+        let _ = writeln!(text, "\n{colour}error{colour:#} {}", rehearsal.reason);
+        if let Some(evidence) = &rehearsal.evidence {
+            for line in evidence_text(evidence).lines() {
+                let _ = writeln!(text, "  {line}");
+            }
+        }
+    }
+    let troubled = match report.rehearsal {
+        // All have the one reason.
+        Some(_) => [].iter(),
+        None => report.requirements.iter(),
+    };
+    for entry in troubled {
         if !matches!(entry.verdict, Verdict::Fail | Verdict::Error | Verdict::Xpass) {
             continue;
         }
@@ -91,7 +106,7 @@ pub fn conclusion(report: &Report) -> String {
         if let Some(directory) = &entry.directory {
             let _ = writeln!(text, "  Files:     {directory}");
         }
-        let _ = writeln!(text, "  Again:     forkproof run {} --keep", entry.id);
+        let _ = writeln!(text, "  Again:     {}", again(report, entry));
     }
     if report.options.repeat > 1 {
         let flaky: Vec<&Entry> =
@@ -126,6 +141,17 @@ pub fn conclusion(report: &Report) -> String {
     text
 }
 
+/// The command that runs a check again.
+fn again(report: &Report, entry: &Entry) -> String {
+    let target = match (&report.target.manifest, report.target.name.as_str()) {
+        (Some(manifest), _) => format!(" --target {manifest} --program {}", report.target.program),
+        (None, "reference") => String::new(),
+        (None, name) if name == report.target.program => format!(" --program {name}"),
+        (None, name) => format!(" --target {name} --program {}", report.target.program),
+    };
+    format!("forkproof run {}{target} --keep", entry.id)
+}
+
 /// A failure in words, without its evidence.
 pub fn failure_text(entry: &Entry) -> String {
     let mut text = String::new();
@@ -141,6 +167,16 @@ pub fn failure_text(entry: &Entry) -> String {
     let reason = if entry.verdict == Verdict::Xpass { "Stale" } else { "Error" };
     field(reason, entry.reason.as_deref());
     field("Baseline", super::baseline_text(entry).as_deref());
+    let claimed = entry
+        .claimed
+        .iter()
+        .map(|word| match Claim::try_from(word.clone()) {
+            Ok(claim) => format!("`{word}`, that the server {}", claim.sentence()),
+            Err(_) => format!("`{word}`"),
+        })
+        .collect::<Vec<_>>()
+        .join("; ");
+    field("Claimed", (!claimed.is_empty()).then_some(claimed.as_str()));
     field("Trap", entry.trap.as_deref());
     field("Fix", entry.fix.as_deref());
     text
@@ -204,6 +240,10 @@ pub fn explanation(requirement: &Requirement) -> String {
         let needs: Vec<String> =
             requirement.needs.iter().map(|need| need.words().to_owned()).collect();
         field("Needs", &needs.join(", "));
+    }
+    if !requirement.claims.is_empty() {
+        let claims: Vec<&str> = requirement.claims.iter().map(|claim| claim.word()).collect();
+        field("Claims", &claims.join(", "));
     }
     match requirement.controls {
         Controls::By(controls) => {

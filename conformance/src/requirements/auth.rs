@@ -4,9 +4,10 @@ use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
-use super::lines;
+use super::{auth_timeout, lines, remembered};
 use crate::catalogue::{Controls, Level, Requirement, by};
 use crate::harness::{Check, Client, Options, Server, excerpt};
+use crate::target::Claim;
 use crate::verdict::{OrError, Outcome, ensure, fail};
 
 const PROTOCOL: &str = "papaya line protocol: the client sends exactly the key's bytes; a missing or wrong key gets the connection closed without a byte";
@@ -20,6 +21,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "a key compared as a C string, or with the newline of its file",
         fix: "compare exactly the key's bytes, and their number",
         needs: &[],
+        claims: &[Claim::Key],
         controls: Controls::By(&[by("truncated-reads=64", "alice hears")]),
         exclusive: false,
         check: exact_key,
@@ -32,6 +34,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "one read() taken for the whole key: works on loopback, fails on a network that splits it",
         fix: "read until the key's length is there or the time is over",
         needs: &[],
+        claims: &[Claim::Key],
         controls: Controls::By(&[by("short-read-is-end", "is let in")]),
         exclusive: false,
         check: key_in_pieces,
@@ -44,6 +47,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "a comparison that stops early: at a NUL, at the length of a prefix, or one byte short",
         fix: "compare all bytes, in constant time",
         needs: &[],
+        claims: &[Claim::Key],
         controls: Controls::By(&[by("any-key", "it is let in")]),
         exclusive: false,
         check: wrong_key_refused,
@@ -56,6 +60,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "comparing as many bytes as came",
         fix: "refuse whatever is not as long as the key when the time is over or the client closes",
         needs: &[],
+        claims: &[Claim::Key, Claim::AuthTimeout],
         controls: Controls::By(&[by("any-key", "it is let in")]),
         exclusive: false,
         check: short_key_refused,
@@ -68,6 +73,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "searching for the key in what came instead of comparing",
         fix: "compare the first bytes of the connection, as many as the key has",
         needs: &[],
+        claims: &[Claim::Key],
         controls: Controls::By(&[by("any-key", "it is let in")]),
         exclusive: false,
         check: long_key_refused,
@@ -80,6 +86,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "strcasecmp and friends",
         fix: "compare bytes, not letters",
         needs: &[],
+        claims: &[Claim::Key],
         controls: Controls::By(&[by("any-key", "it is let in")]),
         exclusive: false,
         check: upper_cased_key_refused,
@@ -92,6 +99,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "strcmp or strncmp end at the first NUL: an empty string may equal a key buffer that was never filled",
         fix: "compare with memcmp's semantics, in constant time",
         needs: &[],
+        claims: &[Claim::Key],
         controls: Controls::By(&[by("any-key", "it is let in")]),
         exclusive: false,
         check: nul_filled_key_refused,
@@ -104,6 +112,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "the sender started, or the replay sent, before the key was checked",
         fix: "open the log for a client only once its key is right",
         needs: &[],
+        claims: &[Claim::Key, Claim::AuthTimeout],
         controls: Controls::By(&[by("greets-first", "without a byte")]),
         exclusive: false,
         check: nothing_before_auth,
@@ -116,6 +125,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "no timeout, one that starts anew with each byte, or SO_RCVTIMEO taken as a limit for several reads",
         fix: "fix the deadline when the connection is accepted, and wait for what is left of it",
         needs: &[],
+        claims: &[Claim::AuthTimeout],
         controls: Controls::By(&[by("timeouts-never-fire", "still open")]),
         exclusive: false,
         check: silent_client_times_out,
@@ -128,6 +138,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "timeouts in whole seconds of a coarse clock: alarm(1), time() differences",
         fix: "use a monotonic clock with sub-second resolution",
         needs: &[],
+        claims: &[Claim::AuthTimeout],
         controls: Controls::By(&[by("short-read-is-end", "alice is let in")]),
         exclusive: true,
         check: late_key_accepted,
@@ -140,6 +151,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "one large read for the key throws away what came with it",
         fix: "read no more than the key, or keep the rest",
         needs: &[],
+        claims: &[Claim::Key],
         controls: Controls::By(&[by("truncated-reads=128", "right behind the key")]),
         exclusive: false,
         check: bytes_after_key_are_a_message,
@@ -152,6 +164,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "the daemon reads the key itself, before it forks: each stranger costs everyone a second",
         fix: "check keys in the client's own process",
         needs: &[],
+        claims: &[Claim::AuthTimeout],
         controls: Controls::By(&[by("keys-checked-by-daemon", "alice")]),
         exclusive: false,
         check: idle_strangers_block_nobody,
@@ -164,6 +177,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "a debug line with the buffer in it; the wrong key of a user who mistyped is nearly the right one",
         fix: "log that a key was refused, never the key",
         needs: &[],
+        claims: &[Claim::AuthTimeout],
         controls: Controls::By(&[by("echoes-input", "they hold 16 bytes")]),
         exclusive: false,
         check: key_never_logged,
@@ -176,17 +190,24 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "a key with the default umask's mode 0644 is no secret",
         fix: "look at the mode when reading the key, and say what to do",
         needs: &[],
+        claims: &[Claim::KeyFileWarnings],
         controls: Controls::By(&[by("modes-unreported", "is warned about")]),
         exclusive: false,
         check: key_file_permissions,
     },
 ];
 
-/// A server whose log has something to leak.
+/// A server whose log has something to leak, if it has one.
 fn server_with_history(check: &mut Check) -> Result<Server, crate::verdict::Stop> {
-    std::fs::write(check.dir().join("chat.log"), lines("a secret", 7, 40).concat())
-        .or_error("chat.log")?;
+    if check.target().has(Claim::ChatLog) {
+        remembered(check, &lines("a secret", 7, 40))?;
+    }
     check.server()
+}
+
+/// The first half of the key.
+fn half_of(server: &Server) -> &[u8] {
+    &server.key()[..server.key().len() / 2]
 }
 
 /// Fails unless the server closes the connection without a byte.
@@ -205,17 +226,21 @@ fn refused(server: &Server, what: &str, key: &[u8]) -> Outcome {
 }
 
 fn exact_key(check: &mut Check) -> Outcome {
-    let server = server_with_history(check)?;
+    if !(check.target().has(Claim::ChatLog) && check.target().has(Claim::Replay)) {
+        return check.server()?.join("alice").map(drop);
+    }
+    let history = remembered(check, &lines("a secret", 7, 40))?;
+    let server = check.server()?;
     let mut alice = server.enter("alice")?;
-    alice.hears_bytes(&lines("a secret", 7, 40).concat())
+    alice.hears_bytes(&history)
 }
 
 fn key_in_pieces(check: &mut Check) -> Outcome {
     let server = server_with_history(check)?;
     let key = server.key().to_vec();
     let splits: [(&str, Vec<&[u8]>); 3] = [
-        ("64+64", vec![&key[..64], &key[64..]]),
-        ("127+1", vec![&key[..127], &key[127..]]),
+        ("in halves", vec![&key[..key.len() / 2], &key[key.len() / 2..]]),
+        ("but one, and one", vec![&key[..key.len() - 1], &key[key.len() - 1..]]),
         ("byte by byte", key.chunks(1).collect()),
     ];
     for (name, pieces) in splits {
@@ -235,7 +260,8 @@ fn key_in_pieces(check: &mut Check) -> Outcome {
 
 fn wrong_key_refused(check: &mut Check) -> Outcome {
     let server = server_with_history(check)?;
-    for at in [0, 64, 127] {
+    let length = server.key().len();
+    for at in [0, length / 2, length - 1] {
         let mut key = server.key().to_vec();
         key[at] ^= 1;
         refused(&server, &format!("a key with byte {at} wrong"), &key)?;
@@ -245,7 +271,7 @@ fn wrong_key_refused(check: &mut Check) -> Outcome {
 
 fn short_key_refused(check: &mut Check) -> Outcome {
     let server = server_with_history(check)?;
-    let short = &server.key()[..127];
+    let short = &server.key()[..server.key().len() - 1];
     let mut closing = server.connect("a short key and the end")?;
     closing.send(short)?;
     closing.finish_sending()?;
@@ -277,7 +303,7 @@ fn nothing_before_auth(check: &mut Check) -> Outcome {
     let mut alice = server.join("alice")?;
     let mut silent = server.connect("silent")?;
     let mut half = server.connect("half a key")?;
-    half.send(&server.key()[..64])?;
+    half.send(half_of(&server))?;
     for number in 0..10 {
         alice.say(&format!("not for strangers {number}"))?;
     }
@@ -291,17 +317,19 @@ fn silent_client_times_out(check: &mut Check) -> Outcome {
     let begin = Instant::now();
     let mut silent = server.connect("silent")?;
     let mut half = server.connect("half a key")?;
-    half.send(&server.key()[..64])?;
-    let latest = check.scaled(Duration::from_secs(2));
+    half.send(half_of(&server))?;
+    let timeout = auth_timeout(check);
+    let latest = check.scaled(timeout + Duration::from_secs(1));
     for client in [&mut silent, &mut half] {
         let limit = latest.saturating_sub(begin.elapsed());
         let ended = client.time_to_end(limit)?;
         let after = begin.elapsed();
         ensure(
-            ended.is_some() && after >= Duration::from_millis(990),
+            ended.is_some() && after + Duration::from_millis(10) >= timeout,
             format!(
-                "{} is closed between 1 and {:.0} s after it connected",
+                "{} is closed between {} and {:.1} s after it connected",
                 client.name,
+                timeout.as_secs_f64(),
                 latest.as_secs_f64()
             ),
             || match ended {
@@ -314,27 +342,29 @@ fn silent_client_times_out(check: &mut Check) -> Outcome {
 }
 
 fn late_key_accepted(check: &mut Check) -> Outcome {
+    let timeout = auth_timeout(check);
     // The time itself is what is tested. On a machine so busy that this process comes too late
     // itself, nothing was tested, and it is tried again.
     for _ in 0..10 {
         let server = check.server()?;
         let begin = Instant::now();
         let mut alice = server.connect("alice")?;
-        alice.send(&server.key()[..64])?;
-        let rest = Duration::from_millis(900).saturating_sub(begin.elapsed());
-        check.let_pass(rest);
-        alice.send(&server.key()[64..])?;
+        let (first, rest) = server.key().split_at(server.key().len() / 2);
+        alice.send(first)?;
+        check.let_pass(timeout.mul_f64(0.9).saturating_sub(begin.elapsed()));
+        alice.send(rest)?;
         let sent_after = begin.elapsed();
-        if sent_after > Duration::from_millis(960) {
+        if sent_after > timeout.mul_f64(0.96) {
             check.note(format!("too late: the key was complete after {sent_after:.3?}"));
             server.end()?;
             continue;
         }
         return alice.barrier();
     }
-    Err(crate::verdict::Stop::Error(
-        "this machine is too busy to send anything 0.9 s after connecting".into(),
-    ))
+    Err(crate::verdict::Stop::Error(format!(
+        "this machine is too busy to send anything {:?} after connecting",
+        timeout.mul_f64(0.9)
+    )))
 }
 
 fn bytes_after_key_are_a_message(check: &mut Check) -> Outcome {
@@ -343,7 +373,12 @@ fn bytes_after_key_are_a_message(check: &mut Check) -> Outcome {
     alice.send(&[server.key(), b"right behind the key\n"].concat())?;
     alice.hears("right behind the key")?;
     let mut bob = server.enter("bob")?;
-    bob.hears("right behind the key")?;
+    if check.target().has(Claim::Replay) {
+        bob.hears("right behind the key")?;
+    } else {
+        bob.barrier()?;
+        alice.barrier()?;
+    }
     bob.say("and something else")?;
     alice.hears("and something else")
 }
@@ -374,9 +409,12 @@ fn key_never_logged(check: &mut Check) -> Outcome {
     drop(server.join("alice")?);
     let wrong: Vec<u8> = server.key().iter().rev().copied().collect();
     refused(&server, "a wrong key", &wrong)?;
-    refused(&server, "half a key", &server.key()[..64])?;
+    refused(&server, "half a key", half_of(&server))?;
     server.end()?;
-    let said = [server.output().into_bytes(), server.log_content()?].concat();
+    let mut said = server.output().into_bytes();
+    if check.target().has(Claim::ChatLog) {
+        said.extend(server.log_content()?);
+    }
     for (whose, key) in [("the key", server.key()), ("an offered key", wrong.as_slice())] {
         for piece in key.chunks(16) {
             if said.windows(piece.len()).any(|window| window == piece) {
@@ -392,7 +430,7 @@ fn key_never_logged(check: &mut Check) -> Outcome {
 
 fn key_file_permissions(check: &mut Check) -> Outcome {
     let private = check.server()?;
-    let key_file = check.dir().join("key");
+    let key_file = check.key_path()?;
     let warns = |server: &Server| {
         server
             .output()

@@ -6,7 +6,8 @@ use super::{blocked_client, lines};
 use crate::catalogue::{Control, Controls, Level, Requirement, by};
 use crate::harness::{Check, Options, excerpt};
 use crate::needs::Need;
-use crate::verdict::{OrError, Outcome, ensure};
+use crate::target::Claim;
+use crate::verdict::{OrError, Outcome, ensure, fail};
 
 const PROTOCOL: &str = "papaya line protocol: on success the server sends the last lines of the chat log, then every byte appended to it";
 const ONE_ORDER_TRAP: &str = "a wake-up lost or a read cut short under load; counting bytes hides it, since a loss and a repetition cancel out";
@@ -44,6 +45,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "buffers handled as C strings: cut at the first NUL, the last byte overwritten by a terminator, text decoded and encoded again",
         fix: "carry lengths, not terminators",
         needs: &[],
+        claims: &[Claim::Transparent],
         controls: Controls::By(&[by("nul-last-byte", "hears")]),
         exclusive: false,
         check: bytes_intact,
@@ -56,6 +58,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "sizeof(buffer) written instead of what was read: old messages or uninitialised memory, a key perhaps, go to everyone",
         fix: "write exactly as many bytes as were read",
         needs: &[],
+        claims: &[Claim::ChatLog],
         controls: Controls::By(&[by("sends-whole-buffer", "hears")]),
         exclusive: false,
         check: nothing_foreign,
@@ -68,6 +71,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "off by one at the file's first line or its missing last newline; a fixed buffer for the whole replay",
         fix: "search backwards in pieces for the Nth newline before the last line's end",
         needs: &[],
+        claims: &[Claim::Replay, Claim::ChatLog],
         controls: Controls::By(&[by("short-reads=4096", "of the bytes come within")]),
         exclusive: false,
         check: replay_last_lines,
@@ -80,7 +84,8 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "replay and following begin at different positions: what is said between the two is lost or comes twice",
         fix: "follow from the very position at which the replay ended",
         needs: &[],
-        controls: Controls::By(&[by("greets-first", "seven lines before the end")]),
+        claims: &[Claim::Replay],
+        controls: Controls::By(&[by("greets-first", "lines before the end")]),
         exclusive: false,
         check: missed_messages_on_return,
     },
@@ -92,6 +97,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "the signal handler installed after the replay was read: a message in between wakes nobody",
         fix: "be ready for the signal first, then look at the log",
         needs: &[],
+        claims: &[],
         controls: Controls::By(&[by("greets-first", "hears")]),
         exclusive: false,
         check: joining_amid_traffic,
@@ -104,6 +110,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "a message that just fills the buffer: off by one, or a full read taken for the end",
         fix: "read until there is nothing more; a full buffer says nothing",
         needs: &[],
+        claims: &[],
         controls: Controls::By(&[by("short-reads=4096", "hears exactly")]),
         exclusive: false,
         check: chunk_boundaries,
@@ -116,6 +123,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "a short write to a full socket taken as complete",
         fix: "keep the rest and wait until there is room",
         needs: &[Need::ProcessTable, Need::ProcessorTime],
+        claims: &[Claim::ProcessPerClient],
         controls: Controls::By(&[by("drops-when-full", "for a client that does not read")]),
         exclusive: false,
         check: slow_reader_catches_up,
@@ -128,6 +136,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "end of file from the client ends its cluster at once: `echo hi | nc` never sees its line, and cannot know whether it was taken",
         fix: "at end of file let the sender write out what the log holds before it ends",
         needs: &[],
+        claims: &[Claim::HalfClose, Claim::Echo],
         controls: Controls::By(&[by("half-close-ends", "closed its sending half")]),
         exclusive: false,
         check: half_close_gets_its_echo,
@@ -140,6 +149,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "O_TRUNC at the start",
         fix: "open the log with O_APPEND and O_CREAT only",
         needs: &[],
+        claims: &[Claim::Replay, Claim::ChatLog],
         controls: Controls::By(&[by("truncates-on-open", "bob hears")]),
         exclusive: false,
         check: history_after_restart,
@@ -159,6 +169,7 @@ const fn everyone(
         trap: ONE_ORDER_TRAP,
         fix: ONE_ORDER_FIX,
         needs: &[],
+        claims: &[],
         controls: Controls::By(ONE_ORDER_CONTROLS),
         exclusive: false,
         check,
@@ -309,30 +320,27 @@ fn missed_messages_on_return(check: &mut Check) -> Outcome {
     let bob = server.join("bob")?;
     alice.barrier()?;
     drop(bob);
-    for number in 1..=7 {
-        let line = format!("while bob was away {number}");
-        alice.say(&line)?;
-        alice.hears(&line)?;
+    let lines = check.target().manifest.wire.replay;
+    let mut expected: Vec<String> =
+        (1..=lines).map(|number| format!("while bob was away {number}")).collect();
+    for line in &expected {
+        alice.say(line)?;
+        alice.hears(line)?;
     }
     let mut bob = server.enter("bob, back")?;
     alice.say("welcome back")?;
-    // Bob's return and the greeting meet in either order: seven lines of replay, one of which may
-    // already be the greeting.
+    expected.push("welcome back".into());
+    // Bob's return and the greeting meet in either order: the last of the lines that are replayed
+    // may already be the greeting.
     let first = bob.next_line(check.scaled(Duration::from_secs(5)))?.unwrap_or_default();
-    let offset = match first.as_slice() {
-        b"while bob was away 1" => 1,
-        b"while bob was away 2" => 2,
-        other => {
-            return crate::verdict::fail(
-                "the replay begins seven lines before the end",
-                format!("it begins with {}", excerpt(other)),
-            );
-        }
+    let begin = expected.iter().take(2).position(|line| line.as_bytes() == first);
+    let Some(begin) = begin else {
+        return crate::verdict::fail(
+            format!("the replay begins {lines} lines before the end"),
+            format!("it begins with {}", excerpt(&first)),
+        );
     };
-    for number in offset + 1..=7 {
-        bob.hears(&format!("while bob was away {number}"))?;
-    }
-    bob.hears("welcome back")?;
+    bob.hears_all(&expected[begin + 1..])?;
     alice.say("and on")?;
     bob.hears("and on")
 }
@@ -351,21 +359,35 @@ fn joining_amid_traffic(check: &mut Check) -> Outcome {
     alice.barrier()?;
     for client in &mut late {
         // Whatever line comes first, from there on every one follows, to the last.
-        let patience = check.scaled(Duration::from_secs(5));
-        let first = client.next_line(patience)?.unwrap_or_default();
-        let Some(begin) =
-            std::str::from_utf8(&first).ok().and_then(|text| text.parse::<usize>().ok())
-        else {
-            // Joined after the last line: the replay may begin with the barriers.
-            ensure(first.is_empty(), "a late client hears whole lines", || excerpt(&first))?;
-            continue;
+        let heard = client.lines_until_barrier()?;
+        let Some(first) = heard.first() else { continue }; // joined after the last line
+        let number = |line: &[u8]| -> Option<usize> {
+            std::str::from_utf8(line).ok()?.strip_suffix('\n')?.parse().ok()
         };
-        ensure(begin < LINES, "a late client hears only what was said", || {
-            format!("it hears {}", excerpt(&first))
-        })?;
-        for number in begin + 1..LINES {
-            client.hears(&number.to_string())?;
+        let Some(begin) = number(first).filter(|begin| *begin < LINES) else {
+            return fail(
+                "a late client hears whole lines that were said",
+                format!("{} hears {}", client.name, excerpt(first)),
+            );
+        };
+        for (line, expected) in heard.iter().zip(begin..) {
+            ensure(
+                number(line) == Some(expected),
+                format!("a late client hears line {expected} after line {}", expected.max(1) - 1),
+                || format!("{} hears {}", client.name, excerpt(line)),
+            )?;
         }
+        ensure(
+            begin + heard.len() == LINES,
+            "a late client hears every line up to the last",
+            || {
+                format!(
+                    "the last that {} hears is {}",
+                    client.name,
+                    excerpt(&heard[heard.len() - 1])
+                )
+            },
+        )?;
     }
     Ok(())
 }
@@ -419,10 +441,11 @@ fn history_after_restart(check: &mut Check) -> Outcome {
     }
     alice.barrier()?;
     first.end()?;
+    let replay = usize::from(check.target().manifest.wire.replay);
     let expected: Vec<u8> = {
         let log = first.log_content()?;
         let all: Vec<&[u8]> = log.split_inclusive(|&byte| byte == b'\n').collect();
-        all[all.len() - 7..].concat()
+        all[all.len() - replay.min(all.len())..].concat()
     };
     let second = check.server()?;
     let mut bob = second.enter("bob")?;

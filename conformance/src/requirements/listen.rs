@@ -7,9 +7,10 @@ use nix::sys::signal::Signal;
 
 use super::{blocked_client, idle_cost, lines, refuses_to_start};
 use crate::catalogue::{Controls, Level, Requirement, by};
-use crate::harness::{Check, Client, Options, Server};
+use crate::harness::{Check, Client, Options};
 use crate::needs::Need;
 use crate::platform;
+use crate::target::Claim;
 use crate::verdict::{OrError, Outcome, Step, Stop, ensure, fail};
 
 pub(super) const REQUIREMENTS: &[Requirement] = &[
@@ -21,6 +22,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "a single [::] socket serves IPv4 too on Linux and not on FreeBSD or OpenBSD: the paper's server was IPv6 only there",
         fix: "open one socket for each family and set IPV6_V6ONLY on the IPv6 one",
         needs: &[Need::Ipv6],
+        claims: &[Claim::DualStack],
         controls: Controls::By(&[
             by("no-v6only", "Address already in use"),
             by("no-ipv6", "can connect to [::1]"),
@@ -36,6 +38,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "the system's default decides whether [::] means both families: the same configuration is open to IPv4 on one system and not on the other",
         fix: "set IPV6_V6ONLY explicitly on every IPv6 socket",
         needs: &[Need::Ipv6],
+        claims: &[Claim::Ipv6],
         controls: Controls::By(&[by("no-v6only", "IPV6_V6ONLY was left to the system's default")]),
         exclusive: false,
         check: ipv6_wildcard_is_ipv6_only,
@@ -48,6 +51,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "relying on the sysctl's default, which distributions and administrators change",
         fix: "set IPV6_V6ONLY explicitly on every IPv6 socket",
         needs: &[Need::Ipv6, Need::NetworkNamespace],
+        claims: &[Claim::Ipv6],
         controls: Controls::By(&[by("no-v6only", "IPV6_V6ONLY was left to the system's default")]),
         exclusive: false,
         check: ipv6_wildcard_under_either_default,
@@ -60,6 +64,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "EADDRINUSE on Linux for the second of the two, in either order; it works on FreeBSD",
         fix: "set IPV6_V6ONLY before bind",
         needs: &[Need::Ipv6],
+        claims: &[Claim::Ipv6],
         controls: Controls::By(&[by("no-v6only", "Address already in use")]),
         exclusive: false,
         check: same_port_both_families,
@@ -72,6 +77,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "works on the developer's machine, where the sysctl is 1 or the order is lucky",
         fix: "set IPV6_V6ONLY before bind",
         needs: &[Need::Ipv6, Need::NetworkNamespace],
+        claims: &[Claim::Ipv6],
         controls: Controls::By(&[by("no-v6only", "Address already in use")]),
         exclusive: false,
         check: same_port_under_either_default,
@@ -84,6 +90,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "EAFNOSUPPORT taken as fatal although nobody asked for IPv6, or ignored although someone did",
         fix: "treat it as a remark for the default addresses and as an error for a named one",
         needs: &[Need::SyscallFilter],
+        claims: &[Claim::DualStack, Claim::StartupErrors],
         controls: Controls::By(&[by("no-ipv4", "cannot listen on 0.0.0.0")]),
         exclusive: false,
         check: kernel_without_ipv6,
@@ -96,6 +103,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "EADDRNOTAVAIL for the IPv6 socket taken as fatal, although socket() worked",
         fix: "treat EADDRNOTAVAIL of the default IPv6 address as EAFNOSUPPORT",
         needs: &[Need::NetworkNamespace],
+        claims: &[Claim::DualStack, Claim::StartupErrors],
         controls: Controls::By(&[by("no-ipv4", "cannot listen on 0.0.0.0")]),
         exclusive: false,
         check: ipv6_disabled_on_interfaces,
@@ -108,6 +116,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "the error comes after the launcher has exited 0; or SO_REUSEPORT makes it no error at all",
         fix: "bind before the launcher returns, without SO_REUSEPORT",
         needs: &[],
+        claims: &[Claim::StartupErrors],
         controls: Controls::By(&[by("exits-zero", "exit non-zero")]),
         exclusive: false,
         check: port_in_use,
@@ -120,6 +129,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "\"Permission denied\" without the address, or a silent change to another port",
         fix: "name the address and what it takes",
         needs: &[],
+        claims: &[Claim::StartupErrors],
         controls: Controls::By(&[by("exits-zero", "exit non-zero")]),
         exclusive: false,
         check: privileged_port,
@@ -132,6 +142,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "atoi and inet_addr: nonsense becomes port 0 or 255.255.255.255",
         fix: "parse strictly and repeat what was written",
         needs: &[],
+        claims: &[Claim::StartupErrors],
         controls: Controls::By(&[by("exits-zero", "exit non-zero")]),
         exclusive: false,
         check: bad_address,
@@ -144,6 +155,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "getaddrinfo's error is not in errno: perror says Success",
         fix: "use gai_strerror and name the host",
         needs: &[],
+        claims: &[Claim::StartupErrors],
         controls: Controls::By(&[by("exits-zero", "exit non-zero")]),
         exclusive: false,
         check: unresolvable_host,
@@ -156,6 +168,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "without SO_REUSEADDR bind fails for a minute or more after a restart",
         fix: "set SO_REUSEADDR before bind",
         needs: &[],
+        claims: &[],
         controls: Controls::By(&[by("no-reuseaddr", "Address already in use")]),
         exclusive: false,
         check: rebind_over_time_wait,
@@ -168,6 +181,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "a child still holds the listening socket: the port stays taken for as long as any old client stays",
         fix: "close the listening sockets in each child, right after fork",
         needs: &[Need::ProcessTable],
+        claims: &[Claim::IndependentClients],
         controls: Controls::By(&[
             by("listener-leaks", "Address already in use"),
             by("no-reuseaddr", "Address already in use"),
@@ -183,6 +197,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "SO_REUSEPORT, set where SO_REUSEADDR was meant: both daemons listen and each gets some of the clients",
         fix: "set SO_REUSEADDR alone, and treat EADDRINUSE as final",
         needs: &[],
+        claims: &[Claim::StartupErrors],
         controls: Controls::By(&[by("reuseport-steal", "on which another daemon listens")]),
         exclusive: false,
         check: no_double_listen,
@@ -195,6 +210,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "descriptors that come through fork stay open: ports stay bound, and connections never end since a stranger's process holds them",
         fix: "close what is not the child's own, right after fork",
         needs: &[Need::ProcessTable, Need::DescriptorTable],
+        claims: &[Claim::ProcessPerClient],
         controls: Controls::By(&[by("listener-leaks", "has a listening socket open")]),
         exclusive: false,
         check: children_do_not_hold_the_listener,
@@ -207,6 +223,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "a listener made non-blocking gives non-blocking clients on BSD: EAGAIN from read ends an idle client or spins",
         fix: "set the state of each accepted socket explicitly, and expect EAGAIN",
         needs: &[Need::ProcessTable, Need::ProcessorTime],
+        claims: &[Claim::ProcessPerClient],
         controls: Controls::By(&[by("busy-wait", "uses no processor time")]),
         exclusive: false,
         check: accepted_socket_state,
@@ -219,6 +236,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "listen(fd, 5): a burst overflows the queue and every client beyond it waits a second or more",
         fix: "ask for a backlog of SOMAXCONN or more, and accept without delay",
         needs: &[Need::Retransmissions],
+        claims: &[Claim::Replay, Claim::ChatLog],
         controls: Controls::By(&[by("small-backlog", "client-")]),
         exclusive: false,
         check: connect_burst,
@@ -231,6 +249,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "ECONNABORTED taken as fatal on the systems that have it; or a blocking accept that waits for the next client and hears no signal meanwhile",
         fix: "listen on non-blocking sockets and go on after ECONNABORTED",
         needs: &[Need::ProcessTable],
+        claims: &[],
         controls: Controls::By(&[by("aborted-is-fatal", "bob is let in|bob cannot")]),
         exclusive: false,
         check: aborted_before_accept,
@@ -243,6 +262,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "a dual-stack socket reports mapped addresses: logs, bans and access lists don't match them",
         fix: "serve IPv4 on an IPv4 socket, or unmap addresses before showing them",
         needs: &[],
+        claims: &[Claim::PeerNames],
         controls: Controls::By(&[by("mapped-peers", "::ffff:")]),
         exclusive: false,
         check: peer_address_is_plain,
@@ -255,6 +275,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "a configured address that is resolved, compared with a list, or replaced by the wildcard",
         fix: "bind exactly what was configured",
         needs: &[Need::LoopbackNet],
+        claims: &[],
         controls: Controls::By(&[by("no-loopback-aliases", "cannot listen on 127.0.0.2")]),
         exclusive: false,
         check: loopback_alias,
@@ -267,6 +288,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "the scope is cut off or refused by the parser, and bind fails with EINVAL",
         fix: "parse with getaddrinfo, or carry the scope id over to sin6_scope_id",
         needs: &[Need::Ipv6, Need::NetworkNamespace],
+        claims: &[Claim::Ipv6],
         controls: Controls::By(&[by("bind-drops-scope", "Invalid argument")]),
         exclusive: false,
         check: link_local_with_scope,
@@ -363,6 +385,8 @@ fn under_either_default(check: &mut Check, body: fn(&mut Check) -> Outcome) -> O
             }
             other => other,
         })?;
+        // Not two daemons at a time on one log.
+        check.finish()?;
     }
     Ok(())
 }
@@ -401,7 +425,7 @@ fn ipv6_disabled_on_interfaces(check: &mut Check) -> Outcome {
 fn port_in_use(check: &mut Check) -> Outcome {
     let owner = TcpListener::bind("127.0.0.1:0").or_error("bind")?;
     let address = owner.local_addr().or_error("local address")?;
-    for options in [Options::new(), Options::new().daemon()] {
+    for options in check.launch_modes() {
         let launched = check.launch(options.listen(address))?;
         refuses_to_start(&launched, &address.to_string(), "a port in use")?;
     }
@@ -484,9 +508,12 @@ fn rebind_while_clusters_live(check: &mut Check) -> Outcome {
 
 fn no_double_listen(check: &mut Check) -> Outcome {
     let first = check.server()?;
-    for options in [Options::new(), Options::new().daemon()] {
-        let launched =
-            check.launch(options.listen(first.address()).log(check.dir().join("other.log")))?;
+    for options in check.launch_modes() {
+        let mut options = options.listen(first.address());
+        if check.target().has(Claim::ChatLog) {
+            options = options.log(check.dir().join("other.log"));
+        }
+        let launched = check.launch(options)?;
         refuses_to_start(
             &launched,
             &first.address().to_string(),
@@ -500,7 +527,12 @@ fn no_double_listen(check: &mut Check) -> Outcome {
 }
 
 fn children_do_not_hold_the_listener(check: &mut Check) -> Outcome {
-    let server = check.server_with(Options::new().default_addresses())?;
+    // With several listening sockets where there can be several.
+    let options = match check.target().has(Claim::DualStack) {
+        true => Options::new().default_addresses(),
+        false => Options::new(),
+    };
+    let server = check.server_with(options)?;
     let sockets = |pid: i32| platform::open_sockets(pid).map_err(Stop::NotRun);
     let mut clients = Vec::new();
     let mut clusters = Vec::new();
@@ -545,8 +577,7 @@ fn accepted_socket_state(check: &mut Check) -> Outcome {
 fn connect_burst(check: &mut Check) -> Outcome {
     const CLIENTS: usize = 200;
     // Something to send to each that is let in, so that nobody needs to speak.
-    let history = lines("history", 3, 40).concat();
-    std::fs::write(check.dir().join("chat.log"), &history).or_error("chat.log")?;
+    let history = super::remembered(check, &lines("history", 3, 40))?;
     let server = check.server()?;
     // Before the daemon can accept a single one, all are there: as from many machines at once.
     server.freeze(check, server.daemon())?;
@@ -591,7 +622,12 @@ fn aborted_before_accept(check: &mut Check) -> Outcome {
 }
 
 fn peer_address_is_plain(check: &mut Check) -> Outcome {
-    let server = check.server_with(Options::new().default_addresses())?;
+    // On an IPv6 socket that serves IPv4 too, if there is one, is where it goes wrong.
+    let options = match check.target().has(Claim::DualStack) {
+        true => Options::new().default_addresses(),
+        false => Options::new(),
+    };
+    let server = check.server_with(options)?;
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, server.address().port()));
     let client = server.join_at("alice, IPv4", address)?;
     let own = client.stream().local_addr().or_error("local address")?.to_string();
@@ -629,8 +665,8 @@ fn link_local_with_scope(check: &mut Check) -> Outcome {
         || Ok(std::net::UdpSocket::bind(at).is_ok()),
         || "it cannot".into(),
     )?;
-    let by_name = check.server_with(Options::new().listen(format!("[{address}%{name}]:0")))?;
-    for server in [by_name, scoped_by_number(check, address, index)?] {
+    for scope in [name.to_owned(), index.to_string()] {
+        let server = check.server_with(Options::new().listen(format!("[{address}%{scope}]:0")))?;
         let at = SocketAddr::V6(SocketAddrV6::new(address, server.address().port(), 0, index));
         ensure(
             server.address().ip() == IpAddr::V6(address),
@@ -638,10 +674,7 @@ fn link_local_with_scope(check: &mut Check) -> Outcome {
             || server.address().to_string(),
         )?;
         server.join_at("alice", at)?;
+        server.end()?;
     }
     Ok(())
-}
-
-fn scoped_by_number(check: &mut Check, address: Ipv6Addr, index: u32) -> Step<Server> {
-    check.server_with(Options::new().listen(format!("[{address}%{index}]:0")))
 }

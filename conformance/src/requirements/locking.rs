@@ -15,6 +15,7 @@ use crate::harness::{
 };
 use crate::needs::Need;
 use crate::platform;
+use crate::target::Claim;
 use crate::verdict::{OrError, Outcome, Step, Stop, ensure, fail};
 
 pub(super) const REQUIREMENTS: &[Requirement] = &[
@@ -26,6 +27,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "no O_APPEND and a private or stale offset: two writers overwrite each other; or no lock at all",
         fix: "open the log with O_APPEND in every process that writes, and append under an exclusive lock",
         needs: &[],
+        claims: &[Claim::ChatLog],
         controls: Controls::By(&[by("no-append", "hear")]),
         exclusive: false,
         check: appends_are_whole,
@@ -38,6 +40,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "the network delivers a long message in pieces, and each piece is appended as it comes: other messages get in between",
         fix: "collect a message to its end, then write it under one exclusive lock",
         needs: &[],
+        claims: &[Claim::ChatLog, Claim::WholeLines],
         controls: Controls::By(&[by("no-append", "hear")]),
         exclusive: false,
         check: long_appends_are_whole,
@@ -50,6 +53,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "no lock before the append, or LOCK_NB polled in a loop",
         fix: "take LOCK_EX, waiting, before each append",
         needs: &[Need::ProcessTable, Need::ProcessorTime],
+        claims: &[Claim::LogLock, Claim::ProcessPerClient],
         controls: Controls::By(&[
             by("flock-does-nothing", "the line is in the log"),
             by("spinning-lock", "it polls instead of waiting"),
@@ -66,6 +70,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "writers that take a shared lock, or none: a backup program that reads under LOCK_SH sees half a line",
         fix: "writers take LOCK_EX",
         needs: &[Need::ProcessTable, Need::ProcessorTime],
+        claims: &[Claim::LogLock, Claim::ProcessPerClient],
         controls: Controls::By(&[
             by("flock-does-nothing", "the line is in the log"),
             by("posix-flock", "the line is in the log"),
@@ -81,6 +86,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "readers without a lock send out what a writer has not finished, or has yet to take back",
         fix: "read under LOCK_SH",
         needs: &[Need::ProcessTable],
+        claims: &[Claim::LogLock, Claim::MulticastSignal],
         controls: Controls::By(&[by(
             "flock-does-nothing=shared",
             "written under the other program's lock",
@@ -96,6 +102,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "readers that take LOCK_EX: one reader at a time, and a program that only looks stops the chat",
         fix: "read under LOCK_SH",
         needs: &[Need::ProcessTable],
+        claims: &[Claim::LogLock, Claim::MulticastSignal],
         controls: Controls::By(&[by("shared-as-exclusive", "read it while I look")]),
         exclusive: false,
         check: readers_share,
@@ -108,6 +115,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "the log was opened before fork: all processes share one open file description, and its flock excludes none of them (it still excludes other programs, so the mistake is easily missed)",
         fix: "open the log in each process, after fork",
         needs: &[Need::ProcessTable],
+        claims: &[Claim::LogLock, Claim::ProcessPerClient],
         controls: Controls::By(&[by("shared-description", "bob's line is in the log")]),
         exclusive: false,
         check: clients_exclude_each_other,
@@ -120,6 +128,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "an open file description shared through fork has one offset: a read by one sender moves it for all",
         fix: "open the log in each process, or read with pread at a position of one's own",
         needs: &[],
+        claims: &[Claim::Replay, Claim::ChatLog],
         controls: Controls::By(&[by("shared-description,pread-as-read", "hears")]),
         exclusive: false,
         check: private_read_position,
@@ -132,6 +141,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "lock files or semaphores that a killed process leaves behind; or the lock's open file description shared with a process that lives on",
         fix: "use flock on a descriptor that no other process has",
         needs: &[Need::ProcessTable],
+        claims: &[Claim::LogLock, Claim::ProcessPerClient],
         controls: Controls::By(&[by(
             "lock-outlives-death",
             "held the lock|holds the log exclusively",
@@ -147,6 +157,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "a lock taken at the start, or kept while waiting for a signal or a client: backup and rotation wait for ever",
         fix: "hold the lock for the one read or write only",
         needs: &[],
+        claims: &[Claim::Replay, Claim::ChatLog],
         controls: Controls::By(&[by("never-unlocks=shared", "lock")]),
         exclusive: false,
         check: idle_holds_no_lock,
@@ -159,6 +170,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "the shared lock is held while writing to the socket: one client that does not read keeps all writers from the log",
         fix: "copy what was read, release the lock, then write to the socket",
         needs: &[Need::ProcessTable, Need::ProcessorTime],
+        claims: &[Claim::ChatLog, Claim::ProcessPerClient],
         controls: Controls::By(&[by(
             "lock-held-over-write",
             "for a client that does not read|keeps the log locked",
@@ -174,6 +186,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "flock emulated by fcntl record locks (Solaris, some compatibility libraries, NFS on old Linux): a library that opens and closes the log drops the lock unseen",
         fix: "use the system's flock, or open file description locks (POSIX.1-2024, F_OFD_SETLK)",
         needs: &[Need::ProcessTable, Need::LockTable],
+        claims: &[Claim::LogLock, Claim::ProcessPerClient],
         controls: Controls::By(&[by("posix-flock", "holds the log exclusively while it appends")]),
         exclusive: false,
         check: lock_not_lost_by_close,
@@ -186,6 +199,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "writers go on in the old file and readers wait for it, or some change and some don't: the chat splits",
         fix: "make sure under the lock that the name still is the file one has open, and open it again if not",
         needs: &[],
+        claims: &[Claim::LogRotation],
         controls: Controls::By(&[by("stale-paths", "creates the log anew")]),
         exclusive: false,
         check: log_rotated,
@@ -198,6 +212,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "two daemons append to one log and each wakes its own clients only: half of the chat comes late",
         fix: "wake every process that serves the log, or lock it against a second daemon",
         needs: &[],
+        claims: &[Claim::ChatLog],
         controls: Controls::By(&[by("record-locks-unseen", "\"from the ")]),
         exclusive: false,
         check: one_daemon_per_log,
@@ -400,7 +415,8 @@ fn hears_line_among_others(check: &Check, client: &mut Client, line: &[u8]) -> O
 
 fn private_read_position(check: &mut Check) -> Outcome {
     let history = lines("history", 3_000, 100);
-    std::fs::write(check.dir().join("chat.log"), history.concat()).or_error("chat.log")?;
+    let log = check.log_path()?;
+    std::fs::write(&log, history.concat()).or_error(log.display())?;
     let server = check.server_with(Options::new().replay(2_000))?;
     let mut clients: Vec<Client> =
         (0..16).map(|n| server.enter(&format!("client-{n}"))).collect::<Result<_, _>>()?;
@@ -465,8 +481,7 @@ fn locking_process(check: &Check, log: &Path) -> Step<i32> {
 }
 
 fn idle_holds_no_lock(check: &mut Check) -> Outcome {
-    let history = lines("history", 3, 40).concat();
-    std::fs::write(check.dir().join("chat.log"), &history).or_error("chat.log")?;
+    let history = super::remembered(check, &lines("history", 3, 40))?;
     let server = check.server()?;
     let mut alice = server.enter("alice")?;
     alice.hears_bytes(&history)?;
@@ -575,11 +590,11 @@ fn log_rotated(check: &mut Check) -> Outcome {
 
 fn one_daemon_per_log(check: &mut Check) -> Outcome {
     let first = check.server()?;
+    let log = first.log().file_name().unwrap_or_default().to_string_lossy().into_owned();
     let launched = check.launch(Options::new())?;
     let Some(second) = launched.server else {
         return ensure(
-            launched.status.is_some_and(|status| status != 0)
-                && launched.output.contains("chat.log"),
+            launched.status.is_some_and(|status| status != 0) && launched.output.contains(&log),
             "a second daemon that refuses exits non-zero and names the log",
             || format!("status {:?}: {}", launched.status, launched.output.trim()),
         );

@@ -16,7 +16,7 @@ use std::time::Duration;
 use crate::catalogue::Requirement;
 use crate::harness::{Check, Client, Cluster, Launched, Server};
 use crate::platform;
-use crate::verdict::{Outcome, Step, Stop, ensure, fail};
+use crate::verdict::{OrError, Outcome, Step, Stop, ensure, fail};
 
 /// The areas, in the order in which they are shown.
 pub const AREAS: &[&[Requirement]] = &[
@@ -43,6 +43,26 @@ fn lines(word: &str, count: usize, length: usize) -> Vec<Vec<u8>> {
             line
         })
         .collect()
+}
+
+/// Puts `history` into the log of a server that has not started yet; returns what of it a client is
+/// sent first.
+fn remembered(check: &Check, history: &[Vec<u8>]) -> Step<Vec<u8>> {
+    let log = check.log_path()?;
+    std::fs::write(&log, history.concat()).or_error(log.display())?;
+    Ok(last_lines(&history.concat(), usize::from(check.target().manifest.wire.replay)))
+}
+
+/// The last `count` lines of `log`.
+fn last_lines(log: &[u8], count: usize) -> Vec<u8> {
+    let all: Vec<&[u8]> = log.split_inclusive(|&byte| byte == b'\n').collect();
+    all[all.len().saturating_sub(count)..].concat()
+}
+
+/// How long the server waits for a key.
+fn auth_timeout(check: &Check) -> Duration {
+    let timeout = check.target().manifest.wire.auth_timeout;
+    timeout.map_or(Duration::from_secs(1), |timeout| timeout.duration())
 }
 
 /// A server that was launched with `what` must have refused to start, and have said why: its

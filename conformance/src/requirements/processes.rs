@@ -13,6 +13,7 @@ use crate::catalogue::{Controls, Level, Requirement, by};
 use crate::harness::{Check, Client, Cluster, Options, Server};
 use crate::needs::Need;
 use crate::platform;
+use crate::target::Claim;
 use crate::verdict::{OrError, Outcome, Step, Stop, ensure, fail};
 
 pub(super) const REQUIREMENTS: &[Requirement] = &[
@@ -24,6 +25,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "a process forked too often (the child goes on in the parent's loop) or one shared by clients",
         fix: "end the child's branch of every fork with _exit",
         needs: &[Need::ProcessTable],
+        claims: &[Claim::ProcessPerClient],
         controls: Controls::By(&[by("forks-twice", "brought")]),
         exclusive: false,
         check: one_cluster_per_client,
@@ -36,6 +38,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "the sender never learns that its client is gone, since it only waits for signals: one orphan for each client, for ever",
         fix: "tie the two processes together: a pipe whose end tells, or a signal from the one that sees the end",
         needs: &[Need::ProcessTable],
+        claims: &[Claim::ProcessPerClient],
         controls: Controls::By(&[by("eof-never-comes", "it closed the connection")]),
         exclusive: false,
         check: cluster_ends_with_client,
@@ -48,6 +51,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "the sender keeps the socket open: the client still hears, and speaks into nothing",
         fix: "let the sender wait for its receiver's end too (a pipe held by the receiver alone)",
         needs: &[Need::ProcessTable],
+        claims: &[Claim::ProcessPerClient],
         controls: Controls::By(&[by("accepted-socket-leaks", "still open")]),
         exclusive: false,
         check: receiver_death_ends_cluster,
@@ -60,6 +64,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "a client that can speak but not hear: the paper's server after its sender died of a reset signal handler",
         fix: "let the receiver handle SIGCHLD and end with its sender",
         needs: &[Need::ProcessTable],
+        claims: &[Claim::Clusters],
         controls: Controls::By(&[by("signal-default=SIGCHLD", "still open")]),
         exclusive: false,
         check: sender_death_ends_cluster,
@@ -72,6 +77,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "one cluster's end taken for the group's: a kill of the process group, or a daemon that exits when a child dies by a signal",
         fix: "end exactly the processes of the cluster that broke",
         needs: &[Need::ProcessTable],
+        claims: &[Claim::ProcessPerClient],
         controls: Controls::By(&[by("accept-loop-ends", "carol")]),
         exclusive: false,
         check: other_clients_unharmed_by_a_kill,
@@ -84,6 +90,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "messages that pass through the daemon",
         fix: "let clusters wake each other",
         needs: &[Need::ProcessTable],
+        claims: &[Claim::IndependentClients],
         controls: Controls::By(&[by("multicast-by-daemon", "while the daemon is stopped")]),
         exclusive: false,
         check: chat_survives_stopped_daemon,
@@ -96,6 +103,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "PR_SET_PDEATHSIG, SIGHUP from the dying session, or a pipe from the daemon takes the clusters along",
         fix: "ignore SIGHUP in the clusters and hold nothing that ends with the daemon",
         needs: &[Need::ProcessTable],
+        claims: &[Claim::IndependentClients],
         controls: Controls::By(&[
             by("children-die-with-parent", "bob is let in|bob hears"),
             by("multicast-by-daemon", "bob is let in|bob hears"),
@@ -111,6 +119,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "the multicast goes to the sender's process group: two daemons' clients write to one log and wake only their own",
         fix: "wake every group that serves the log",
         needs: &[Need::ProcessTable],
+        claims: &[Claim::Generations],
         controls: Controls::By(&[by("record-locks-unseen", "from generation")]),
         exclusive: false,
         check: old_and_new_clients_meet_after_restart,
@@ -123,6 +132,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "-1 from fork taken for a child's pid (kill(-1) then ends every process of the user), a client left connected to nobody, or exit",
         fix: "close the client's socket, log the refusal, go on accepting",
         needs: &[Need::ProcessTable],
+        claims: &[Claim::ProcessPerClient],
         controls: Controls::By(&[by("fork-fails", "clients are served")]),
         exclusive: true,
         check: fork_refused,
@@ -135,6 +145,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "EMFILE leaves the connection in the queue: poll says ready at once, again and again, at 100 % processor time; or the daemon exits",
         fix: "keep a spare descriptor to accept and close with, and pause",
         needs: &[Need::ProcessTable, Need::ProcessorTime, Need::ForeignLimits],
+        claims: &[],
         controls: Controls::By(&[by("fd-exhausted=1", "carol")]),
         exclusive: false,
         check: descriptors_exhausted,
@@ -147,6 +158,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "the daemon forgets to close the client's socket after fork: at the 1021st client it ends, and no client ever sees its connection close",
         fix: "close the accepted socket in the daemon right after fork",
         needs: &[Need::ProcessTable, Need::DescriptorTable],
+        claims: &[],
         controls: Controls::By(&[by("accepted-socket-leaks", "descriptors open")]),
         exclusive: false,
         check: no_descriptor_leak,
@@ -159,6 +171,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "a record kept for each client that ever was",
         fix: "forget a child when it is reaped",
         needs: &[Need::ProcessTable, Need::ProcessMemory],
+        claims: &[],
         controls: Controls::By(&[by("leaks-memory", "it has grown")]),
         exclusive: false,
         check: no_memory_growth,
@@ -171,6 +184,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "senders that look at the log every few milliseconds: 64 clients are a busy machine",
         fix: "wait for signals and sockets, without timeouts",
         needs: &[Need::ProcessTable, Need::ProcessorTime],
+        claims: &[],
         controls: Controls::By(&[by("busy-wait=50", "uses no processor time")]),
         exclusive: false,
         check: idle_is_idle,
@@ -183,6 +197,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "the terminal's SIGHUP ends it, a mounted directory cannot be unmounted, the launching ssh never returns since its pipe stays open",
         fix: "fork, setsid, fork, chdir(\"/\"), umask, and /dev/null on 0 to 2",
         needs: &[Need::ProcessTable, Need::DescriptorTable],
+        claims: &[Claim::Daemon, Claim::Syslog],
         controls: Controls::By(&[by("group-leaks", "session of its own")]),
         exclusive: false,
         check: daemonizes,
@@ -195,6 +210,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "the launcher exits 0 right after fork: whatever fails later (port in use, log not writable) only the syslog knows",
         fix: "let the launcher wait, over a pipe, until the daemon listens or has failed",
         needs: &[],
+        claims: &[Claim::StartupErrors, Claim::ConfigErrors, Claim::Key, Claim::ChatLog],
         controls: Controls::By(&[by("exits-zero", "exits non-zero")]),
         exclusive: false,
         check: launcher_status_is_honest,
@@ -207,6 +223,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "seteuid (the saved id gives root back), setuid before setgid, or supplementary groups that stay root's",
         fix: "initgroups, setgid, setuid, in this order, and try that root does not come back",
         needs: &[Need::Root, Need::ProcessTable, Need::Credentials],
+        claims: &[Claim::PrivilegeDrop, Claim::ProcessPerClient],
         controls: Controls::By(&[by("setuid-does-nothing", "this system gives root back")]),
         exclusive: false,
         check: drops_privileges,
@@ -219,6 +236,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "a timeout that each byte starts anew",
         fix: "one deadline for the whole key",
         needs: &[Need::ProcessTable],
+        claims: &[Claim::AuthTimeout, Claim::ProcessPerClient],
         controls: Controls::By(&[by("frozen-clock", "still open")]),
         exclusive: false,
         check: slow_loris_is_bounded,
@@ -231,6 +249,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "a fork for everyone who connects: strangers fill the process table",
         fix: "count the children and refuse at the limit",
         needs: &[Need::ProcessTable],
+        claims: &[Claim::MaxClients],
         controls: Controls::By(&[by("never-reaps", "a place that became free")]),
         exclusive: false,
         check: clients_are_limited,
@@ -247,8 +266,8 @@ fn one_cluster_per_client(check: &mut Check) -> Outcome {
             ensure(!known.contains(&pid), "no process serves two clients", || {
                 format!("process {pid} does")
             })?;
-            known.push(pid);
         }
+        known.extend(cluster.pids());
         clients.push(client);
     }
     Ok(())
@@ -390,7 +409,8 @@ const UNUSED_USER: u32 = 64_917;
 fn fork_refused(check: &mut Check) -> Outcome {
     let root = nix::unistd::geteuid().is_root();
     let used = if root { 0 } else { platform::processes_of_user().map_err(Stop::NotRun)? };
-    let mut options = Options::new().limit(Resource::RLIMIT_NPROC, used + 1 + 2 * 4);
+    let each = check.target().manifest.processes_per_client() as u64;
+    let mut options = Options::new().limit(Resource::RLIMIT_NPROC, used + 1 + each * 4);
     if root {
         // Root is exempt from the limit.
         options = options.run_as(UNUSED_USER);
@@ -398,7 +418,8 @@ fn fork_refused(check: &mut Check) -> Outcome {
     let server = check.server_with(options)?;
     let mut clients = Vec::new();
     let mut refused = false;
-    for number in 0..16 {
+    // What the limit counts may be less than was counted here: it is the namespace's.
+    for number in 0..16 + used / each.max(1) {
         let mut client = server.enter(&format!("client-{number}"))?;
         let token = client.start_barrier();
         refused = !client.is_let_in(&token)?;
@@ -408,7 +429,7 @@ fn fork_refused(check: &mut Check) -> Outcome {
         clients.push(client);
     }
     ensure(refused, "at the limit of processes a client is refused", || {
-        format!("{} clients were served under a limit for 4", clients.len())
+        format!("{} clients were served under a limit for 4 or little more", clients.len())
     })?;
     ensure(!clients.is_empty(), "below the limit clients are served", || "none was".into())?;
     let kept = clients.len();
@@ -417,7 +438,7 @@ fn fork_refused(check: &mut Check) -> Outcome {
     check.until(
         Duration::from_secs(5),
         "the daemon outlives a failed fork, and its children end",
-        || Ok(server.processes()?.iter().filter(|p| p.pid != server.daemon()).count() == 0),
+        || Ok(server.living()? == server.process_count(0)),
         || "children are left".into(),
     )?;
     for number in 0..kept.min(2) {
@@ -458,9 +479,11 @@ fn many_connections(server: &Server) -> Outcome {
         for _ in 0..8 {
             drop(server.connect("a stranger")?);
         }
-        let mut wrong = server.connect("a wrong key")?;
-        wrong.send(&[b'x'; 128])?;
-        wrong.hears_end()?;
+        if !server.key().is_empty() {
+            let mut wrong = server.connect("a wrong key")?;
+            wrong.send(&vec![b'0'; server.key().len()])?;
+            wrong.hears_end()?;
+        }
         drop(server.join(&format!("client-{number}"))?);
     }
     Ok(())
@@ -470,8 +493,8 @@ fn only_the_daemon_is_left(check: &Check, server: &Server) -> Outcome {
     check.until(
         Duration::from_secs(5),
         "all clusters end with their clients",
-        || Ok(server.processes()?.len() == 1),
-        || format!("{} processes are left", server.processes().map_or(0, |p| p.len())),
+        || Ok(server.living()? == server.process_count(0)),
+        || format!("{} processes are left", server.living().unwrap_or_default()),
     )
 }
 
@@ -491,18 +514,25 @@ fn no_descriptor_leak(check: &mut Check) -> Outcome {
 fn no_memory_growth(check: &mut Check) -> Outcome {
     /// A page here and there; a record for each of 500 clients would be more.
     const ALLOWED: u64 = 16 * 1024;
+    /// What a record for each client grows, it grows every time; what an allocator keeps settles.
+    const ROUNDS: usize = 2;
     let server = check.server()?;
-    // The first ones grow what is then used again.
-    many_connections(&server)?;
-    only_the_daemon_is_left(check, &server)?;
-    let before = platform::anonymous_memory(server.daemon()).map_err(Stop::NotRun)?;
-    many_connections(&server)?;
-    only_the_daemon_is_left(check, &server)?;
-    let after = platform::anonymous_memory(server.daemon()).map_err(Stop::NotRun)?;
-    ensure(
-        after <= before + ALLOWED,
-        format!("the daemon's memory stays at {} KiB", before / 1024),
-        || format!("it has grown to {} KiB", after / 1024),
+    let mut sizes = Vec::new();
+    for _ in 0..=ROUNDS {
+        many_connections(&server)?;
+        only_the_daemon_is_left(check, &server)?;
+        sizes.push(platform::anonymous_memory(server.daemon()).map_err(Stop::NotRun)?);
+        // The first ones grow what is then used again.
+        if let [.., before, after] = sizes.as_slice() {
+            if *after <= before + ALLOWED {
+                return Ok(());
+            }
+        }
+    }
+    let shown: Vec<String> = sizes.iter().map(|size| (size / 1024).to_string()).collect();
+    fail(
+        "500 more connections leave the daemon's memory as it was",
+        format!("it has grown each time, in KiB: {}", shown.join(", ")),
     )
 }
 
@@ -553,15 +583,16 @@ fn launcher_status_is_honest(check: &mut Check) -> Outcome {
     let at = |name: &str| dir.join(name);
     let taken = TcpListener::bind("127.0.0.1:0").or_error("bind")?;
     let taken_address = taken.local_addr().or_error("local address")?.to_string();
-    std::fs::write(at("short.key"), [b'k'; 127]).or_error("short.key")?;
-    std::fs::write(at("newline.key"), [&[b'k'; 128][..], b"\n"].concat())
+    let length = check.target().manifest.key_length();
+    let too_short = format!("{} bytes", length - 1);
+    std::fs::write(at("short.key"), vec![b'k'; length - 1]).or_error("short.key")?;
+    std::fs::write(at("newline.key"), [&vec![b'k'; length][..], b"\n"].concat())
         .or_error("newline.key")?;
     std::fs::create_dir(at("directory")).or_error("directory")?;
     std::fs::write(at("bad.toml"), "replay = 7\nprot = 7722\n").or_error("bad.toml")?;
-    let option = |name: &str, value: &str| Options::new().arguments([name, value]);
     let cases: [(&str, Options, &str); 10] = [
         ("a missing key file", Options::new().key_file(at("no.key")), "no.key"),
-        ("a key of 127 bytes", Options::new().key_file(at("short.key")), "127 bytes"),
+        ("a key that is too short", Options::new().key_file(at("short.key")), &too_short),
         ("a key with a newline", Options::new().key_file(at("newline.key")), "newline"),
         ("a key file that is a directory", Options::new().key_file(at("directory")), "directory"),
         ("a log that is a directory", Options::new().log(at("directory")), "directory"),
@@ -571,21 +602,25 @@ fn launcher_status_is_honest(check: &mut Check) -> Outcome {
             "no/chat.log",
         ),
         ("a port in use", Options::new().listen(&taken_address), &taken_address),
+        ("an unknown configuration key", Options::new().config(at("bad.toml")), "bad.toml:2"),
+        ("a configuration file that is not there", Options::new().config(at("no.toml")), "no.toml"),
         (
-            "an unknown configuration key",
-            option("--config", &at("bad.toml").display().to_string()),
-            "bad.toml:2",
-        ),
-        ("a configuration file that is not there", option("--config", "no.toml"), "no.toml"),
-        (
-            "a pid file that cannot be written",
-            option("--ready-file", &at("no/ready").display().to_string()),
+            "a ready file that cannot be written",
+            Options::new().ready_file(at("no/ready")),
             "no/ready",
         ),
     ];
     for (what, options, named) in cases {
-        for options in [options.clone(), options.clone().daemon()] {
-            let launched = check.launch(options)?;
+        let background = options.clone().daemon();
+        for options in [options, background] {
+            let launched = match check.launch(options) {
+                // What the server cannot be told, it cannot be told wrongly.
+                Err(Stop::Unsupported(reason)) => {
+                    check.note(reason);
+                    continue;
+                }
+                launched => launched?,
+            };
             ensure(
                 launched.server.is_none() && launched.status.is_some_and(|status| status != 0),
                 format!("with {what} the launcher exits non-zero"),
@@ -608,7 +643,7 @@ fn drops_privileges(check: &mut Check) -> Outcome {
     // The private directory may be passed through, as /var/lib may; the files in it are root's.
     std::fs::set_permissions(check.dir(), Permissions::from_mode(0o711)).or_error("chmod")?;
     // Root's supplementary groups differ between systems and logins; here it has its own.
-    let options = Options::new().groups(&[0]).arguments(["--user", "nobody"]);
+    let options = Options::new().groups(&[0]).user("nobody");
     let server = check.server_with(options)?;
     let (mut alice, cluster) = server.join_with_cluster("alice")?;
     alice.say("as nobody")?;
@@ -636,21 +671,25 @@ fn slow_loris_is_bounded(check: &mut Check) -> Outcome {
     let mut strangers: Vec<Client> =
         (0..40).map(|n| server.connect(&format!("loris-{n}"))).collect::<Result<_, _>>()?;
     let mut alice = server.join("alice")?;
-    // A byte every 50 ms: at that pace the key would take more than 6 s.
+    let timeout = super::auth_timeout(check);
+    let limit = check.scaled(timeout + Duration::from_secs(2));
+    // A byte now and then: at this pace the key would take three times as long as all of this may.
+    let pace = limit * 3 / key.len() as u32;
     let mut sent = 0;
     let all_closed = |strangers: &mut Vec<Client>| strangers.iter_mut().all(Client::has_ended);
-    let limit = check.scaled(Duration::from_secs(3));
     let begin = std::time::Instant::now();
     while !all_closed(&mut strangers) && begin.elapsed() < limit {
         for stranger in &mut strangers {
             stranger.queue(&key[sent..=sent]);
         }
         sent += 1;
-        check.let_pass(Duration::from_millis(50));
+        check.let_pass(pace);
     }
     if !all_closed(&mut strangers) {
         return fail(
-            "a client whose key comes too slowly is closed after the timeout of 1 s",
+            format!(
+                "a client whose key comes too slowly is closed after the timeout of {timeout:?}"
+            ),
             format!("some are still open after {:.1} s", limit.as_secs_f64()),
         );
     }
@@ -658,15 +697,15 @@ fn slow_loris_is_bounded(check: &mut Check) -> Outcome {
     check.until(
         Duration::from_secs(1),
         "their processes are gone",
-        || Ok(server.processes()?.len() == 3),
-        || format!("{} processes are left", server.processes().map_or(0, |p| p.len())),
+        || Ok(server.living()? == server.process_count(1)),
+        || format!("{} processes are left", server.living().unwrap_or_default()),
     )?;
     alice.say("unharmed")?;
     alice.hears("unharmed")
 }
 
 fn clients_are_limited(check: &mut Check) -> Outcome {
-    let server = check.server_with(Options::new().arguments(["--max-clients", "3"]))?;
+    let server = check.server_with(Options::new().max_clients(3))?;
     let mut crowd = server.crowd(3)?;
     let mut fourth = server.enter("the fourth of three")?;
     let heard = fourth.hears_end()?;

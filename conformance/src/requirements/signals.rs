@@ -10,6 +10,8 @@ use crate::catalogue::{Controls, Level, Requirement, by};
 use crate::harness::{Check, LockMode, Options, Server, lock, lock_waiters};
 use crate::needs::Need;
 use crate::platform::{self, SignalState, State, signal_names, signal_set};
+use crate::target::Claim;
+use crate::target::manifest::SignalName;
 use crate::verdict::{OrError, Outcome, Step, Stop, ensure, fail};
 
 pub(super) const REQUIREMENTS: &[Requirement] = &[
@@ -21,6 +23,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "a multicast to the process group reaches the daemon and the receivers too, and without a disposition of their own they die of it",
         fix: "ignore or catch SIGUSR1 in every process of the group before the first client is accepted",
         needs: &[Need::ProcessTable],
+        claims: &[Claim::MulticastSignal],
         controls: Controls::By(&[by(
             "signal-default=SIGUSR1",
             "alice brought|closed the connection",
@@ -36,6 +39,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "the handler is reset after the first signal: sa_flags was never initialised and holds SA_RESETHAND by accident on one distribution or compiler, or signal() has System V semantics; the second SIGUSR1 then kills the sender",
         fix: "initialise the whole sigaction structure (memset or a designated initialiser) and set sa_flags yourself; don't use signal()",
         needs: &[],
+        claims: &[],
         controls: Controls::By(&[
             by("sysv-signals", "\"message "),
             by("uninitialised-sa-flags", "\"message "),
@@ -51,6 +55,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "the signal comes between the check for news and pause(), which then sleeps although there is something to read",
         fix: "keep SIGUSR1 blocked except inside sigsuspend, pselect or ppoll, and look at the log after each wake",
         needs: &[],
+        claims: &[],
         controls: Controls::By(&[by("racing-wait=300", "without further traffic|is let in")]),
         exclusive: false,
         check: no_lost_wakeup,
@@ -63,6 +68,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "signals coalesce: many appends may bring one wake, and a sender that reads one bounded piece for each wake leaves the rest until someone speaks again",
         fix: "after each wake read the log to its end",
         needs: &[Need::ProcessTable],
+        claims: &[Claim::ProcessPerClient],
         controls: Controls::By(&[by("short-reads=16384", "of the bytes come within")]),
         exclusive: false,
         check: burst_drains,
@@ -75,6 +81,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "one wait() for each SIGCHLD: when signals coalesce some children are never reaped and the process table fills",
         fix: "call waitpid(-1, …, WNOHANG) in a loop until nothing is left to reap",
         needs: &[Need::ProcessTable],
+        claims: &[Claim::ProcessPerClient],
         controls: Controls::By(&[by("reaps-one", "zombies")]),
         exclusive: false,
         check: children_reaped,
@@ -87,6 +94,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "EINTR from accept (or poll) taken as fatal, or the connection dropped for it; SA_RESTART does not restart every call on every system",
         fix: "treat EINTR as nothing: look at what the signal said and accept again",
         needs: &[],
+        claims: &[Claim::ProcessPerClient],
         controls: Controls::By(&[by("accept-loop-ends", "newcomer-|leaving-")]),
         exclusive: false,
         check: accept_survives_sigchld,
@@ -99,6 +107,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "EINTR from read taken as the end of the client, which is then cut off when someone else speaks",
         fix: "retry a read that a signal interrupted",
         needs: &[Need::ProcessTable],
+        claims: &[Claim::MulticastSignal],
         controls: Controls::By(&[by(
             "signal-default=SIGUSR1",
             "alice brought|closed the connection",
@@ -114,6 +123,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "EINTR from flock taken as an error, or worse as success: the message is lost or written without the lock",
         fix: "retry flock after EINTR",
         needs: &[Need::ProcessTable, Need::LockTable],
+        claims: &[Claim::MulticastSignal, Claim::LogLock],
         controls: Controls::By(&[by(
             "lock-wait-ends-at-signal",
             "alice's sender, once woken, waits",
@@ -129,6 +139,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "EINTR or a partial write to the socket taken as an error or as complete: bytes are lost in the middle of the stream",
         fix: "keep count of what was written and go on with the rest, also after EINTR",
         needs: &[Need::ProcessTable],
+        claims: &[Claim::MulticastSignal],
         controls: Controls::By(&[by("drops-when-full", "for a client that does not read")]),
         exclusive: false,
         check: writing_survives_signal,
@@ -141,6 +152,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "only the daemon ends; receivers and senders live on without it, hold the port or the log, and clients sit on dead connections",
         fix: "on SIGTERM end every cluster and wait for it, then exit with status 0",
         needs: &[Need::ProcessTable],
+        claims: &[Claim::EndsAll],
         controls: Controls::By(&[by("signal-default=SIGTERM", "exits with status 0")]),
         exclusive: false,
         check: sigterm_ends_all,
@@ -153,6 +165,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "Ctrl-C reaches the daemon's group only: clusters in a group of their own stay behind",
         fix: "handle SIGINT as SIGTERM",
         needs: &[Need::ProcessTable],
+        claims: &[Claim::EndsAll, Claim::Sigint],
         controls: Controls::By(&[by("signal-default=SIGINT", "exits with status 0")]),
         exclusive: false,
         check: sigint_ends_all,
@@ -165,6 +178,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "processes killed in the middle of an append leave half a line, or a process that waits for the lock misses the signal and stays",
         fix: "let each process finish or give up its append, and repeat the signal until all are gone",
         needs: &[Need::ProcessTable],
+        claims: &[Claim::EndsAll, Claim::ChatLog],
         controls: Controls::By(&[by("signal-default=SIGTERM", "exits with status 0")]),
         exclusive: false,
         check: sigterm_under_load,
@@ -177,6 +191,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "the default action: closing the terminal or a service manager's reload ends the server; and an orphaned process group with a stopped member is sent SIGHUP by the kernel",
         fix: "catch SIGHUP in the daemon (reload or nothing) and ignore it in its children",
         needs: &[Need::ProcessTable],
+        claims: &[Claim::Sighup, Claim::ProcessPerClient],
         controls: Controls::By(&[by("signal-default=SIGHUP", "after SIGHUP")]),
         exclusive: false,
         check: sighup_survived,
@@ -189,6 +204,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "SIGPIPE kills the writer without a word, or the error of one client's socket ends more than that client",
         fix: "ignore SIGPIPE (or send with MSG_NOSIGNAL) and end the one cluster on EPIPE and ECONNRESET",
         needs: &[Need::ProcessTable],
+        claims: &[Claim::ProcessPerClient],
         controls: Controls::By(&[by(
             "eof-never-comes,signal-default=SIGCHLD",
             "reset its connection",
@@ -204,6 +220,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "ignored dispositions survive exec (nohup, cron, a careless parent): with SIGCHLD ignored wait() loses the children, with SIGTERM ignored nothing ends the server",
         fix: "set every disposition that matters explicitly at the start, SIG_DFL included",
         needs: &[Need::ProcessTable],
+        claims: &[Claim::ProcessPerClient],
         controls: Controls::By(&[by("inherits-ignored", "is let in")]),
         exclusive: false,
         check: inherited_ignored,
@@ -216,6 +233,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "the mask survives exec: SIGUSR1, SIGCHLD and SIGTERM stay pending for ever",
         fix: "set the signal mask explicitly at the start",
         needs: &[Need::ProcessTable],
+        claims: &[Claim::ProcessPerClient],
         controls: Controls::By(&[by("inherits-blocked", "is let in")]),
         exclusive: false,
         check: inherited_blocked,
@@ -228,6 +246,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "kill(0, SIGUSR1) without setsid or setpgid reaches the launching shell or script, the other programs of a pipeline, or make, and kills them",
         fix: "put the clusters in a process group of their own before the first multicast",
         needs: &[],
+        claims: &[],
         controls: Controls::By(&[by("group-leaks", "process group gets no signal")]),
         exclusive: false,
         check: group_is_private,
@@ -240,6 +259,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "flags and masks that differ by compiler, libc or parent process: what the source says is not what the kernel was told",
         fix: "set dispositions and masks in one place for each role, and nowhere else",
         needs: &[Need::ProcessTable],
+        claims: &[Claim::DocumentedDispositions, Claim::ProcessPerClient],
         controls: Controls::By(&[by("sigpipe-default", "ignored USR1,XFSZ")]),
         exclusive: false,
         check: dispositions_as_documented,
@@ -252,6 +272,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "a signal without news taken as an error, or a wake-up counter that runs away and spins",
         fix: "treat SIGUSR1 as a hint: look, find nothing, wait again",
         needs: &[Need::ProcessTable, Need::ProcessorTime],
+        claims: &[Claim::MulticastSignal],
         controls: Controls::By(&[
             by("busy-wait", "after the storm"),
             by("sysv-signals", "the storm"),
@@ -267,6 +288,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "EINTR after SIGCONT, which some systems give even without a handler, ends a wait for good",
         fix: "expect EINTR from every call that waits",
         needs: &[Need::ProcessTable],
+        claims: &[Claim::ProcessPerClient],
         controls: Controls::By(&[by("short-reads=64", "bob stands still|alice is let in")]),
         exclusive: false,
         check: stop_and_continue,
@@ -343,8 +365,10 @@ fn children_reaped(check: &mut Check) -> Outcome {
     let server = check.server()?;
     let others = |zombies: bool| -> Step<usize> {
         let table = server.processes()?;
-        let others = table.iter().filter(|process| process.pid != server.daemon());
-        Ok(others.filter(|process| !zombies || process.state == State::Zombie).count())
+        if zombies {
+            return Ok(table.iter().filter(|process| process.state == State::Zombie).count());
+        }
+        Ok(table.len().saturating_sub(server.process_count(0)))
     };
     let no_zombie = |check: &Check, after: usize| {
         // That the processes end is another requirement, and on a busy machine takes its time.
@@ -372,8 +396,8 @@ fn children_reaped(check: &mut Check) -> Outcome {
     check.until(
         Duration::from_secs(10),
         "200 clients are served at a time",
-        || Ok(server.processes()?.len() == 401),
-        || format!("{} processes serve them", server.processes().map_or(0, |p| p.len() - 1)),
+        || Ok(server.processes()?.len() == server.process_count(200)),
+        || format!("{} processes serve them", others(false).unwrap_or_default()),
     )?;
     drop(crowd);
     no_zombie(check, 200)
@@ -472,6 +496,9 @@ fn ends_all(check: &mut Check, signal: Signal) -> Outcome {
     )?;
     for client in crowd.clients.iter_mut().chain([stranger].iter_mut()) {
         client.hears_end()?;
+    }
+    if !check.target().has(Claim::ChatLog) {
+        return Ok(());
     }
     let log = server.log_content()?;
     ensure(
@@ -573,7 +600,8 @@ fn whole_life(check: &Check, server: &Server) -> Outcome {
         "clusters end with their clients and leave no zombie",
         || {
             let table = server.processes()?;
-            Ok(table.len() == 3 && !table.iter().any(|p| cluster.pids().contains(&p.pid)))
+            Ok(table.len() == server.process_count(1)
+                && !table.iter().any(|p| cluster.pids().contains(&p.pid)))
         },
         || format!("{} processes are left", server.processes().map_or(0, |p| p.len())),
     )
@@ -594,7 +622,7 @@ fn group_is_private(check: &mut Check) -> Outcome {
         unsafe { sigaction(signal, &count) }.or_error("sigaction")?;
     }
     // As a script starts it (in the script's own group), and in the background.
-    for options in [Options::new(), Options::new().daemon()] {
+    for options in check.launch_modes() {
         let server = check.server_with(options)?;
         let mut alice = server.join("alice")?;
         let mut bob = server.join("bob")?;
@@ -615,15 +643,24 @@ fn group_is_private(check: &mut Check) -> Outcome {
 fn dispositions_as_documented(check: &mut Check) -> Outcome {
     let server = check.server()?;
     let (_alice, cluster) = server.join_with_cluster("alice")?;
+    let documented = check
+        .target()
+        .manifest
+        .roles
+        .clone()
+        .ok_or_else(|| Stop::Error("the manifest documents no roles".into()))?;
     let roles = [
-        ("daemon", server.daemon(), chatd::signals::DAEMON),
-        ("receiver", cluster.receiver, chatd::signals::RECEIVER),
-        ("sender", cluster.sender, chatd::signals::SENDER),
+        ("daemon", server.daemon(), Some(documented.daemon)),
+        ("receiver", cluster.receiver, documented.receiver),
+        ("sender", cluster.sender, documented.sender),
     ];
     for (role, pid, documented) in roles {
+        let Some(documented) = documented else { continue };
+        let set =
+            |names: &[SignalName]| signal_set(&names.iter().map(|name| name.0).collect::<Vec<_>>());
         let expected = SignalState {
-            ignored: signal_set(documented.ignored),
-            caught: signal_set(documented.caught),
+            ignored: set(&documented.ignored),
+            caught: set(&documented.caught),
             // While it waits, as an idle process does, nothing is.
             blocked: 0,
             pending: 0,

@@ -15,6 +15,8 @@ use crate::catalogue::{Controls, Level, Requirement, by};
 use crate::harness::{Check, Client, Options, Server, excerpt};
 use crate::needs::Need;
 use crate::platform;
+use crate::target::Claim;
+use crate::target::manifest::SymbolicLinks;
 use crate::verdict::{OrError, Outcome, Step, Stop, ensure, fail};
 
 pub(super) const REQUIREMENTS: &[Requirement] = &[
@@ -26,6 +28,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "half of a message fits and stays: the next one is glued to it; or the failed write is not noticed and the message silently lost; or everyone is dropped",
         fix: "write under the exclusive lock, cut off again what was written of a message that did not fit, and close its client's connection",
         needs: &[Need::MountNamespace],
+        claims: &[Claim::DiskErrors],
         controls: Controls::By(&[by("truncate-does-nothing", "it ends with")]),
         exclusive: false,
         check: disk_full,
@@ -38,6 +41,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "SIGXFSZ left at its default: the process dies in the middle of an append, with the torn line in the log and not a word of why",
         fix: "ignore SIGXFSZ, treat EFBIG as ENOSPC, and cut off again what was written",
         needs: &[],
+        claims: &[Claim::DiskErrors],
         controls: Controls::By(&[
             by("truncate-does-nothing", "it ends with"),
             by("signal-default=SIGXFSZ", "it ends with"),
@@ -53,6 +57,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "write checked for -1 only: a short count counts as done, and the rest of the message is lost",
         fix: "go on with the rest after a short count; when that fails, take back what was written",
         needs: &[],
+        claims: &[Claim::DiskErrors, Claim::Replay],
         controls: Controls::By(&[by("truncate-does-nothing", "it ends with")]),
         exclusive: false,
         check: short_writes,
@@ -65,6 +70,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "opened for the first time when a client speaks, or read-only as a fallback: the server starts, and nothing that is said is kept",
         fix: "open the log as it will be used before the launcher returns",
         needs: &[],
+        claims: &[Claim::ChatLog, Claim::StartupErrors],
         controls: Controls::By(&[by("exits-zero", "non-zero")]),
         exclusive: false,
         check: log_read_only,
@@ -77,6 +83,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "access() or the mode bits asked instead of the file opened: root may write, the file system can't",
         fix: "open the log as it will be used before the launcher returns",
         needs: &[Need::MountNamespace],
+        claims: &[Claim::ChatLog, Claim::StartupErrors],
         controls: Controls::By(&[by("exits-zero", "non-zero")]),
         exclusive: false,
         check: log_on_read_only_file_system,
@@ -89,6 +96,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "a first open for reading only succeeds on a directory; the failure comes with the first message",
         fix: "open the log as it will be used before the launcher returns",
         needs: &[],
+        claims: &[Claim::ChatLog, Claim::StartupErrors],
         controls: Controls::By(&[by("exits-zero", "non-zero")]),
         exclusive: false,
         check: log_is_a_directory,
@@ -101,6 +109,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "the start hangs for a reader that never comes; where O_RDWR opens it, pread and replay fail with ESPIPE",
         fix: "open with O_NONBLOCK and make sure with fstat that it is a regular file",
         needs: &[],
+        claims: &[Claim::ChatLog, Claim::StartupErrors],
         controls: Controls::By(&[
             by("exits-zero", "non-zero"),
             by("modes-unreported", "it starts and listens"),
@@ -116,6 +125,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "a daemon that starts as root follows a link in a directory that others may write to, and creates or appends to any file of the machine",
         fix: "open with O_NOFOLLOW, when the log is opened again after rotation too; expect ELOOP and EMLINK",
         needs: &[],
+        claims: &[Claim::ChatLog, Claim::StartupErrors],
         controls: Controls::By(&[by("exits-zero", "non-zero")]),
         exclusive: false,
         check: log_is_a_symlink,
@@ -128,6 +138,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "mode 0666 and trust in the umask, which a daemon has just set to 0: the whole machine reads and writes the chat; or open() without its third argument, and the mode is what the stack held",
         fix: "create with mode 0660, whatever the umask may be",
         needs: &[],
+        claims: &[Claim::PrivateLog],
         controls: Controls::By(&[by("open-without-mode", "0666")]),
         exclusive: false,
         check: log_mode,
@@ -140,6 +151,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "writers go on in the nameless file: the chat seems to work, and all of it is gone with the last process; or new clients get a new file and the chat splits",
         fix: "make sure under the lock that the name still is the file one has open, and create it again if not",
         needs: &[],
+        claims: &[Claim::LogRotation],
         controls: Controls::By(&[by("stale-paths", "there is no file of its name")]),
         exclusive: false,
         check: log_deleted_while_running,
@@ -229,6 +241,7 @@ fn disk_full(check: &mut Check) -> Outcome {
     bob.barrier()?;
     alice.barrier()?;
     let ballast = dir.join("ballast");
+    let replay = usize::from(check.target().manifest.wire.replay);
     for round in 0..3 {
         fill(&ballast)?;
         check.note("fills the disk");
@@ -236,7 +249,7 @@ fn disk_full(check: &mut Check) -> Outcome {
         let message = lines("too much for a full disk", 1, 16 * 1024).concat();
         is_refused_whole(&server, &mut alice, &message, WHEN)?;
         says_why(check, &server, Errno::ENOSPC)?;
-        let replay = last_lines(&server.log_content()?, crate::target::REPLAY);
+        let replay = super::last_lines(&server.log_content()?, replay);
         let mut carol = server.enter("carol, on a full disk")?;
         carol.hears_bytes(&replay)?;
         ensure(!bob.has_ended(), format!("{WHEN} those who say nothing stay"), || {
@@ -256,12 +269,6 @@ fn disk_full(check: &mut Check) -> Outcome {
     })
 }
 
-/// The last `count` lines of `log`.
-fn last_lines(log: &[u8], count: usize) -> Vec<u8> {
-    let all: Vec<&[u8]> = log.split_inclusive(|&byte| byte == b'\n').collect();
-    all[all.len().saturating_sub(count)..].concat()
-}
-
 /// The limit of the file size in the requirements about it: more than the server's own messages
 /// take, which it holds for too.
 const FILE_SIZE: usize = 64 * 1024;
@@ -275,7 +282,8 @@ fn with_file_size_limit() -> Options {
 
 fn file_size_limit(check: &mut Check) -> Outcome {
     let history = lines("history", FILE_SIZE / 1_000 - 8, 1_000).concat();
-    std::fs::write(check.dir().join("chat.log"), history).or_error("chat.log")?;
+    let log = check.log_path()?;
+    std::fs::write(&log, history).or_error(log.display())?;
     let server = check.server_with(with_file_size_limit())?;
     let mut bob = server.join("bob")?;
     let mut carol = server.join("carol")?;
@@ -300,7 +308,7 @@ fn short_writes(check: &mut Check) -> Outcome {
         history.push(b'\n');
         std::fs::write(&log, &history).or_error(log.display())?;
         let server = check.server_with(with_file_size_limit().log(&log).replay(1))?;
-        let newest = last_lines(&history, 1);
+        let newest = super::last_lines(&history, 1);
         let enter = |name: &str| -> Step<Client> {
             let mut client = server.enter(name)?;
             client.hears_bytes(&newest)?;
@@ -334,8 +342,10 @@ fn short_writes(check: &mut Check) -> Outcome {
 /// Launched with `options` in the foreground and in the background, the server refuses to start
 /// and names the log.
 fn log_is_refused(check: &mut Check, options: &Options, what: &str) -> Outcome {
-    let log = check.dir().join("chat.log").display().to_string();
-    for options in [options.clone(), options.clone().daemon()] {
+    let log = check.log_path()?.display().to_string();
+    let background = check.launch_modes().len() > 1;
+    let modes = [Some(options.clone()), background.then(|| options.clone().daemon())];
+    for options in modes.into_iter().flatten() {
         let launched = check.launch(options)?;
         refuses_to_start(&launched, &log, what)?;
     }
@@ -346,7 +356,7 @@ fn log_is_refused(check: &mut Check, options: &Options, what: &str) -> Outcome {
 const OTHER_USER: u32 = 64_919;
 
 fn log_read_only(check: &mut Check) -> Outcome {
-    let log = check.dir().join("chat.log");
+    let log = check.log_path()?;
     std::fs::write(&log, "what was said before\n").or_error(log.display())?;
     std::fs::set_permissions(&log, Permissions::from_mode(0o444)).or_error(log.display())?;
     let mut options = Options::new();
@@ -364,7 +374,7 @@ fn log_on_read_only_file_system(check: &mut Check) -> Outcome {
     let log = dir.join("chat.log");
     std::fs::write(&log, "what was said before\n").or_error(log.display())?;
     platform::make_read_only(&dir).map_err(Stop::NotRun)?;
-    for options in [Options::new(), Options::new().daemon()] {
+    for options in check.launch_modes() {
         let launched = check.launch(options.log(&log))?;
         refuses_to_start(
             &launched,
@@ -376,21 +386,28 @@ fn log_on_read_only_file_system(check: &mut Check) -> Outcome {
 }
 
 fn log_is_a_directory(check: &mut Check) -> Outcome {
-    own_directory(check, "chat.log")?;
+    let log = check.log_path()?;
+    std::fs::create_dir(&log).or_error(log.display())?;
     log_is_refused(check, &Options::new(), "a directory in the log's place")
 }
 
 fn log_is_a_fifo(check: &mut Check) -> Outcome {
-    let log = check.dir().join("chat.log");
+    let log = check.log_path()?;
     nix::unistd::mkfifo(&log, Mode::S_IRUSR | Mode::S_IWUSR).or_error(log.display())?;
     log_is_refused(check, &Options::new(), "a FIFO in the log's place")
 }
 
 fn log_is_a_symlink(check: &mut Check) -> Outcome {
-    if check.target().follows_log_link {
+    if check
+        .target()
+        .manifest
+        .log
+        .as_ref()
+        .is_some_and(|log| log.symbolic_links == SymbolicLinks::Followed)
+    {
         return log_link_is_followed(check);
     }
-    let (log, elsewhere) = (check.dir().join("chat.log"), check.dir().join("elsewhere"));
+    let (log, elsewhere) = (check.log_path()?, check.dir().join("elsewhere"));
     symlink(&elsewhere, &log).or_error(log.display())?;
     log_is_refused(check, &Options::new(), "a symbolic link to nothing in the log's place")?;
     ensure(!elsewhere.exists(), "a link that is refused creates nothing", || {
@@ -403,7 +420,7 @@ fn log_is_a_symlink(check: &mut Check) -> Outcome {
     let server = check.server()?;
     let mut alice = server.join("alice")?;
     let mut bob = server.join("bob")?;
-    let aside = check.dir().join("chat.log.1");
+    let aside = log.with_extension("log.1");
     std::fs::rename(&log, &aside).or_error("rename")?;
     symlink(&elsewhere, &log).or_error(log.display())?;
     check.note("lays a symbolic link in the log's place");
@@ -418,17 +435,23 @@ fn log_is_a_symlink(check: &mut Check) -> Outcome {
 }
 
 fn log_link_is_followed(check: &mut Check) -> Outcome {
-    let (log, elsewhere) = (check.dir().join("chat.log"), check.dir().join("elsewhere"));
+    let (log, elsewhere) = (check.log_path()?, check.dir().join("elsewhere"));
     std::fs::write(&elsewhere, "said before\n").or_error("elsewhere")?;
     symlink(&elsewhere, &log).or_error(log.display())?;
     let server = check.server()?;
     let mut alice = server.enter("alice")?;
-    alice.hears("said before")?;
+    if check.target().has(Claim::Replay) {
+        alice.hears("said before")?;
+    } else {
+        alice.barrier()?;
+    }
     alice.say("through the link")?;
     alice.hears("through the link")?;
     let content = std::fs::read(&elsewhere).or_error("elsewhere")?;
+    let others = |line: &&[u8]| !line.starts_with(b"=barrier");
+    let lines = content.split_inclusive(|&byte| byte == b'\n').filter(others);
     ensure(
-        content == b"said before\nthrough the link\n",
+        lines.collect::<Vec<_>>().concat() == b"said before\nthrough the link\n",
         "the file that the link points to is the log",
         || format!("it holds {}", excerpt(&content)),
     )?;
@@ -442,6 +465,9 @@ fn mode_of(path: &Path) -> Step<u32> {
 fn log_mode(check: &mut Check) -> Outcome {
     for umask in [0o000, 0o022, 0o077] {
         for background in [false, true] {
+            if background && check.launch_modes().len() == 1 {
+                continue;
+            }
             let dir = own_directory(check, &format!("{umask:03o}-{background}"))?;
             let mut options = Options::new().log(dir.join("chat.log")).umask(umask);
             if background {
@@ -468,7 +494,7 @@ fn log_mode(check: &mut Check) -> Outcome {
     server.end()?;
     std::fs::set_permissions(server.log(), Permissions::from_mode(0o640)).or_error("chmod")?;
     check.server()?.join("bob")?;
-    has_mode(&check.dir().join("chat.log"), 0o640, "a log that was there before")
+    has_mode(&check.log_path()?, 0o640, "a log that was there before")
 }
 
 fn has_mode(path: &Path, expected: u32, what: &str) -> Outcome {

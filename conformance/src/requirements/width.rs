@@ -17,6 +17,7 @@ use crate::catalogue::{Controls, Level, Requirement, by};
 use crate::harness::{Check, Client, Options, Server};
 use crate::needs::Need;
 use crate::platform;
+use crate::target::Claim;
 use crate::verdict::{OrError, Outcome, Step, Stop, ensure, fail};
 
 const LARGE_FILES: &str = "POSIX.1-2024, open: [EOVERFLOW]; write: [EFBIG] at the offset maximum of the open file description";
@@ -31,6 +32,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "a 64-bit program tested on a 64-bit system says nothing about 32-bit targets",
         fix: "run the suite on a 32-bit build of the server as well",
         needs: &[],
+        claims: &[],
         controls: Controls::None("it is informative and cannot fail"),
         exclusive: false,
         check: binary_width,
@@ -43,6 +45,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "a 32-bit program without large-file support: open, stat or write fail with EOVERFLOW or EFBIG once the log has 2^31 bytes; or its size is kept in an int and goes negative; or the log is mapped whole",
         fix: LARGE_FILES_FIX,
         needs: &[],
+        claims: &[Claim::Replay, Claim::ChatLog],
         controls: Controls::By(&[by("no-large-files", "large-file support")]),
         exclusive: false,
         check: log_past_2_gib,
@@ -55,6 +58,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "positions cut to 32 bits begin at 0 again: the server reads the start of the log instead of its end",
         fix: LARGE_FILES_FIX,
         needs: &[],
+        claims: &[Claim::Replay, Claim::ChatLog],
         controls: Controls::By(&[
             by("offset-wraps", "after 3"),
             by("no-large-files", "large-file support"),
@@ -70,6 +74,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "the part below the boundary is written, the rest fails with EFBIG or SIGXFSZ; or pread is given a negative offset",
         fix: LARGE_FILES_FIX,
         needs: &[],
+        claims: &[Claim::Replay, Claim::ChatLog],
         controls: Controls::By(&[by("no-large-files", "large-file support")]),
         exclusive: false,
         check: line_across_2_gib,
@@ -82,6 +87,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "stat with a 32-bit time_t fails with EOVERFLOW on the file, although nobody asked for its time",
         fix: "build with _TIME_BITS=64 (or use the 64-bit calls)",
         needs: &[],
+        claims: &[Claim::Replay, Claim::ChatLog],
         controls: Controls::By(&[by("time32", "time_t")]),
         exclusive: false,
         check: file_dated_past_2038,
@@ -94,6 +100,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "select: FD_SET with a descriptor of 1024 or more writes beyond the fd_set, on the stack as a rule",
         fix: "use poll or ppoll",
         needs: &[Need::ProcessTable, Need::DescriptorTable],
+        claims: &[Claim::ProcessPerClient],
         controls: Controls::By(&[by("fd-setsize", "is let in")]),
         exclusive: false,
         check: descriptor_above_1024,
@@ -106,6 +113,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "a pid in a short, in five digits of a buffer or of a fixed-width field: another process is signalled, or none",
         fix: "use pid_t throughout, and leave the length of its digits open",
         needs: &[Need::ProcessTable, Need::ProcessNamespace],
+        claims: &[Claim::Daemon, Claim::Generations],
         controls: Controls::By(&[by("five-digit-pids", "ends within")]),
         exclusive: false,
         check: pid_above_99999,
@@ -118,6 +126,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "a uid in 16 bits: 65536 looks like root, and others like -2 or someone else's; ownership checks pass or fail at random",
         fix: "use uid_t and gid_t throughout; on 32-bit Linux the *32 calls, as every libc of today does",
         needs: &[Need::ProcessTable, Need::Credentials],
+        claims: &[Claim::ChatLog, Claim::ProcessPerClient],
         controls: Controls::By(&[by("uid16", "root")]),
         exclusive: false,
         check: uid_above_65535,
@@ -130,6 +139,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "the log mapped or read whole, a burst collected before it is written, a buffer sized for the worst case: what 64 bits forgive ends the process on 32",
         fix: "read and write in pieces of a fixed size",
         needs: &[],
+        claims: &[Claim::Replay, Claim::ChatLog],
         controls: Controls::By(&[by("maps-whole-files", "allocate memory")]),
         exclusive: false,
         check: address_space_of_256_mib,
@@ -142,6 +152,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "a loop of close up to RLIMIT_NOFILE or sysconf(_SC_OPEN_MAX), at the start or in each child: a million calls, or 2^30 where a container says so; or RLIM_INFINITY in an int is -1",
         fix: "close what is one's own by name; use closefrom or close_range where all must go",
         needs: &[Need::ProcessTable, Need::ProcessorTime],
+        claims: &[],
         controls: Controls::By(&[by("visits-all-descriptors", "where that is forbidden")]),
         exclusive: false,
         check: rlim_infinity,
@@ -154,6 +165,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "a 32-bit program without large-file support: stat fails with EOVERFLOW; or inodes compared as 32-bit numbers take two files for one",
         fix: LARGE_FILES_FIX,
         needs: &[Need::MountNamespace],
+        claims: &[Claim::Replay, Claim::ChatLog],
         controls: Controls::By(&[by("ino32", "Value too large")]),
         exclusive: false,
         check: inode_above_32_bit,
@@ -256,8 +268,9 @@ fn explained(outcome: Outcome) -> Outcome {
 /// With a log of `size` bytes: two clients hear its last lines, then each other; what is said is
 /// at its end; and who comes late hears that as the last lines.
 fn serves_at_size(check: &mut Check, size: u64) -> Outcome {
-    let log = check.dir().join("chat.log");
-    let history = lines("before", 10, 60);
+    let log = check.log_path()?;
+    let replay = usize::from(check.target().manifest.wire.replay);
+    let history = lines("before", replay + 3, 60);
     sparse_log(&log, size, &history.concat())?;
     let server = check.server()?;
     let outcome = (|| {
@@ -265,7 +278,7 @@ fn serves_at_size(check: &mut Check, size: u64) -> Outcome {
         for client in &mut clients {
             client.hears_bytes(&history[3..].concat())?;
         }
-        let said = lines("after", 10, 60);
+        let said = lines("after", replay + 3, 60);
         for (number, line) in said.iter().enumerate() {
             clients[number % 2].send(line)?;
             for client in &mut clients {
@@ -310,7 +323,7 @@ fn line_across_2_gib(check: &mut Check) -> Outcome {
 }
 
 fn line_across(check: &mut Check, boundary: u64) -> Outcome {
-    let log = check.dir().join("chat.log");
+    let log = check.log_path()?;
     let history = lines("before", 1, 60).concat();
     let begin = boundary - 1_000;
     sparse_log(&log, begin, &history)?;
@@ -344,9 +357,10 @@ fn line_across(check: &mut Check, boundary: u64) -> Outcome {
 
 fn file_dated_past_2038(check: &mut Check) -> Outcome {
     let dir = check.dir().to_owned();
-    let (log, key) = (dir.join("chat.log"), dir.join("key"));
+    let (log, key) = (check.log_path()?, check.key_path()?);
     std::fs::write(&log, "from the future\n").or_error(log.display())?;
-    std::fs::write(&key, [b'k'; crate::target::KEY_LENGTH]).or_error(key.display())?;
+    std::fs::write(&key, vec![b'k'; check.target().manifest.key_length()])
+        .or_error(key.display())?;
     std::fs::set_permissions(&key, Permissions::from_mode(0o600)).or_error(key.display())?;
     let outcome = (|| {
         // Adding files to a directory dates it anew, so it is the log's own that is dated.
@@ -498,8 +512,8 @@ fn uid_above_65535(check: &mut Check) -> Outcome {
 fn address_space_of_256_mib(check: &mut Check) -> Outcome {
     const MIB: usize = 1 << 20;
     const PIECES: usize = 64;
-    let history = lines("history", 10, 60);
-    sparse_log(&check.dir().join("chat.log"), 320 * MIB as u64, &history.concat())?;
+    let history = lines("history", 3 + usize::from(check.target().manifest.wire.replay), 60);
+    sparse_log(&check.log_path()?, 320 * MIB as u64, &history.concat())?;
     let server =
         check.server_with(Options::new().limit(platform::LIMIT_ADDRESS_SPACE, 256 * MIB as u64))?;
     let outcome = (|| {
@@ -643,7 +657,7 @@ fn cost_of_all_descriptors(count: u64) -> Step<Duration> {
 fn inode_above_32_bit(check: &mut Check) -> Outcome {
     platform::enter_private_mounts().map_err(Stop::NotRun)?;
     let dir = check.dir().join("overlay");
-    let history = lines("before", 10, 60);
+    let history = lines("before", 3 + usize::from(check.target().manifest.wire.replay), 60);
     platform::mount_high_inodes(&dir, "chat.log", &history.concat()).map_err(Stop::NotRun)?;
     let log = dir.join("chat.log");
     let inode = std::fs::metadata(&log).or_error(log.display())?.ino();
@@ -658,7 +672,8 @@ fn inode_above_32_bit(check: &mut Check) -> Outcome {
         for client in [&mut alice, &mut bob] {
             client.hears_bytes(&history[3..].concat())?;
         }
-        for round in 0..2 {
+        let rounds = if check.target().has(Claim::LogRotation) { 2 } else { 1 };
+        for round in 0..rounds {
             let line = format!("said to a high inode, or after it, {round}");
             alice.say(&line)?;
             alice.hears(&line)?;
@@ -669,7 +684,7 @@ fn inode_above_32_bit(check: &mut Check) -> Outcome {
                 "what is said is at the end of the log",
                 || format!("it ends otherwise, round {round}"),
             )?;
-            if round == 0 {
+            if round + 1 < rounds {
                 std::fs::rename(&log, log.with_extension("log.1")).or_error("rename")?;
                 OpenOptions::new()
                     .create_new(true)

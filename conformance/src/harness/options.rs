@@ -1,0 +1,168 @@
+//! What a check wants of the server that it starts.
+
+use std::path::PathBuf;
+
+use nix::sys::resource::Resource;
+use nix::sys::signal::Signal;
+use nix::sys::stat::Mode;
+
+/// How a server is to be started. What is not named is as its manifest says: IPv4 loopback on a port
+/// that nobody has, in the foreground where it can, with its own number of lines of replay.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    pub(super) listen: Vec<String>,
+    pub(super) default_addresses: bool,
+    pub(super) replay: Option<usize>,
+    pub(super) daemon: bool,
+    pub(super) user: Option<String>,
+    pub(super) max_clients: Option<usize>,
+    pub(super) config: Option<PathBuf>,
+    pub(super) ready_file: Option<PathBuf>,
+    pub(super) log: Option<PathBuf>,
+    pub(super) key_file: Option<PathBuf>,
+    pub(super) port: Option<u16>,
+    pub(super) ignored: Vec<Signal>,
+    pub(super) all_blocked: bool,
+    pub(super) without_ipv6: bool,
+    pub(super) limits: Vec<(Resource, u64)>,
+    pub(super) run_as: Option<u32>,
+    pub(super) groups: Vec<u32>,
+    pub(super) to_syslog: bool,
+    pub(super) umask: Option<Mode>,
+    pub(super) descriptors_above: Option<i32>,
+    pub(super) untouchable: Option<(u32, u32)>,
+}
+
+impl Options {
+    /// The defaults.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Listens on `address` (repeatable) instead of `127.0.0.1:0`.
+    pub fn listen(mut self, address: impl ToString) -> Self {
+        self.listen.push(address.to_string());
+        self
+    }
+
+    /// Names no address: the server's own default, on a port that the system chooses.
+    pub fn default_addresses(mut self) -> Self {
+        self.default_addresses = true;
+        self
+    }
+
+    /// With [`default_addresses`](Self::default_addresses): on this port.
+    pub fn port(mut self, port: u16) -> Self {
+        self.port = Some(port);
+        self
+    }
+
+    /// Sends this many lines of the log first.
+    pub fn replay(mut self, lines: usize) -> Self {
+        self.replay = Some(lines);
+        self
+    }
+
+    /// Goes into the background by itself.
+    pub fn daemon(mut self) -> Self {
+        self.daemon = true;
+        self
+    }
+
+    /// Becomes this user by itself.
+    pub fn user(mut self, name: &str) -> Self {
+        self.user = Some(name.to_owned());
+        self
+    }
+
+    /// Serves no more clients than this at a time.
+    pub fn max_clients(mut self, number: usize) -> Self {
+        self.max_clients = Some(number);
+        self
+    }
+
+    /// Reads this configuration file.
+    pub fn config(mut self, path: impl Into<PathBuf>) -> Self {
+        self.config = Some(path.into());
+        self
+    }
+
+    /// Makes this file when it listens.
+    pub fn ready_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.ready_file = Some(path.into());
+        self
+    }
+
+    /// Keeps the chat log there.
+    pub fn log(mut self, path: impl Into<PathBuf>) -> Self {
+        self.log = Some(path.into());
+        self
+    }
+
+    /// Reads the key there, without one being written.
+    pub fn key_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.key_file = Some(path.into());
+        self
+    }
+
+    /// Is started with these signals ignored, as a parent may have left them.
+    pub fn ignoring(mut self, signals: &[Signal]) -> Self {
+        self.ignored.extend(signals);
+        self
+    }
+
+    /// Is started with every signal blocked.
+    pub fn all_blocked(mut self) -> Self {
+        self.all_blocked = true;
+        self
+    }
+
+    /// Finds a kernel that knows no IPv6.
+    pub fn without_ipv6(mut self) -> Self {
+        self.without_ipv6 = true;
+        self
+    }
+
+    /// Is started with a resource limit.
+    pub fn limit(mut self, resource: Resource, value: u64) -> Self {
+        self.limits.push((resource, value));
+        self
+    }
+
+    /// Is started as this user, whom the check's directory is then given to. Takes root.
+    pub fn run_as(mut self, user: u32) -> Self {
+        self.run_as = Some(user);
+        self
+    }
+
+    /// Is started with these supplementary groups. Takes root.
+    pub fn groups(mut self, groups: &[u32]) -> Self {
+        self.groups.extend(groups);
+        self
+    }
+
+    /// Is started with this file mode creation mask.
+    pub fn umask(mut self, mask: u32) -> Self {
+        self.umask = Some(Mode::from_bits_truncate(mask as libc::mode_t));
+        self
+    }
+
+    /// Is started with every descriptor up to this one open, so that its own are all above.
+    pub fn descriptors_above(mut self, last: i32) -> Self {
+        self.descriptors_above = Some(last);
+        self
+    }
+
+    /// Is killed, as each of its processes is, when it closes or asks about a descriptor from
+    /// `from` up to but not including `to`; see [`crate::platform::forbid_descriptors`].
+    pub fn forbidding_descriptors(mut self, from: u32, to: u32) -> Self {
+        self.untouchable = Some((from, to));
+        self
+    }
+
+    /// Sends its messages to the system's log instead of standard error.
+    pub fn to_syslog(mut self) -> Self {
+        self.to_syslog = true;
+        self
+    }
+}

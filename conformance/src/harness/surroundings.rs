@@ -1,0 +1,45 @@
+//! What a server with fixed paths or a fixed port finds: a machine of its own, as far as it can
+//! see.
+//!
+//! On Linux each check enters namespaces of its own before anything else: the paths of
+//! `launch.bind` are replaced by directories of the check, and the port is that of a network in
+//! which there is nobody else. That takes no root, and the real paths and ports are never touched.
+
+use std::path::{Path, PathBuf};
+
+use super::places;
+use crate::platform::{self, Namespace};
+use crate::target::Target;
+use crate::verdict::{OrError, Outcome, Stop};
+
+/// Enters the surroundings that `target` wants, with `dir` as the check's private directory.
+pub(crate) fn enter(target: &Target, dir: &Path) -> Outcome {
+    let launch = &target.manifest.launch;
+    if launch.port.is_some() && platform::namespace_missing(Namespace::Network).is_none() {
+        platform::enter_private_network().map_err(Stop::NotRun)?;
+    }
+    if launch.bind.is_empty() {
+        return Ok(());
+    }
+    let values = places(target, dir)?;
+    let mut covers = Vec::new();
+    for bind in &launch.bind {
+        let from =
+            bind.from.fill(&values).map_err(|why| Stop::Error(format!("manifest: {why}")))?;
+        let from = PathBuf::from(from);
+        if from.starts_with(dir) {
+            std::fs::create_dir_all(&from).or_error(from.display())?;
+        } else if !from.is_dir() {
+            return Err(Stop::Error(format!(
+                "launch.bind: {} is no directory that could be put at {}",
+                from.display(),
+                bind.path.display()
+            )));
+        }
+        covers.push(platform::Cover { path: bind.path.clone(), from, read_only: bind.read_only });
+    }
+    platform::enter_private_mounts().map_err(Stop::NotRun)?;
+    let scratch = dir.join("mounts");
+    std::fs::create_dir(&scratch).or_error(scratch.display())?;
+    platform::cover_paths(&covers, &scratch).map_err(Stop::NotRun)
+}

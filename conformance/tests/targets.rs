@@ -1,0 +1,401 @@
+//! Servers that are not the reference server: in C and in Python, with fixed paths, without
+//! processes, and some that are not as their manifest says.
+//!
+//! They take a C compiler (`cc`) and `python3`.
+
+use std::collections::BTreeSet;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::time::{Duration, Instant};
+
+use rstest::rstest;
+use serde_json::Value;
+use serial_test::serial;
+use tempfile::TempDir;
+
+const TARGETS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/targets");
+
+fn forkproof() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_forkproof"))
+}
+
+/// The interpreter itself: what is called `python3` may be a script that looks for it each time.
+fn python() -> String {
+    let output = Command::new("python3")
+        .args(["-c", "import sys; print(sys.executable)"])
+        .output()
+        .expect("these tests take python3");
+    assert!(output.status.success(), "python3: {output:?}");
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+fn compiled(dir: &Path, source: &str) -> PathBuf {
+    let program = dir.join(source.trim_end_matches(".c"));
+    let bits = if cfg!(target_arch = "x86") { "-m32" } else { "-O1" };
+    let status = Command::new("cc")
+        .args([bits, "-Wall", "-Wextra", "-o"])
+        .arg(&program)
+        .arg(Path::new(TARGETS).join(source))
+        .status()
+        .expect("these tests take a C compiler, `cc`");
+    assert!(status.success(), "{source}");
+    program
+}
+
+/// A directory that other users can pass through.
+fn open_dir() -> TempDir {
+    let dir = TempDir::new().unwrap();
+    fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).unwrap();
+    dir
+}
+
+/// A run with a report.
+struct Run {
+    output: Output,
+    report: Value,
+}
+
+impl Run {
+    fn of(command: &mut Command, dir: &Path) -> Self {
+        let file = dir.join("report.json");
+        let output = command.arg("--report").arg(&file).output().unwrap();
+        let text = fs::read_to_string(&file)
+            .unwrap_or_else(|error| panic!("no report: {error}: {}", words(&output)));
+        Self { output, report: serde_json::from_str(&text).unwrap() }
+    }
+
+    /// The requirements with this verdict.
+    fn with(&self, verdict: &str) -> BTreeSet<&str> {
+        let entries = self.report["requirements"].as_array().unwrap();
+        let having = entries.iter().filter(|entry| entry["verdict"] == verdict);
+        having.map(|entry| entry["id"].as_str().unwrap()).collect()
+    }
+
+    fn entry(&self, id: &str) -> &Value {
+        let entries = self.report["requirements"].as_array().unwrap();
+        entries.iter().find(|entry| entry["id"] == id).unwrap()
+    }
+
+    #[track_caller]
+    fn is_conformant(&self, at_least: usize) {
+        let shown = words(&self.output);
+        assert_eq!(self.output.status.code(), Some(0), "{shown}");
+        assert!(self.with("pass").len() >= at_least, "{shown}");
+        assert_eq!(self.with("error"), BTreeSet::new(), "{shown}");
+    }
+}
+
+fn words(output: &Output) -> String {
+    format!(
+        "{}\n{}{}",
+        output.status,
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    )
+}
+
+// Each of these runs a catalogue, which measures time too: not two at once.
+#[test]
+#[serial]
+fn a_forking_server_in_c_does_what_it_claims() {
+    let dir = open_dir();
+    let program = compiled(dir.path(), "broadcast.c");
+    let mut command = forkproof();
+    command.args(["run", "--target"]).arg(format!("{TARGETS}/broadcast.toml"));
+    let run = Run::of(command.arg("--program").arg(program), dir.path());
+    run.is_conformant(70);
+    for id in ["signals/dispositions-as-documented", "locking/clients-exclude-each-other"] {
+        assert!(run.with("pass").contains(id), "{id}");
+    }
+    let reason = run.entry("auth/exact-key")["reason"].as_str().unwrap();
+    assert!(reason.contains("does not claim `key`"), "{reason}");
+}
+
+#[test]
+#[serial]
+fn the_defects_of_a_forking_server_in_python_are_found_and_no_others() {
+    let dir = open_dir();
+    let mut command = forkproof();
+    command.args(["run", "--target"]).arg(format!("{TARGETS}/defects.toml"));
+    let run = Run::of(command.arg("--program").arg(python()), dir.path());
+    assert_eq!(run.output.status.code(), Some(1), "{}", words(&run.output));
+    let expected = ["listen/rebind-over-time-wait", "signals/children-reaped"];
+    assert_eq!(run.with("fail"), expected.into(), "{}", words(&run.output));
+    assert_eq!(run.with("error"), BTreeSet::new(), "{}", words(&run.output));
+    assert!(run.with("pass").contains("auth/late-key-accepted"), "{}", words(&run.output));
+    let actual = run.entry("listen/rebind-over-time-wait")["actual"].as_str().unwrap();
+    assert!(actual.contains("Address already in use"), "{actual}");
+}
+
+#[test]
+#[serial]
+fn a_server_without_processes_is_checked_for_what_applies() {
+    let dir = open_dir();
+    let mut command = forkproof();
+    command.args(["run", "--target"]).arg(format!("{TARGETS}/threads.toml"));
+    let run = Run::of(command.arg("--program").arg(python()), dir.path());
+    run.is_conformant(15);
+    assert!(run.with("pass").contains("delivery/everyone-hears-everything-8"));
+    let reason = run.entry("signals/children-reaped")["reason"].as_str().unwrap();
+    assert!(reason.contains("does not claim `process-per-client`"), "{reason}");
+}
+
+/// What is in the directories that papayaChat has its fixed paths in.
+fn real_paths() -> Vec<String> {
+    let mut found = Vec::new();
+    for dir in ["/etc", "/var/lib", "/usr/local/bin"] {
+        for entry in fs::read_dir(dir).unwrap() {
+            found.push(entry.unwrap().path().display().to_string());
+        }
+    }
+    found.sort();
+    found
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+#[serial]
+fn a_server_with_fixed_paths_and_port_is_checked_in_parallel_by_an_ordinary_user() {
+    let dir = open_dir();
+    let at = |name: &str| dir.path().join(name);
+    fs::copy(format!("{TARGETS}/fixed.sh"), at("concurrent_server.bin")).unwrap();
+    fs::copy("/bin/true", at("termHandlerAsyncSafe.bin")).unwrap();
+    // Where any user can execute them.
+    fs::copy(env!("CARGO_BIN_EXE_forkproof"), at("forkproof")).unwrap();
+    fs::write(at("chatd"), "#!/bin/sh\nexec \"${0%/*}/forkproof\" chatd \"$@\"\n").unwrap();
+    for name in ["concurrent_server.bin", "termHandlerAsyncSafe.bin", "forkproof", "chatd"] {
+        fs::set_permissions(at(name), Permissions::from_mode(0o755)).unwrap();
+    }
+    let before = real_paths();
+    let reports = open_dir();
+    fs::set_permissions(reports.path(), Permissions::from_mode(0o777)).unwrap();
+    let mut command = Command::new(at("forkproof"));
+    command.args(["run", "--target", "papayachat", "--program"]).arg(at("concurrent_server.bin"));
+    if nix::unistd::geteuid().is_root() {
+        command.uid(65_534).gid(65_534);
+    }
+    let run = Run::of(&mut command, reports.path());
+    if run.report["rehearsal"].is_object() {
+        let reason = run.report["rehearsal"]["reason"].as_str().unwrap();
+        assert!(reason.contains("namespace"), "{}", words(&run.output));
+        eprintln!("not tested: {reason}");
+        return;
+    }
+    run.is_conformant(60);
+    assert_eq!(real_paths(), before, "the machine's own directories are as they were");
+}
+
+/// Every process whose arguments hold `mark` (POSIX.1-2024, ps).
+fn processes_with(mark: &str) -> Vec<String> {
+    let output = Command::new("ps").args(["-A", "-o", "pid=,args="]).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    text.lines().filter(|line| line.contains(mark)).map(str::to_owned).collect()
+}
+
+#[rstest]
+#[case("never-listens", "listens within")]
+#[case("starts-slowly", "listens within")]
+#[case("exits-at-once", "exit status 1, and says: no database")]
+#[case("tells-a-wrong-word", "`eighty` where its port should be")]
+#[case("tells-a-wrong-port", "can connect to 127.0.0.1:")]
+#[case("hangs-on-stop", "of SIGTERM; actual: its daemon is still there")]
+#[case("forks-an-escaper", "no process of the server is left after its end")]
+#[case("floods-its-output", "floods its output: more than 16 MiB")]
+#[case("ends-with-its-client", "connection")]
+#[case("swallows-all", "hears what it says")]
+fn a_target_that_is_not_as_its_manifest_says_is_an_error(#[case] how: &str, #[case] words: &str) {
+    let dir = TempDir::new().unwrap();
+    let script = dir.path().join("faults.py");
+    fs::copy(format!("{TARGETS}/faults.py"), &script).unwrap();
+    let temporary = dir.path().join("tmp");
+    fs::create_dir(&temporary).unwrap();
+    let manifest = dir.path().join("target.toml");
+    let text = format!(
+        "name = \"{how}\"\n[launch]\nprogram = \"{}\"\n\
+         arguments = [\"{{manifest-dir}}/faults.py\", \"{how}\", \"{{port}}\"]\n\
+         [ready]\nby = \"output\"\nline = \"listening on port {{port}}\"\nlimit = 3\n",
+        python()
+    );
+    fs::write(&manifest, text).unwrap();
+    let report = dir.path().join("report.json");
+    let begin = Instant::now();
+    let output = forkproof()
+        .args(["run", "listen/*", "delivery/*", "--target"])
+        .arg(&manifest)
+        .arg("--report")
+        .arg(&report)
+        .env("TMPDIR", &temporary)
+        .output()
+        .unwrap();
+    let shown = self::words(&output);
+    assert_eq!(output.status.code(), Some(3), "{shown}");
+    let errors: Vec<&str> = shown.lines().filter(|line| line.starts_with("error ")).collect();
+    assert_eq!(errors.len(), 1, "{shown}");
+    assert!(errors[0].contains(words) && errors[0].contains(how), "{shown}");
+    // Bounded: the limits are of seconds, times the machine's slowness.
+    assert!(begin.elapsed() < Duration::from_secs(120), "{shown}");
+    let left: Vec<_> = fs::read_dir(&temporary).unwrap().collect();
+    assert!(left.is_empty(), "{left:?}");
+    let mark = dir.path().display().to_string();
+    assert_eq!(processes_with(&mark), [""; 0], "{shown}");
+    let report: Value = serde_json::from_str(&fs::read_to_string(&report).unwrap()).unwrap();
+    let entries = report["requirements"].as_array().unwrap();
+    assert!(!entries.is_empty() && entries.iter().all(|entry| entry["verdict"] == "error"));
+    assert_eq!(report["conclusion"], "no-verdict");
+}
+
+#[test]
+fn a_failure_of_a_foreign_server_shows_all_that_is_needed() {
+    let dir = open_dir();
+    let program = compiled(dir.path(), "broadcast.c");
+    let output = forkproof()
+        .args(["run", "locking/writer-waits-for-exclusive", "--as", "flock-does-nothing"])
+        .arg("--target")
+        .arg(format!("{TARGETS}/broadcast.toml"))
+        .arg("--program")
+        .arg(program)
+        .output()
+        .unwrap();
+    let shown = words(&output);
+    assert_eq!(output.status.code(), Some(1), "{shown}");
+    for part in [
+        "Expected:  nothing is appended while another program holds the log",
+        "Claimed:   `log-lock`, that the server locks the chat log",
+        "alice: sends \"said while the log was locked",
+        "check: locks the log (Exclusive)",
+        "broadcast sleeping: ignored HUP,",
+        "Locks on the chat log:",
+        "The server's output:",
+        "listening on 127.0.0.1:",
+        "Again:     forkproof run locking/writer-waits-for-exclusive --target ",
+    ] {
+        assert!(shown.contains(part), "`{part}` is not in: {shown}");
+    }
+}
+
+/// A manifest that is right; the mistakes below are made in it.
+const RIGHT: &str = "name = \"server\"\n\
+                     claims = [\"sigint\"]\n\
+                     [launch]\n\
+                     program = \"sh\"\n\
+                     arguments = [\"-c\", \"exit\", \"{port}\"]\n\
+                     [wire]\n\
+                     key = 128\n\
+                     [log]\n\
+                     path = \"{dir}/chat.log\"\n";
+
+#[rstest]
+#[case::unknown_key(
+    "[wire]",
+    "[wire]\nreply = 7",
+    "7: unknown key `reply`: did you mean `replay`?"
+)]
+#[case::unknown_table("[log]", "[logg]", "8: unknown key `logg`: did you mean `log`?")]
+#[case::unknown_claim("sigint", "sigitn", "2: unknown claim `sigitn`: did you mean `sigint`?")]
+#[case::claimed_twice("[\"sigint\"]", "[\"sigint\", \"sigint\"]", "2: `sigint` is claimed twice")]
+#[case::claim_without_fact(
+    "\"sigint\"",
+    "\"replay\"",
+    "2: `replay` is claimed, but it takes wire.replay = LINES"
+)]
+#[case::claim_without_another(
+    "\"sigint\"",
+    "\"generations\"",
+    "2: `generations` makes no sense without `independent-clients`"
+)]
+#[case::claim_without_option(
+    "\"sigint\"",
+    "\"ipv6\"",
+    "2: `ipv6` is claimed, but there is no options.address"
+)]
+#[case::unknown_placeholder(
+    "{port}",
+    "{prot}",
+    "5: unknown placeholder `{prot}`: did you mean `port`?"
+)]
+#[case::misplaced_placeholder("{port}", "{port} {lines}", "5: {lines} has no value here")]
+#[case::open_brace("{port}", "{port", "5: a `{` without its `}`")]
+#[case::no_port("\"{port}\"", "\"7722\"", "3: nobody knows the port")]
+#[case::no_name("name = \"server\"\n", "", "1: missing key `name`")]
+#[case::bad_name("\"server\"", "\"a server\"", "1: `a server` is no name")]
+#[case::no_launch("[launch]", "[lunch]", "3: unknown key `lunch`: did you mean `launch`?")]
+#[case::wrong_type("key = 128", "key = \"128\"", "7: invalid type: string \"128\", expected u64")]
+#[case::key_length("key = 128", "key = 3", "7: a key has 8 to 4096 bytes")]
+#[case::negative("key = 128", "key = -1", "7: invalid value: integer `-1`, expected u64")]
+#[case::ending("key = 128", "ending-in = \"crlf\"", "7: unknown value `crlf`")]
+#[case::ready(
+    "[log]",
+    "[ready]\nby = \"prot\"\n[log]",
+    "9: unknown value `prot`: did you mean `port`?"
+)]
+#[case::ready_line(
+    "[log]",
+    "[ready]\nline = \"x\"\n[log]",
+    "8: ready.line belongs to by = \"output\""
+)]
+#[case::limit("[log]", "[ready]\nlimit = 0\n[log]", "9: a number of seconds must be more than 0")]
+#[case::signal(
+    "[log]",
+    "[stop]\nsignal = \"SIGTREM\"\n[log]",
+    "9: unknown signal `SIGTREM`: did you mean `SIGTERM`?"
+)]
+#[case::outside(
+    "{dir}/chat.log",
+    "/var/log/chat.log",
+    "9: `/var/log/chat.log` is outside of the check's directory"
+)]
+#[case::climbing("{dir}/chat.log", "{dir}/../chat.log", "9: `{dir}/../chat.log` is outside")]
+#[case::mode(
+    "[wire]",
+    "[[launch.files]]\npath = \"{dir}/x\"\ncontent = \"\"\nmode = \"0999\"\n[wire]",
+    "9: `0999` is no mode"
+)]
+#[case::bind(
+    "[wire]",
+    "[[launch.bind]]\npath = \"etc\"\nfrom = \"{dir}/etc\"\n[wire]",
+    "7: launch.bind: `etc` must be an absolute path"
+)]
+#[case::option(
+    "[wire]",
+    "[options]\nreplay = [\"--replay\"]\n[wire]",
+    "7: these arguments should hold {lines}"
+)]
+#[case::timeout(
+    "key = 128",
+    "auth-timeout = 1",
+    "7: there is a time for the key, but wire.key says there is none"
+)]
+#[case::not_toml("[wire]", "[wire", "6: ")]
+fn a_mistake_in_a_manifest_is_named_with_its_line(
+    #[case] right: &str,
+    #[case] wrong: &str,
+    #[case] message: &str,
+) {
+    assert!(RIGHT.contains(right));
+    let dir = TempDir::new().unwrap();
+    let file = dir.path().join("server.toml");
+    fs::write(&file, RIGHT.replacen(right, wrong, 1)).unwrap();
+    let output = forkproof().args(["run", "--target"]).arg(&file).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert_eq!(said.lines().count(), 1, "{said}");
+    assert!(said.contains(&format!("{}:{message}", file.display())), "{said}");
+}
+
+#[rstest]
+#[case::unknown(&["--target", "papayacaht"], "unknown target `papayacaht`: did you mean `papayachat`?")]
+#[case::no_file(&["--target", "no/such.toml"], "no/such.toml: cannot be read: No such file")]
+#[case::a_directory(&["--target", "/tmp"], "/tmp: cannot be read: Is a directory")]
+#[case::no_program(&["--target", "papayachat"], "names no program of its own: give it with --program FILE")]
+#[case::program_is_missing(&["--target", "papayachat", "--program", "/no/such"], "program /no/such: No such file")]
+#[case::program_is_no_program(&["--target", "papayachat", "--program", "/etc/passwd"], "program /etc/passwd: Permission denied")]
+fn a_target_that_cannot_be_had_is_named(#[case] arguments: &[&str], #[case] message: &str) {
+    let output = forkproof().arg("run").args(arguments).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert_eq!(said.lines().count(), 1, "{said}");
+    assert!(said.contains(message), "{said}");
+}
