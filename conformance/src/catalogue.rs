@@ -111,8 +111,8 @@ pub fn nearest(id: &str) -> Vec<&'static str> {
 }
 
 /// As [`nearest`], among ids of any kind.
-pub(crate) fn nearest_among(ids: &[&'static str], id: &str) -> Vec<&'static str> {
-    let mut ranked: Vec<(f64, &'static str)> = ids
+pub(crate) fn nearest_among<'a>(ids: &[&'a str], id: &str) -> Vec<&'a str> {
+    let mut ranked: Vec<(f64, &'a str)> = ids
         .iter()
         .map(|&known| {
             let name = known.split('/').nth(1).unwrap_or(known);

@@ -9,6 +9,7 @@ use std::time::Duration;
 use clap::{Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::baseline::{Baseline, draft};
 use crate::catalogue::{self, Level};
 use crate::destination::Destination;
 use crate::execution::{self, Conclusion, Event, Plan};
@@ -31,8 +32,8 @@ pub(crate) const NO_VERDICT: u8 = 3;
 const NOTHING_SELECTED: u8 = 4;
 
 const AFTER_HELP: &str = "\
-Exit status: 0 conformant · 1 a requirement failed · 2 usage · 3 no verdict (the harness or the \
-environment failed, or the run was interrupted) · 4 nothing was selected.";
+Exit status: 0 conformant · 1 a requirement failed, or the baseline is stale · 2 usage · 3 no \
+verdict (the harness or the environment failed, or the run was interrupted) · 4 nothing was selected.";
 
 const CONTROLS_HELP: &str = "\
 Exit status: 0 all caught · 1 a requirement missed its control, failed for a wrong reason, or a \
@@ -74,6 +75,9 @@ enum Command {
     /// Merge reports of several platforms into one matrix: a page, Markdown, JUnit, or a table here
     #[command(after_help = matrix::command::AFTER_HELP)]
     Report(matrix::command::Arguments),
+    /// Write a first baseline of known failures from a report
+    #[command(after_help = draft::AFTER_HELP, after_long_help = draft::long_help())]
+    Baseline(draft::Arguments),
     /// Run the reference server, which is part of this program
     #[command(disable_help_flag = true)]
     Chatd {
@@ -134,6 +138,10 @@ struct Run {
     /// Put the server under these personalities: see how it fares on another platform
     #[arg(long = "as", value_name = "PERSONALITY,…")]
     personality: Option<String>,
+
+    /// Failures that are known, and what is not to be run; see `forkproof baseline --help`
+    #[arg(long, value_name = "FILE")]
+    baseline: Option<PathBuf>,
 
     /// Checks at a time [default: three for each processor]
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
@@ -217,6 +225,7 @@ pub fn main() -> ExitCode {
         Command::Probe(arguments) => probe::command::main(&arguments),
         Command::Diff(arguments) => diff::main(&arguments),
         Command::Report(arguments) => matrix::command::main(&arguments),
+        Command::Baseline(arguments) => draft::main(&arguments),
         Command::ExecutedProbe { what } => probe::command::executed(&what),
         Command::Chatd { arguments } => chatd::server_main(named("chatd", arguments)),
         Command::Chat { arguments } => chatd::client::main(named("chat", arguments)),
@@ -353,6 +362,10 @@ fn run(arguments: &Run) -> ExitCode {
             Err(message) => return complain_usage(message),
         },
     };
+    let baseline = match arguments.baseline.as_deref().map(Baseline::read).transpose() {
+        Ok(baseline) => baseline.unwrap_or_default(),
+        Err(message) => return complain_usage(message),
+    };
     let mut destinations = Vec::new();
     for path in [&arguments.report, &arguments.junit, &arguments.summary] {
         match path.as_deref().map(Destination::open).transpose() {
@@ -368,6 +381,10 @@ fn run(arguments: &Run) -> ExitCode {
         return complain_no_verdict(format!("signals: {}", errno.desc()));
     }
     let facts = Facts::gather(dir.path());
+    let exceptions = match baseline.holding(&facts) {
+        Ok(exceptions) => exceptions,
+        Err(message) => return complain_usage(message),
+    };
     let jobs = arguments.jobs.map_or(facts.processors * 3, usize::from);
     let plan = Plan {
         requirements,
@@ -378,6 +395,7 @@ fn run(arguments: &Run) -> ExitCode {
         dir: dir.path().to_owned(),
         keep: arguments.keep,
         personality,
+        exceptions,
     };
     let started = chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
     let execution = watch(&plan, &facts);

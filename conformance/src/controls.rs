@@ -86,7 +86,7 @@ impl Answer {
         match finding.verdict {
             Verdict::Error => return Self::Error(reason()),
             Verdict::NotRun | Verdict::Unsupported => return Self::NotRun(reason()),
-            Verdict::Pass | Verdict::Fail => {}
+            Verdict::Pass | Verdict::Fail | Verdict::Xfail | Verdict::Xpass => {}
         }
         if finding.altered_calls.unwrap_or(0) == 0 {
             return Self::Void;
@@ -94,8 +94,7 @@ impl Answer {
         match &finding.failure {
             None => Self::Missed,
             Some(failure) => {
-                let text = format!("{}\n{}", failure.expected, failure.actual);
-                if control.words.split('|').any(|words| text.contains(words)) {
+                if failure.has(control.words) {
                     Self::Caught
                 } else {
                     Self::WrongReason(format!(

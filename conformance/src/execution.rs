@@ -14,6 +14,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 
+use crate::baseline::{Exception, Exceptions};
 use crate::catalogue::Requirement;
 use crate::needs::Need;
 use crate::rehearsal;
@@ -63,6 +64,8 @@ pub struct Plan {
     pub keep: bool,
     /// The personalities to put the server under, as `forkproof as` takes them.
     pub personality: Option<String>,
+    /// What a baseline expects on this platform.
+    pub exceptions: Exceptions,
 }
 
 /// One check that has been run.
@@ -78,6 +81,8 @@ pub struct Record {
     pub duration: Duration,
     /// Its directory, if it was kept.
     pub dir: Option<PathBuf>,
+    /// What the baseline expects of it, if that names it.
+    pub exception: Option<Exception>,
 }
 
 /// What a run tells while it goes on.
@@ -124,6 +129,8 @@ pub fn execute(plan: &Plan, mut observe: impl FnMut(&Event)) -> Execution {
                 },
                 duration: Duration::ZERO,
                 dir: None,
+                // Nothing was checked, so nothing is to be said about what was expected.
+                exception: None,
             };
             return Execution {
                 records: plan.requirements.iter().copied().map(error).collect(),
@@ -138,10 +145,11 @@ pub fn execute(plan: &Plan, mut observe: impl FnMut(&Event)) -> Execution {
     let mut exclusive = VecDeque::new();
     for round in 0..plan.repeat {
         for &requirement in &plan.requirements {
+            let exception = plan.exceptions.get(requirement.id);
             // Only what can be checked here takes a place in the queue.
-            let stop = plan
-                .target
-                .unclaimed(requirement)
+            let stop = exception
+                .and_then(Exception::skip)
+                .or_else(|| plan.target.unclaimed(requirement))
                 .or_else(|| Need::first_missing(requirement.needs));
             match stop {
                 Some(stop) => {
@@ -151,6 +159,7 @@ pub fn execute(plan: &Plan, mut observe: impl FnMut(&Event)) -> Execution {
                         finding: Finding::from_stop(stop, Default::default),
                         duration: Duration::ZERO,
                         dir: None,
+                        exception: exception.cloned(),
                     };
                     let event = Event::Finished(Box::new(record));
                     observe(&event);
@@ -267,13 +276,18 @@ fn check(plan: &Plan, item: Item) -> Option<Record> {
         target: plan.target.clone(),
         personality: plan.personality.clone(),
     };
-    let finding = run_task(&task)?;
+    let mut finding = run_task(&task)?;
+    let exception = plan.exceptions.get(item.requirement.id);
+    if let Some(exception) = exception {
+        exception.judge(item.requirement.id, &mut finding);
+    }
     Some(Record {
         requirement: item.requirement,
         round: item.round,
         finding,
         duration: begin.elapsed(),
         dir: plan.keep.then_some(dir),
+        exception: exception.cloned(),
     })
 }
 
@@ -330,9 +344,9 @@ fn run_warden(task: &Task) -> std::io::Result<Option<Vec<u8>>> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Conclusion {
-    /// Every requirement that was checked holds.
+    /// Every requirement that was checked holds, or fails as the baseline expects.
     Conformant,
-    /// A requirement failed.
+    /// A requirement failed, or the baseline expects a failure in vain.
     NotConformant,
     /// Nothing failed, but not everything that was to be checked was.
     NoVerdict,
@@ -342,19 +356,68 @@ impl Execution {
     /// Decides, here and nowhere else, what the findings mean for the whole.
     pub fn conclusion(&self) -> Conclusion {
         let any = |verdict| self.records.iter().any(|r| r.finding.verdict == verdict);
-        // Informative requirements are reported, and never fail a run.
-        let failed = self.records.iter().any(|record| {
-            record.finding.verdict == Verdict::Fail
-                && record.requirement.level != crate::catalogue::Level::May
+        let failed = self.records.iter().any(|record| match record.finding.verdict {
+            // Informative requirements are reported, and never fail a run.
+            Verdict::Fail => record.requirement.level != crate::catalogue::Level::May,
+            // Here it is the baseline that is wrong, whatever the requirement's level.
+            Verdict::Xpass => true,
+            Verdict::Pass
+            | Verdict::Unsupported
+            | Verdict::NotRun
+            | Verdict::Error
+            | Verdict::Xfail => false,
         });
         if self.interrupted {
             Conclusion::NoVerdict
         } else if failed {
             Conclusion::NotConformant
-        } else if any(Verdict::Error) || !any(Verdict::Pass) {
+        } else if any(Verdict::Error) || !(any(Verdict::Pass) || any(Verdict::Xfail)) {
             Conclusion::NoVerdict
         } else {
             Conclusion::Conformant
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+    use crate::catalogue::{self, Level};
+
+    #[rstest]
+    #[case(&[(Verdict::Pass, Level::Must)], Conclusion::Conformant)]
+    #[case(&[(Verdict::Pass, Level::Must), (Verdict::NotRun, Level::Must)], Conclusion::Conformant)]
+    #[case(&[(Verdict::Pass, Level::Must), (Verdict::Fail, Level::Should)], Conclusion::NotConformant)]
+    #[case(&[(Verdict::Pass, Level::Must), (Verdict::Fail, Level::May)], Conclusion::Conformant)]
+    #[case(&[(Verdict::Pass, Level::Must), (Verdict::Xfail, Level::Must)], Conclusion::Conformant)]
+    #[case(&[(Verdict::Xfail, Level::Must)], Conclusion::Conformant)]
+    #[case(&[(Verdict::Pass, Level::Must), (Verdict::Xpass, Level::Must)], Conclusion::NotConformant)]
+    // The baseline is stale whatever the level.
+    #[case(&[(Verdict::Pass, Level::Must), (Verdict::Xpass, Level::May)], Conclusion::NotConformant)]
+    #[case(&[(Verdict::Xfail, Level::Must), (Verdict::Error, Level::Must)], Conclusion::NoVerdict)]
+    #[case(&[(Verdict::NotRun, Level::Must)], Conclusion::NoVerdict)]
+    #[case(&[], Conclusion::NoVerdict)]
+    fn what_findings_mean_for_the_whole(
+        #[case] findings: &[(Verdict, Level)],
+        #[case] expected: Conclusion,
+    ) {
+        let records = findings
+            .iter()
+            .map(|&(verdict, level)| Record {
+                requirement: catalogue::all().find(|r| r.level == level).unwrap(),
+                round: 0,
+                finding: Finding { verdict, ..Finding::pass() },
+                duration: Duration::ZERO,
+                dir: None,
+                exception: None,
+            })
+            .collect();
+        let mut execution =
+            Execution { records, interrupted: false, duration: Duration::ZERO, rehearsal: None };
+        assert_eq!(execution.conclusion(), expected);
+        execution.interrupted = true;
+        assert_eq!(execution.conclusion(), Conclusion::NoVerdict);
     }
 }

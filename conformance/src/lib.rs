@@ -15,7 +15,10 @@
 //! Beside that, [`probe`] measures facts of the operating system itself, each below a warden too,
 //! and [`diff`] tells what changed between two files of facts, or two reports. [`matrix`] merges the
 //! reports of many platforms into one page.
+//! and [`diff`] tells what changed between two files of facts, or two reports.
+//! A [`baseline`] tells a run which failures are known.
 
+pub mod baseline;
 pub mod bench;
 pub mod catalogue;
 pub mod cli;

@@ -19,12 +19,23 @@ pub enum Verdict {
     NotRun,
     /// The harness failed. Never counted against the server.
     Error,
+    /// The server fails as the baseline expects it to.
+    Xfail,
+    /// The server does what is required, although the baseline expects a failure: that is stale.
+    Xpass,
 }
 
 impl Verdict {
     /// Every verdict, in the order in which summaries count them.
-    pub const ALL: [Self; 5] =
-        [Self::Pass, Self::Fail, Self::Unsupported, Self::NotRun, Self::Error];
+    pub const ALL: [Self; 7] = [
+        Self::Pass,
+        Self::Fail,
+        Self::Unsupported,
+        Self::NotRun,
+        Self::Error,
+        Self::Xfail,
+        Self::Xpass,
+    ];
 
     /// The word in reports.
     pub fn word(self) -> &'static str {
@@ -34,7 +45,14 @@ impl Verdict {
             Self::Unsupported => "unsupported",
             Self::NotRun => "not-run",
             Self::Error => "error",
+            Self::Xfail => "xfail",
+            Self::Xpass => "xpass",
         }
+    }
+
+    /// Whether the server did what is required, whatever the baseline expects.
+    pub fn holds(self) -> bool {
+        matches!(self, Self::Pass | Self::Xpass)
     }
 }
 
@@ -58,6 +76,13 @@ pub struct Failure {
     pub expected: String,
     /// What happened instead.
     pub actual: String,
+}
+
+impl Failure {
+    /// Whether it has these words: any one of several, where `|` stands between them.
+    pub fn has(&self, words: &str) -> bool {
+        words.split('|').any(|words| self.expected.contains(words) || self.actual.contains(words))
+    }
 }
 
 /// What a check comes to: nothing to say when the requirement holds.

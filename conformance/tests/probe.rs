@@ -10,6 +10,7 @@ use rstest::rstest;
 use serde_json::{Value, json};
 
 const SCHEMA: &str = include_str!("../schema/forkproof-probe-1.schema.json");
+const DIFF_SCHEMA: &str = include_str!("../schema/forkproof-diff-1.schema.json");
 
 fn forkproof() -> Command {
     Command::new(env!("CARGO_BIN_EXE_forkproof"))
@@ -59,7 +60,44 @@ fn diff(a: &Path, b: &Path) -> assert_cmd::assert::Assert {
 
 fn diff_json(a: &Path, b: &Path) -> Value {
     let output = forkproof().args(["diff", "--json"]).args([a, b]).output().unwrap();
-    serde_json::from_slice(&output.stdout).unwrap()
+    let difference = serde_json::from_slice(&output.stdout).unwrap();
+    let errors: Vec<String> = diff_schema()
+        .iter_errors(&difference)
+        .map(|error| format!("{}: {error}", error.instance_path))
+        .collect();
+    assert!(errors.is_empty(), "{errors:#?}");
+    difference
+}
+
+fn diff_schema() -> jsonschema::Validator {
+    jsonschema::validator_for(&serde_json::from_str(DIFF_SCHEMA).unwrap()).unwrap()
+}
+
+#[test]
+fn the_schema_of_differences_can_say_no() {
+    let good = json!({
+        "schema": "forkproof-diff/1",
+        "compared": "forkproof-report/1",
+        "platform": { "release": { "a": "14.2", "b": "14.3" } },
+        "changed": [{ "id": "auth/exact-key", "a": "pass", "b": "xpass" }],
+        "only_in_a": [{ "id": "auth/timeout", "value": "fail" }],
+        "only_in_b": []
+    });
+    assert!(diff_schema().is_valid(&good));
+    for (place, value) in [
+        ("/schema", json!("forkproof-diff/2")),
+        ("/compared", json!("facts")),
+        ("/platform/release", json!("14.2")),
+        ("/changed/0/b", json!("passed")),
+        ("/changed/0/id", json!("exact-key")),
+        ("/only_in_a/0", json!({ "id": "auth/timeout" })),
+        ("/only_in_a/0/value", json!(7)),
+        ("/only_in_b", json!(null)),
+    ] {
+        let mut bad = good.clone();
+        *bad.pointer_mut(place).unwrap() = value;
+        assert!(!diff_schema().is_valid(&bad), "{place}");
+    }
 }
 
 #[test]
@@ -286,6 +324,35 @@ fn two_reports_differ_in_their_verdicts() {
     let difference = diff_json(&pass, &other);
     assert_eq!(difference["only_in_a"][0]["id"], "auth/exact-key");
     assert_eq!(difference["only_in_b"][0]["id"], "auth/timeout");
+}
+
+/// What a baseline makes of a verdict shows too, each way.
+#[rstest]
+#[case("fail", "xfail")]
+#[case("xfail", "xpass")]
+#[case("xfail", "fail")]
+#[case("xpass", "pass")]
+#[case("xfail", "pass")]
+fn verdicts_with_a_baseline_are_compared_by_their_words(#[case] a: &str, #[case] b: &str) {
+    let dir = Dir::new();
+    let platform = &parsed()["platform"];
+    let report = |name: &str, verdict| {
+        let mut report = run_report(platform, "auth/exact-key", verdict);
+        if verdict.starts_with('x') {
+            report["requirements"][0]["reason"] = json!("base.toml:1: known");
+            report["requirements"][0]["baseline"] = json!({
+                "file": "base.toml", "line": 1, "id": "auth/*", "expected": "fail",
+                "reason": "known", "matches": ["words"]
+            });
+        }
+        dir.json(name, &report)
+    };
+    let (first, second) = (report("a.json", a), report("b.json", b));
+    diff(&first, &second)
+        .code(1)
+        .stdout(contains("auth/exact-key").and(contains(format!("{a} → {b}"))));
+    let changed = json!([{ "id": "auth/exact-key", "a": a, "b": b }]);
+    assert_eq!(diff_json(&first, &second)["changed"], changed);
 }
 
 #[rstest]

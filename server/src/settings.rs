@@ -68,6 +68,16 @@ impl std::error::Error for SettingsError {}
 /// The file cannot be read, is not UTF-8 or not TOML, or does not fit `T`.
 pub fn read<T: DeserializeOwned>(path: impl AsRef<Path>) -> Result<T, SettingsError> {
     let path = path.as_ref();
+    parse(&read_text(path)?, &path.display().to_string())
+}
+
+/// Reads the text of the file at `path`, for [`parse`]: a caller that reports mistakes of its own
+/// needs it for [`line_at`].
+///
+/// # Errors
+/// The file cannot be read, or is not UTF-8.
+pub fn read_text(path: impl AsRef<Path>) -> Result<String, SettingsError> {
+    let path = path.as_ref();
     let origin = path.display().to_string();
     let bytes = std::fs::read(path).map_err(|error| SettingsError {
         origin: one_line(&origin),
@@ -75,15 +85,12 @@ pub fn read<T: DeserializeOwned>(path: impl AsRef<Path>) -> Result<T, SettingsEr
         message: format!("cannot be read: {}", reason(&error)),
         read_error: Some(error.kind()),
     })?;
-    match std::str::from_utf8(&bytes) {
-        Ok(text) => parse(text, &origin),
-        Err(error) => Err(SettingsError {
-            origin: one_line(&origin),
-            line: Some(line_at(&bytes, error.valid_up_to())),
-            message: "not UTF-8: a TOML file is UTF-8 text".to_owned(),
-            read_error: None,
-        }),
-    }
+    String::from_utf8(bytes).map_err(|error| SettingsError {
+        origin: one_line(&origin),
+        line: Some(line_at(error.as_bytes(), error.utf8_error().valid_up_to())),
+        message: "not UTF-8: a TOML file is UTF-8 text".to_owned(),
+        read_error: None,
+    })
 }
 
 /// Reads TOML from `text`. `origin` stands for the file's name in errors.
@@ -111,7 +118,7 @@ pub(crate) fn reason(error: &io::Error) -> String {
 
 /// The number of the line that holds the byte at `offset`, from 1. An offset at the very end
 /// belongs to the last line that has any text.
-fn line_at(text: &[u8], offset: usize) -> usize {
+pub fn line_at(text: &[u8], offset: usize) -> usize {
     let end = text.len() - text.iter().rev().take_while(|&&byte| byte == b'\n').count();
     let before = &text[..offset.min(end)];
     1 + before.iter().filter(|&&byte| byte == b'\n').count()

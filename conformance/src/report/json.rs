@@ -1,7 +1,9 @@
 //! The report for programs: `forkproof-report/1`, described by
 //! `conformance/schema/forkproof-report-1.schema.json`.
 
-use super::Report;
+use std::path::Path;
+
+use super::{Report, SCHEMA};
 use crate::catalogue::Controls;
 use crate::verdict::Stop;
 
@@ -10,6 +12,20 @@ pub fn render(report: &Report) -> serde_json::Result<String> {
     let mut text = serde_json::to_string_pretty(report)?;
     text.push('\n');
     Ok(text)
+}
+
+/// Reads a report; the error is one line that names the file.
+pub fn read(path: &Path) -> Result<Report, String> {
+    let wrong = |what: String| format!("{}: {what}", path.display());
+    let text = std::fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
+    let json: serde_json::Value =
+        serde_json::from_str(&text).map_err(|error| wrong(format!("is not JSON: {error}")))?;
+    match json.get("schema").and_then(serde_json::Value::as_str) {
+        Some(SCHEMA) => serde_json::from_value(json)
+            .map_err(|error| wrong(format!("is not as its schema says: {error}"))),
+        Some(other) => Err(wrong(format!("its schema is `{other}`: expected `{SCHEMA}`"))),
+        None => Err(wrong(format!("has no schema: expected `{SCHEMA}`"))),
+    }
 }
 
 /// The catalogue as JSON: a list of objects with the fields of a requirement.

@@ -1,4 +1,5 @@
-//! JUnit XML, for CI systems. What did not run is `skipped` with its reason, never a pass.
+//! JUnit XML, for CI systems. What did not run, or failed as the baseline expects, is `skipped` with
+//! its reason, never a pass; what passes unexpectedly is a failure.
 
 use quick_junit::{NonSuccessKind, Report as Document, TestCase, TestCaseStatus, TestSuite};
 
@@ -67,7 +68,13 @@ fn status(entry: &Entry) -> TestCaseStatus {
             status.set_message(reason);
             status
         }
-        Verdict::Unsupported | Verdict::NotRun => {
+        Verdict::Xpass => {
+            let mut status = non_success(NonSuccessKind::Failure, "xpass");
+            status.set_message(reason);
+            status.set_description(super::terminal::failure_text(entry));
+            status
+        }
+        Verdict::Unsupported | Verdict::NotRun | Verdict::Xfail => {
             let mut status = TestCaseStatus::skipped();
             status.set_type(entry.verdict.word());
             status.set_message(reason);

@@ -29,15 +29,17 @@ pub fn render(report: &Report) -> String {
     let of = |verdicts: &[Verdict]| -> Vec<&Entry> {
         report.requirements.iter().filter(|entry| verdicts.contains(&entry.verdict)).collect()
     };
-    let troubled = of(&[Verdict::Fail, Verdict::Error]);
+    let troubled = of(&[Verdict::Fail, Verdict::Error, Verdict::Xpass]);
     if !troubled.is_empty() {
         let _ = writeln!(text, "\n### Failures\n");
         for entry in troubled {
             let _ = writeln!(text, "- **{}** ({}): {}", entry.id, entry.level.word(), entry.title);
+            let reason = if entry.verdict == Verdict::Xpass { "Stale" } else { "Error" };
             for (name, value) in [
                 ("Expected", &entry.expected),
                 ("Actual", &entry.actual),
-                ("Error", &entry.reason),
+                (reason, &entry.reason),
+                ("Baseline", &super::baseline_text(entry)),
                 ("Trap", &entry.trap),
                 ("Fix", &entry.fix),
             ] {
@@ -45,6 +47,22 @@ pub fn render(report: &Report) -> String {
                     let _ = writeln!(text, "  - {name}: {}", cell(value));
                 }
             }
+        }
+    }
+    let known = of(&[Verdict::Xfail]);
+    if !known.is_empty() {
+        let _ = writeln!(text, "\n### Expected failures\n");
+        for (entry, exception) in known.iter().filter_map(|e| Some((e, e.baseline.as_ref()?))) {
+            let link = exception.link.as_ref().map(|link| format!(" <{link}>")).unwrap_or_default();
+            let _ = writeln!(
+                text,
+                "- **{}** ({}): {}{link} ({}:{})",
+                entry.id,
+                entry.level.word(),
+                cell(&exception.reason),
+                cell(&exception.file),
+                exception.line
+            );
         }
     }
     let skipped = of(&[Verdict::Unsupported, Verdict::NotRun]);

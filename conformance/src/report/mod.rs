@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::baseline::{Exception, Expected};
 use crate::catalogue::Level;
 use crate::execution::{Conclusion, Execution, Plan};
 use crate::facts::Facts;
@@ -101,11 +102,12 @@ pub struct Entry {
     pub verdict: Verdict,
     /// How often it was run.
     pub runs: usize,
-    /// How many of the runs had another verdict than `pass`.
+    /// In how many of the runs the requirement was not seen to hold.
     pub not_passed: usize,
     /// Time of the longest run in milliseconds.
     pub duration_ms: u64,
-    /// Why it was not run, is unsupported, or ended in an error.
+    /// Why it was not run, is unsupported, or ended in an error; for `xfail` and `xpass`, what the
+    /// baseline says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// What should have happened.
@@ -132,6 +134,9 @@ pub struct Entry {
     /// The private directory, if it was kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub directory: Option<String>,
+    /// What the baseline expects of it here, if that names it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub baseline: Option<Exception>,
 }
 
 impl Entry {
@@ -140,9 +145,25 @@ impl Entry {
         self.not_passed > 0 && self.not_passed < self.runs
     }
 
+    /// Whether the baseline kept it from being run.
+    pub fn is_skipped(&self) -> bool {
+        self.baseline.as_ref().is_some_and(|exception| exception.expected == Expected::Skip)
+    }
+
     /// Its duration.
     pub fn duration(&self) -> Duration {
         Duration::from_millis(self.duration_ms)
+    }
+}
+
+/// What the baseline has to do with a failure: the entry that is stale, or which expected other
+/// words.
+fn baseline_text(entry: &Entry) -> Option<String> {
+    let exception = entry.baseline.as_ref()?;
+    match entry.verdict {
+        Verdict::Fail => Some(exception.other_words()),
+        Verdict::Xpass => Some(exception.to_string()),
+        _ => None,
     }
 }
 
@@ -158,17 +179,27 @@ impl Report {
                 .collect();
             // The worst speaks for all.
             let gravity = |verdict| match verdict {
-                Verdict::Fail => 4,
-                Verdict::Error => 3,
-                Verdict::NotRun => 2,
-                Verdict::Unsupported => 1,
+                Verdict::Fail => 6,
+                Verdict::Xpass => 5,
+                Verdict::Error => 4,
+                Verdict::NotRun => 3,
+                Verdict::Unsupported => 2,
+                Verdict::Xfail => 1,
                 Verdict::Pass => 0,
             };
             let Some(worst) = records.iter().max_by_key(|r| gravity(r.finding.verdict)) else {
                 continue; // interrupted before it was reached
             };
             let finding = &worst.finding;
-            let troubled = matches!(finding.verdict, Verdict::Fail | Verdict::Error);
+            let troubled =
+                matches!(finding.verdict, Verdict::Fail | Verdict::Error | Verdict::Xfail);
+            let held = records.iter().filter(|r| r.finding.verdict.holds()).count();
+            let reason = match (finding.verdict, &worst.exception) {
+                (Verdict::Xpass, Some(exception)) => {
+                    Some(exception.stale(requirement.id, held, records.len()))
+                }
+                _ => finding.reason.clone(),
+            };
             requirements.push(Entry {
                 id: requirement.id.to_owned(),
                 title: requirement.title.to_owned(),
@@ -176,13 +207,13 @@ impl Report {
                 clause: requirement.clause.to_owned(),
                 verdict: finding.verdict,
                 runs: records.len(),
-                not_passed: records.iter().filter(|r| r.finding.verdict != Verdict::Pass).count(),
+                not_passed: records.len() - held,
                 duration_ms: records
                     .iter()
                     .map(|r| r.duration.as_millis() as u64)
                     .max()
                     .unwrap_or(0),
-                reason: finding.reason.clone(),
+                reason,
                 expected: finding.failure.as_ref().map(|failure| failure.expected.clone()),
                 actual: finding.failure.as_ref().map(|failure| failure.actual.clone()),
                 trap: troubled.then(|| requirement.trap.to_owned()),
@@ -196,6 +227,7 @@ impl Report {
                 note: finding.note.clone(),
                 evidence: finding.evidence.clone(),
                 directory: worst.dir.as_ref().map(|dir| dir.display().to_string()),
+                baseline: worst.exception.clone(),
             });
         }
         let mut counts: BTreeMap<String, usize> =
@@ -240,14 +272,22 @@ impl Report {
     pub fn summary(&self) -> String {
         let count = |verdict| self.count(verdict);
         let flaky = self.requirements.iter().filter(|entry| entry.is_flaky()).count();
+        let skipped = self.requirements.iter().filter(|entry| entry.is_skipped()).count();
+        // Only runs with a baseline have these.
+        let some = |count: usize, before: &str, after: &str| {
+            if count > 0 { format!("{before}{count}{after}") } else { String::new() }
+        };
         format!(
-            "{} passed, {} failed, {} unsupported, {} not run, {} errors{}{}",
+            "{} passed, {} failed, {} unsupported, {} not run{}, {} errors{}{}{}{}",
             count(Verdict::Pass),
             count(Verdict::Fail),
             count(Verdict::Unsupported),
             count(Verdict::NotRun),
+            some(skipped, " (", " skipped by the baseline)"),
             count(Verdict::Error),
-            if flaky > 0 { format!(", {flaky} flaky") } else { String::new() },
+            some(count(Verdict::Xfail), ", ", " failed as expected"),
+            some(count(Verdict::Xpass), ", ", " passed unexpectedly"),
+            some(flaky, ", ", " flaky"),
             if self.interrupted { "; interrupted" } else { "" },
         )
     }

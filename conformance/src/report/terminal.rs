@@ -17,7 +17,8 @@ const DIM: Style = Style::new().dimmed();
 fn style(verdict: Verdict) -> Style {
     match verdict {
         Verdict::Pass => AnsiColor::Green.on_default(),
-        Verdict::Fail => AnsiColor::Red.on_default().bold(),
+        Verdict::Fail | Verdict::Xpass => AnsiColor::Red.on_default().bold(),
+        Verdict::Xfail => AnsiColor::Cyan.on_default(),
         Verdict::Error => AnsiColor::Magenta.on_default().bold(),
         Verdict::Unsupported | Verdict::NotRun => AnsiColor::Yellow.on_default(),
     }
@@ -84,7 +85,7 @@ pub fn conclusion(report: &Report) -> String {
         None => report.requirements.iter(),
     };
     for entry in troubled {
-        if !matches!(entry.verdict, Verdict::Fail | Verdict::Error) {
+        if !matches!(entry.verdict, Verdict::Fail | Verdict::Error | Verdict::Xpass) {
             continue;
         }
         let colour = style(entry.verdict);
@@ -163,7 +164,9 @@ pub fn failure_text(entry: &Entry) -> String {
     field("Source", Some(&entry.clause));
     field("Expected", entry.expected.as_deref());
     field("Actual", entry.actual.as_deref());
-    field("Error", entry.reason.as_deref());
+    let reason = if entry.verdict == Verdict::Xpass { "Stale" } else { "Error" };
+    field(reason, entry.reason.as_deref());
+    field("Baseline", super::baseline_text(entry).as_deref());
     let claimed = entry
         .claimed
         .iter()

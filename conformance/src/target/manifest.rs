@@ -720,7 +720,9 @@ impl Manifest {
         all.extend(self.ready.file.iter().map(|template| (template, EVERYWHERE)));
         all.extend(self.ready.line.iter().map(|template| (template, &["address", "port"][..])));
         all.extend(launch.program.iter().map(|template| (template, &["forkproof"][..])));
-        let of_options: [(&Option<Vec<Template>>, &[&str], Option<&str>); 10] = [
+        // Arguments, what they may hold, and what they must.
+        type Rule<'r> = (&'r Option<Vec<Template>>, &'r [&'r str], Option<&'r str>);
+        let of_options: [Rule<'_>; 10] = [
             (&options.address, &["address"], Some("address")),
             (&options.any_address, &["port"], Some("port")),
             (&options.replay, &["lines"], Some("lines")),
