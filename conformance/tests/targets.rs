@@ -287,6 +287,90 @@ fn a_failure_of_a_foreign_server_shows_all_that_is_needed() {
     }
 }
 
+/// A manifest for the server in C, with `launch` and `rest` of its own.
+fn broadcast_manifest(dir: &Path, launch: &str, rest: &str) -> PathBuf {
+    let file = dir.join("target.toml");
+    let text = format!(
+        "name = \"broadcast\"\nclaims = [\"process-per-client\", \"half-close\"]\n\
+         [launch]\n{launch}\n{rest}\n[log]\nsymbolic-links = \"followed\"\n"
+    );
+    fs::write(&file, text).unwrap();
+    file
+}
+
+const PLAIN: &str = r#"arguments = ["-l", "127.0.0.1:{port}", "{log}"]"#;
+
+#[rstest]
+// Found by its port.
+#[case::port(PLAIN, "")]
+#[case::output(PLAIN, "[ready]\nby = 'output'\nline = 'listening on 127.0.0.1:{port}'")]
+// In the background, started by a shell that is gone by then.
+#[case::orphan(
+    r#"program = 'sh'
+       background = true
+       arguments = ["-c", 'SERVER -l 127.0.0.1:{port} {log} > {dir}/said 2>&1 &']"#,
+    ""
+)]
+#[case::pid_file(
+    r#"program = 'sh'
+       background = true
+       daemon = "in-pid-file"
+       arguments = ["-c", 'SERVER -l 127.0.0.1:{port} {log} > {dir}/said 2>&1 & echo $! > {pid-file}']"#,
+    ""
+)]
+#[case::session_leader(
+    r#"program = 'sh'
+       background = true
+       daemon = "session-leader"
+       arguments = ["-c", 'setsid SERVER -l 127.0.0.1:{port} {log} > {dir}/said 2>&1 &']"#,
+    ""
+)]
+#[case::file(
+    r#"program = 'sh'
+       arguments = ["-c", 'mkfifo {dir}/fifo; (read line; echo up > {ready-file}) < {dir}/fifo & exec SERVER -l 127.0.0.1:{port} {log} > {dir}/fifo']
+       directory = "{dir}"
+       [[launch.files]]
+       path = "{dir}/unused"
+       content = """#,
+    "[ready]\nby = 'file'"
+)]
+// Its clients' processes live on when it is told to end.
+#[case::keeps(
+    r#"arguments = ["-k", "-l", "127.0.0.1:{port}", "{log}"]"#,
+    "[stop]\nends = 'daemon'\nstatus = 0"
+)]
+fn servers_are_found_in_each_way(#[case] launch: &str, #[case] rest: &str) {
+    let dir = open_dir();
+    let program = compiled(dir.path(), "broadcast.c").display().to_string();
+    let launch = launch.replace("SERVER", &program).replace("exec 3>&1;", "mkfifo {dir}/fifo;");
+    let manifest = broadcast_manifest(dir.path(), &launch, rest);
+    let mut command = forkproof();
+    command.args(["run", "handler-persists", "cluster-ends-with-client", "group-is-private"]);
+    command.arg("--target").arg(manifest);
+    if !launch.contains("program =") {
+        command.arg("--program").arg(program);
+    }
+    let run = Run::of(&mut command, dir.path());
+    run.is_conformant(3);
+}
+
+#[test]
+fn a_claim_that_is_not_true_is_a_failure_that_names_it() {
+    let dir = open_dir();
+    let program = compiled(dir.path(), "broadcast.c");
+    let manifest = broadcast_manifest(dir.path(), PLAIN, "");
+    let output = forkproof()
+        .args(["run", "half-close-gets-its-echo", "--target"])
+        .arg(manifest)
+        .arg("--program")
+        .arg(program)
+        .output()
+        .unwrap();
+    let shown = words(&output);
+    assert_eq!(output.status.code(), Some(1), "{shown}");
+    assert!(shown.contains("Claimed:   `half-close`, that the server still sends"), "{shown}");
+}
+
 /// A manifest that is right; the mistakes below are made in it.
 const RIGHT: &str = "name = \"server\"\n\
                      claims = [\"sigint\"]\n\

@@ -219,7 +219,7 @@ impl Report {
                 trap: troubled.then(|| requirement.trap.to_owned()),
                 fix: troubled.then(|| requirement.fix.to_owned()),
                 claimed: match finding.verdict {
-                    Verdict::Fail if plan.target.rehearse => {
+                    Verdict::Fail | Verdict::Xfail if plan.target.rehearse => {
                         requirement.claims.iter().map(|claim| claim.word().to_owned()).collect()
                     }
                     _ => Vec::new(),

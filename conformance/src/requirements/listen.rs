@@ -168,7 +168,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "without SO_REUSEADDR bind fails for a minute or more after a restart",
         fix: "set SO_REUSEADDR before bind",
         needs: &[],
-        claims: &[],
+        claims: &[Claim::EndsAll],
         controls: Controls::By(&[by("no-reuseaddr", "Address already in use")]),
         exclusive: false,
         check: rebind_over_time_wait,

@@ -233,7 +233,7 @@ int main(int count, char **arguments)
     int addresses = 0, keep = 0, option;
 
     /* The group is this server's own, before it is ever signalled. */
-    if (setpgid(0, 0) == -1)
+    if (getpgrp() != getpid() && setpgid(0, 0) == -1)
         die("setpgid: %s", strerror(errno));
     sigfillset(&all);
     sigemptyset(&none);
