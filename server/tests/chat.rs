@@ -983,6 +983,26 @@ mod terminals {
         seat.ends(4);
     }
 
+    /// Killed by its user or with its session, it does not leave a terminal that echoes nothing.
+    #[rstest]
+    #[case::sigterm(libc::SIGTERM)]
+    #[case::sighup(libc::SIGHUP)]
+    #[case::sigint(libc::SIGINT)]
+    fn a_signal_leaves_the_terminal_as_it_was(#[case] signal: i32) {
+        use std::os::unix::process::ExitStatusExt;
+        let home = Home::new();
+        let server = Puppet::start();
+        let mut seat = Seat::take(home.chat(server.port));
+        let _stream = server.client();
+        seat.shows(&["tester:"]);
+        // SAFETY: a process of this test's own.
+        unsafe { libc::kill(seat.child.id() as i32, signal) };
+        assert_eq!(seat.child.wait().unwrap().signal(), Some(signal));
+        let mode = tcgetattr(&seat.terminal).unwrap().local_flags;
+        let cooked = LocalFlags::ICANON | LocalFlags::ECHO | LocalFlags::ISIG;
+        assert!(mode.contains(cooked), "the terminal was left in {mode:?}");
+    }
+
     #[test]
     fn ctrl_c_leaves_at_once() {
         let home = Home::new();

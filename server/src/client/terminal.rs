@@ -5,9 +5,10 @@
 
 use std::io::{self, Write, stdin, stdout};
 use std::os::fd::AsFd;
+use std::sync::OnceLock;
 
 use nix::errno::Errno;
-use nix::sys::signal::{Signal, raise};
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, raise, sigaction};
 use nix::sys::termios::{
     InputFlags, LocalFlags, SetArg, SpecialCharacterIndices, Termios, tcgetattr, tcsetattr,
 };
@@ -193,6 +194,39 @@ impl Drop for Terminal {
     }
 }
 
+/// The terminal's mode before it was changed, for [`restore_and_end`].
+static ORIGINAL: OnceLock<libc::termios> = OnceLock::new();
+
+/// Makes the signals that end a program from outside give the terminal back first.
+fn restore_at_fatal_signals() -> Result<(), Errno> {
+    // Reset when it is delivered, so that the handler's raise ends the program as the signal does.
+    let action = SigAction::new(
+        SigHandler::Handler(restore_and_end),
+        SaFlags::SA_RESETHAND,
+        SigSet::empty(),
+    );
+    for signal in [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM] {
+        // SAFETY: the handler calls async-signal-safe functions only (POSIX.1-2024, 2.4.3).
+        let before = unsafe { sigaction(signal, &action) }?;
+        if before.handler() == SigHandler::SigIgn {
+            // As nohup(1) left it.
+            // SAFETY: no handler is installed.
+            unsafe { sigaction(signal, &before) }?;
+        }
+    }
+    Ok(())
+}
+
+extern "C" fn restore_and_end(signal: libc::c_int) {
+    if let Some(original) = ORIGINAL.get() {
+        // SAFETY: a structure that tcgetattr filled; the call is async-signal-safe.
+        unsafe { libc::tcsetattr(libc::STDIN_FILENO, libc::TCSANOW, original) };
+    }
+    // Blocked while it is handled, and pending until then.
+    // SAFETY: raise is async-signal-safe and takes a signal's number.
+    unsafe { libc::raise(signal) };
+}
+
 /// The terminal's mode in which keys arrive as they are pressed. Output is processed as ever.
 struct RawMode {
     original: Termios,
@@ -208,6 +242,8 @@ impl RawMode {
         raw.input_flags.remove(InputFlags::ICRNL | InputFlags::INLCR | InputFlags::IXON);
         raw.control_chars[SpecialCharacterIndices::VMIN as usize] = 1;
         raw.control_chars[SpecialCharacterIndices::VTIME as usize] = 0;
+        let _ = ORIGINAL.set(original.clone().into());
+        restore_at_fatal_signals()?;
         tcsetattr(stdin().as_fd(), SetArg::TCSADRAIN, &raw)?;
         Ok(Self { original })
     }
