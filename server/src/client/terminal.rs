@@ -208,7 +208,7 @@ fn restore_at_fatal_signals() -> Result<(), Errno> {
     for signal in [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM] {
         // SAFETY: the handler calls async-signal-safe functions only (POSIX.1-2024, 2.4.3).
         let before = unsafe { sigaction(signal, &action) }?;
-        if before.handler() == SigHandler::SigIgn {
+        if matches!(before.handler(), SigHandler::SigIgn) {
             // As nohup(1) left it.
             // SAFETY: no handler is installed.
             unsafe { sigaction(signal, &before) }?;
