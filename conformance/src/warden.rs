@@ -245,6 +245,7 @@ fn run_check(task: &Task) -> Finding {
     if !matches!(task.work, Work::Probe(_)) {
         // A probe tells limits and dispositions as they are.
         raise_descriptor_limit();
+        default_dispositions();
         if let Err(errno) = survive_signals() {
             return Finding::error(format!("sigaction: {}", errno.desc()));
         }
@@ -321,6 +322,20 @@ fn replace_stdin() -> std::io::Result<()> {
     // SAFETY: both are open; descriptor 0 belongs to nobody's `OwnedFd`.
     Errno::result(unsafe { libc::dup2(std::os::fd::AsRawFd::as_raw_fd(&null), 0) })?;
     Ok(())
+}
+
+/// Whoever started this program may ignore signals (nohup, a shell's `&`, a CI system), and that
+/// would be passed on to the server. What a server inherits is for the checks to say.
+fn default_dispositions() {
+    let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
+    for signal in Signal::iterator() {
+        // What cannot be set is SIGKILL's and SIGSTOP's. SIGPIPE is ignored by every Rust program,
+        // and back at its default in what it executes.
+        if !matches!(signal, Signal::SIGKILL | Signal::SIGSTOP | Signal::SIGPIPE) {
+            // SAFETY: no handler is installed.
+            let _ = unsafe { sigaction(signal, &default) };
+        }
+    }
 }
 
 /// Keeps a server that signals its launcher's process group from ending the check. Handlers, not
