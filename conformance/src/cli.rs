@@ -70,6 +70,10 @@ enum Command {
     /// Show what changed between two files of facts, or two reports
     #[command(after_help = diff::AFTER_HELP)]
     Diff(diff::Arguments),
+    /// Images and machines: run the suite on other systems
+    #[cfg(feature = "vm")]
+    #[command(subcommand)]
+    Vm(forkproof_vm::cli::Arguments),
     /// Run the reference server, which is part of this program
     #[command(disable_help_flag = true)]
     Chatd {
@@ -208,6 +212,8 @@ pub fn main() -> ExitCode {
         Command::Bench(arguments) => bench::main(&arguments),
         Command::Probe(arguments) => probe::command::main(&arguments),
         Command::Diff(arguments) => diff::main(&arguments),
+        #[cfg(feature = "vm")]
+        Command::Vm(arguments) => forkproof_vm::cli::main(&arguments),
         Command::ExecutedProbe { what } => probe::command::executed(&what),
         Command::Chatd { arguments } => chatd::server_main(named("chatd", arguments)),
         Command::Chat { arguments } => chatd::client::main(named("chat", arguments)),

@@ -1,0 +1,356 @@
+//! The images: what they are, where they come from, how they are started.
+//!
+//! Each is a file of `vm/images/`, which is part of the program; `vm/images/README.md` documents the
+//! fields. A user's own descriptions are read from [`user_directory`], and replace one of the same
+//! id; a disk file alone will do too ([`Catalogue::image_file`]).
+
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+
+/// The descriptions that are part of the program: id and text. A plain table; a description that is
+/// missing here is found by a test.
+pub const EMBEDDED: &[(&str, &str)] = &[];
+
+/// An image.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Image {
+    /// The name on the command line, and of its file and its directory in the cache: lower-case
+    /// letters, digits, `-` and `.`.
+    pub id: String,
+    /// What it is, for people.
+    pub title: String,
+    /// What is to be known of its availability or its limits.
+    #[serde(default)]
+    pub note: String,
+    /// The processor of the machine.
+    pub architecture: Architecture,
+    /// The width of its kernel, in bits: 32 or 64.
+    pub kernel_bits: u8,
+    /// The width of its programs, in bits: 32 or 64.
+    pub userland_bits: u8,
+    /// How its first boot is driven.
+    pub first_boot: FirstBoot,
+    /// Memory of the machine, MiB.
+    pub memory: u32,
+    /// Processors of the machine.
+    pub cpus: u32,
+    /// From power-on to the job's first sign of life, seconds, with software emulation.
+    pub boot_limit: u64,
+    /// From there to the machine's end, seconds, with software emulation.
+    pub run_limit: u64,
+    /// Where it comes from.
+    pub source: Source,
+}
+
+/// The processor of a machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Architecture {
+    /// 64-bit x86, which FreeBSD and Debian call amd64.
+    #[serde(rename = "x86_64")]
+    X86_64,
+    /// 32-bit x86, which FreeBSD and Debian call i386.
+    #[serde(rename = "i686")]
+    I686,
+}
+
+impl Architecture {
+    /// As Rust and uname name it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::X86_64 => "x86_64",
+            Self::I686 => "i686",
+        }
+    }
+}
+
+/// How the first boot of an image is driven.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FirstBoot {
+    /// cloud-init, with a seed ISO.
+    CloudInit,
+    /// FreeBSD's nuageinit, with the same seed ISO.
+    Nuageinit,
+    /// Typed on the serial console.
+    SerialLogin(SerialLogin),
+    /// The agent in a tiny initramfs: nothing has to be driven.
+    Agent,
+}
+
+/// What is typed on a serial console, and what is waited for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SerialLogin {
+    /// The user, who must become able to read raw disks: root.
+    pub login: String,
+    /// The password; none is asked for when it is empty.
+    #[serde(default)]
+    pub password: String,
+    /// What precedes the user's name.
+    #[serde(default = "SerialLogin::login_prompt")]
+    pub login_prompt: String,
+    /// What precedes the password.
+    #[serde(default = "SerialLogin::password_prompt")]
+    pub password_prompt: String,
+    /// What the shell's prompt ends with.
+    #[serde(default = "SerialLogin::shell_prompt")]
+    pub shell_prompt: String,
+}
+
+impl SerialLogin {
+    fn login_prompt() -> String {
+        "login:".into()
+    }
+    fn password_prompt() -> String {
+        "Password:".into()
+    }
+    fn shell_prompt() -> String {
+        "# ".into()
+    }
+}
+
+/// Where an image comes from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Source {
+    /// From its publisher.
+    Download(Download),
+    /// From Debian's packages, on this host.
+    Built(Built),
+    /// A disk of the user's own: never copied, never written to.
+    File(PathBuf),
+}
+
+/// An image that its publisher offers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Download {
+    /// What stands for `{release}` in the other fields.
+    #[serde(default)]
+    pub release: String,
+    /// The directories that may hold it, each a URL that ends with a slash, in the order in which
+    /// they are tried.
+    pub locations: Vec<String>,
+    /// Names of the file, as globs, best first: names vary between releases. Resolved from the
+    /// checksum file. With a pinned digest, the first is the name itself.
+    pub files: Vec<String>,
+    /// Where the digest comes from.
+    pub verify: Verify,
+    /// What the file is.
+    pub format: Format,
+}
+
+/// Where the digest of a download comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verify {
+    /// The publisher's file of checksums, in the same directory.
+    Checksums(Checksums),
+    /// This digest: `sha256:…` or `sha512:…`, in hexadecimal.
+    Digest(String),
+}
+
+/// A publisher's file of checksums.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Checksums {
+    /// Its name.
+    pub file: String,
+    /// How it is written.
+    pub format: ChecksumFormat,
+}
+
+/// How a file of checksums is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ChecksumFormat {
+    /// `HASH  NAME` or `HASH *NAME`, as sha256sum writes.
+    Sums,
+    /// `SHA512 (NAME) = HASH`, as the BSDs' sha512 writes.
+    BsdTag,
+}
+
+/// What a published file is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Format {
+    /// A qcow2 disk.
+    #[serde(rename = "qcow2")]
+    Qcow2,
+    /// A raw disk.
+    #[serde(rename = "raw")]
+    Raw,
+    /// A qcow2 disk, compressed.
+    #[serde(rename = "qcow2.xz")]
+    Qcow2Xz,
+    /// A raw disk, compressed.
+    #[serde(rename = "raw.xz")]
+    RawXz,
+    /// A compressed archive with one disk in it, of either kind.
+    #[serde(rename = "tar.xz")]
+    TarXz,
+}
+
+/// An image that is made on this host from Debian's packages.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Built {
+    /// Debian's release: `bookworm`.
+    pub suite: String,
+    /// Debian's name of the architecture: `amd64`, `i386`.
+    pub architecture: String,
+    /// The package of the kernel: `linux-image-686-pae`.
+    pub kernel: String,
+    /// How much of Debian.
+    pub kind: Kind,
+}
+
+/// How much of Debian a built image holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// Debian's kernel, and an initramfs with busybox and the agent.
+    Tiny,
+    /// A disk with systemd.
+    Full,
+    /// A disk with systemd and cloud-init.
+    Cloud,
+}
+
+/// The format of a disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DiskFormat {
+    /// QEMU's own.
+    Qcow2,
+    /// The disk's bytes.
+    Raw,
+}
+
+impl DiskFormat {
+    /// As QEMU names it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Qcow2 => "qcow2",
+            Self::Raw => "raw",
+        }
+    }
+}
+
+impl Image {
+    /// "64-bit kernel", "32-bit userland on a 64-bit kernel": how every result is labelled.
+    pub fn widths(&self) -> String {
+        if self.kernel_bits == self.userland_bits {
+            format!("{}-bit kernel", self.kernel_bits)
+        } else {
+            format!("{}-bit userland on a {}-bit kernel", self.userland_bits, self.kernel_bits)
+        }
+    }
+
+    /// Reads a description. `file` is named in errors.
+    pub fn parse(text: &str, file: &str) -> Result<Self> {
+        let bad = |line: Option<usize>, problem: String| Error::BadDescription {
+            file: line.map_or_else(|| file.to_owned(), |line| format!("{file}:{line}")),
+            problem,
+        };
+        let image: Self = toml::from_str(text).map_err(|error| {
+            bad(
+                error.span().map(|span: Range<usize>| {
+                    text[..span.start.min(text.len())].matches('\n').count() + 1
+                }),
+                error.message().replace('\n', " "),
+            )
+        })?;
+        image.check().map_err(|problem| bad(None, problem))?;
+        Ok(image)
+    }
+
+    fn check(&self) -> std::result::Result<(), String> {
+        let sane = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-.".contains(c);
+        if self.id.is_empty() || self.id.starts_with(['.', '-']) || !self.id.chars().all(sane) {
+            return Err(format!(
+                "id `{}` must be of lower-case letters, digits, `-` and `.`",
+                self.id
+            ));
+        }
+        for (field, bits) in
+            [("kernel_bits", self.kernel_bits), ("userland_bits", self.userland_bits)]
+        {
+            if ![32, 64].contains(&bits) {
+                return Err(format!("{field} must be 32 or 64, not {bits}"));
+            }
+        }
+        if self.userland_bits > self.kernel_bits {
+            return Err("userland_bits must not exceed kernel_bits".into());
+        }
+        if self.architecture == Architecture::I686 && self.kernel_bits != 32 {
+            return Err("kernel_bits must be 32 on an i686".into());
+        }
+        if self.memory == 0 || self.cpus == 0 || self.boot_limit == 0 || self.run_limit == 0 {
+            return Err("memory, cpus, boot_limit and run_limit must be more than 0".into());
+        }
+        Ok(())
+    }
+}
+
+/// All images that can be named.
+#[derive(Debug, Clone)]
+pub struct Catalogue {
+    images: Vec<Image>,
+}
+
+impl Catalogue {
+    /// The embedded ones, and those of the user's directory.
+    pub fn load() -> Result<Self> {
+        Self::load_with(user_directory().as_deref())
+    }
+
+    /// The embedded ones, and those of this directory, if it is there.
+    pub fn load_with(directory: Option<&Path>) -> Result<Self> {
+        let _ = directory;
+        let mut images = Vec::new();
+        for (id, text) in EMBEDDED {
+            images.push(Image::parse(text, &format!("vm/images/{id}.toml"))?);
+        }
+        Ok(Self { images })
+    }
+
+    /// All, in the order in which they are shown.
+    pub fn images(&self) -> &[Image] {
+        &self.images
+    }
+
+    /// The image of this id; an error that names the nearest otherwise.
+    pub fn find(&self, id: &str) -> Result<&Image> {
+        self.images.iter().find(|image| image.id == id).ok_or_else(|| {
+            let mut near: Vec<(f64, &str)> = self
+                .images
+                .iter()
+                .map(|image| (strsim::jaro_winkler(id, &image.id), image.id.as_str()))
+                .filter(|(similarity, _)| *similarity > 0.8)
+                .collect();
+            near.sort_by(|a, b| b.0.total_cmp(&a.0));
+            Error::UnknownImage {
+                id: id.to_owned(),
+                nearest: near.into_iter().take(3).map(|(_, id)| id.to_owned()).collect(),
+            }
+        })
+    }
+
+    /// An image from a disk file of the user's (`--image FILE.qcow2`): amd64, cloud-init, 2048 MiB,
+    /// unless `FILE.toml` beside it says otherwise.
+    pub fn image_file(file: &Path) -> Result<Image> {
+        let _ = file;
+        Err(Error::Usage("--image is not there yet".into()))
+    }
+}
+
+/// Where a user's own descriptions are: `$XDG_CONFIG_HOME/forkproof/images`, or
+/// `~/.config/forkproof/images`.
+pub fn user_directory() -> Option<PathBuf> {
+    crate::cache::xdg("XDG_CONFIG_HOME", ".config").map(|dir| dir.join("forkproof/images"))
+}

@@ -1,0 +1,1 @@
+//! Brings a published image into the cache.

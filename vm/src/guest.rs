@@ -1,0 +1,1 @@
+//! What runs inside: the agent and the first script.

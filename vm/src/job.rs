@@ -1,0 +1,1 @@
+//! A run of the suite in one machine or in several.

@@ -1,0 +1,1 @@
+//! One QEMU process: its command line, its console, its limits.

@@ -1,0 +1,1 @@
+//! The cidata seed ISO that cloud-init and nuageinit read.

@@ -1,0 +1,1 @@
+//! Digests, and publishers' files of checksums.
