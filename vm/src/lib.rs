@@ -20,6 +20,8 @@ pub mod disks;
 pub mod error;
 pub mod fetch;
 pub mod guest;
+mod http;
+pub mod interrupt;
 pub mod job;
 pub mod machine;
 pub mod seed;
