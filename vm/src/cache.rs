@@ -10,15 +10,19 @@
 //!
 //! A name without `.part` is given by renaming, after the file has reached the disk.
 
+use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::Write;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
+use serde::{Deserialize, Serialize};
 
 use crate::catalogue::{DiskFormat, Image, Kind, Source};
 use crate::error::{Error, Result};
+use crate::interrupt;
 
 /// The name of a disk that is there.
 const DISKS: [(&str, DiskFormat); 2] =
@@ -79,6 +83,8 @@ impl Cache {
     /// In this directory, which is made, for this user alone, if it is not there.
     pub fn at(root: &Path) -> Result<Self> {
         private_directory(root)?;
+        // One that is there and cannot be read is told now, not as an image that is missing.
+        fs::read_dir(root).map_err(|error| Error::io("read", root, error))?;
         Ok(Self { root: root.to_owned() })
     }
 
@@ -96,14 +102,10 @@ impl Cache {
     pub fn find(&self, image: &Image) -> Option<Files> {
         let dir = self.dir(&image.id);
         match &image.source {
-            Source::File(path) => path.is_file().then(|| Files::Disk {
-                path: path.clone(),
-                format: if path.extension().is_some_and(|extension| extension == "qcow2") {
-                    DiskFormat::Qcow2
-                } else {
-                    DiskFormat::Raw
-                },
-            }),
+            Source::File(path) => {
+                let format = crate::unpack::disk_format(path).ok()?;
+                Some(Files::Disk { path: path.clone(), format })
+            }
             Source::Built(built) if built.kind == Kind::Tiny => {
                 let (kernel, initrd) = (dir.join("kernel"), dir.join("initrd"));
                 (kernel.is_file() && initrd.is_file()).then_some(Files::Kernel { kernel, initrd })
@@ -120,23 +122,100 @@ impl Cache {
     pub fn lock(&self, id: &str, waiting: impl FnOnce()) -> Result<ImageLock> {
         let dir = self.dir(id);
         private_directory(&dir)?;
-        let path = dir.join("lock");
-        let file = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(&path)
-            .map_err(|error| Error::io("open", &path, error))?;
-        let failed = |errno: Errno| Error::io("lock", &path, errno.into());
-        let file = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-            Ok(file) => file,
-            Err((file, Errno::EWOULDBLOCK)) => {
-                waiting();
-                Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, errno)| failed(errno))?
-            }
-            Err((_, errno)) => return Err(failed(errno)),
+        Ok(ImageLock { _file: flock(&dir.join("lock"), waiting)?, dir })
+    }
+
+    /// The file of records ([`Records`]).
+    pub fn records_file(&self) -> PathBuf {
+        self.root.join("lock.toml")
+    }
+
+    /// Records what an image was made from.
+    pub fn record(&self, id: &str, record: Record) -> Result<()> {
+        // Images are fetched side by side, and this file is one for all.
+        let _lock = flock(&self.root.join("lock.toml.lock"), || ())?;
+        let path = self.records_file();
+        let mut records = Records::read(&path)?;
+        records.images.insert(id.to_owned(), record);
+        let text = toml::to_string(&records)
+            .map_err(|error| Error::io("write", &path, std::io::Error::other(error)))?;
+        let written = tempfile::NamedTempFile::new_in(&self.root).and_then(|mut file| {
+            file.write_all(RECORDS_HEAD.as_bytes())?;
+            file.write_all(text.as_bytes())?;
+            file.as_file().sync_all()?;
+            file.persist(&path)?;
+            Ok(())
+        });
+        written.map_err(|error| Error::io("write", &path, error))
+    }
+}
+
+const RECORDS_HEAD: &str = "\
+# What was downloaded, written by forkproof. A copy of this file pins the images:
+# `forkproof vm fetch --locked --lock-file COPY IMAGE` refuses anything else.
+";
+
+/// What was used: the contents of `lock.toml`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Records {
+    /// By the image's id.
+    #[serde(default)]
+    pub images: BTreeMap<String, Record>,
+}
+
+/// What one image was made from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Record {
+    /// What was downloaded.
+    pub url: String,
+    /// Its digest, which is the publisher's: `sha512:…`.
+    pub digest: String,
+    /// Its size, bytes.
+    pub bytes: u64,
+    /// When, RFC 3339.
+    pub date: String,
+}
+
+impl Records {
+    /// Reads a file of records; one that is not there holds none.
+    pub fn read(path: &Path) -> Result<Self> {
+        let text = match fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
+            Err(error) => return Err(Error::io("read", path, error)),
         };
-        Ok(ImageLock { _file: file, dir })
+        toml::from_str(&text).map_err(|error| crate::catalogue::bad_toml(path, &text, &error))
+    }
+}
+
+/// Takes an advisory lock. The file stays: removing it would let two processes lock two files of
+/// one name.
+fn flock(path: &Path, waiting: impl FnOnce()) -> Result<Flock<File>> {
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(path)
+        .map_err(|error| Error::io("open", path, error))?;
+    match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+        Ok(file) => Ok(file),
+        Err((mut file, Errno::EWOULDBLOCK)) => {
+            waiting();
+            loop {
+                // A signal ends the wait with EINTR: asked for, or not.
+                match Flock::lock(file, FlockArg::LockExclusive) {
+                    Ok(file) => return Ok(file),
+                    Err((again, Errno::EINTR)) => {
+                        interrupt::check()?;
+                        file = again;
+                    }
+                    Err((_, errno)) => return Err(Error::io("lock", path, errno.into())),
+                }
+            }
+        }
+        Err((_, errno)) => Err(Error::io("lock", path, errno.into())),
     }
 }
 

@@ -4,12 +4,13 @@
 //! fields. A user's own descriptions are read from [`user_directory`], and replace one of the same
 //! id; a disk file alone will do too ([`Catalogue::image_file`]).
 
-use std::ops::Range;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::{http, verify};
 
 /// The descriptions that are part of the program: id and text. A plain table; a description that is
 /// missing here is found by a test.
@@ -78,6 +79,9 @@ pub enum FirstBoot {
     Nuageinit,
     /// Typed on the serial console.
     SerialLogin(SerialLogin),
+    /// Typed blind on the emulated keyboard (QEMU's `sendkey`): for images that show nothing on
+    /// the serial console.
+    Keyboard(Keyboard),
     /// The agent in a tiny initramfs: nothing has to be driven.
     Agent,
 }
@@ -100,6 +104,20 @@ pub struct SerialLogin {
     /// What the shell's prompt ends with.
     #[serde(default = "SerialLogin::shell_prompt")]
     pub shell_prompt: String,
+}
+
+/// What is typed on the emulated keyboard.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Keyboard {
+    /// The user: root.
+    pub login: String,
+    /// The password; none is asked for when it is empty.
+    #[serde(default)]
+    pub password: String,
+    /// From power-on to the first key, seconds, with software emulation: a key that is pressed in
+    /// the loader's menu chooses there.
+    pub after: u64,
 }
 
 impl SerialLogin {
@@ -252,30 +270,21 @@ impl Image {
     }
 
     /// Reads a description. `file` is named in errors.
-    pub fn parse(text: &str, file: &str) -> Result<Self> {
-        let bad = |line: Option<usize>, problem: String| Error::BadDescription {
-            file: line.map_or_else(|| file.to_owned(), |line| format!("{file}:{line}")),
-            problem,
-        };
-        let image: Self = toml::from_str(text).map_err(|error| {
-            bad(
-                error.span().map(|span: Range<usize>| {
-                    text[..span.start.min(text.len())].matches('\n').count() + 1
-                }),
-                error.message().replace('\n', " "),
-            )
-        })?;
-        image.check().map_err(|problem| bad(None, problem))?;
+    pub fn parse(text: &str, file: &Path) -> Result<Self> {
+        let image: Self = toml::from_str(text).map_err(|error| bad_toml(file, text, &error))?;
+        image.check().map_err(|problem| bad_description(file, problem))?;
         Ok(image)
     }
 
-    fn check(&self) -> std::result::Result<(), String> {
-        let sane = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-.".contains(c);
+    fn check_machine(&self) -> std::result::Result<(), String> {
         if self.id.is_empty() || self.id.starts_with(['.', '-']) || !self.id.chars().all(sane) {
             return Err(format!(
                 "id `{}` must be of lower-case letters, digits, `-` and `.`",
                 self.id
             ));
+        }
+        if self.id.ends_with(".toml") || self.id.ends_with(".lock") {
+            return Err(format!("id `{}` must not end with .toml or .lock", self.id));
         }
         for (field, bits) in
             [("kernel_bits", self.kernel_bits), ("userland_bits", self.userland_bits)]
@@ -295,6 +304,111 @@ impl Image {
         }
         Ok(())
     }
+
+    fn check(&self) -> std::result::Result<(), String> {
+        self.check_machine()?;
+        match &self.source {
+            Source::Download(download) => download.check(),
+            Source::Built(built) => match (built.kind, &self.first_boot) {
+                (Kind::Tiny, FirstBoot::Agent) | (Kind::Cloud, FirstBoot::CloudInit) => Ok(()),
+                (Kind::Full, FirstBoot::Agent | FirstBoot::SerialLogin(_)) => Ok(()),
+                _ => Err("first_boot does not fit source.built.kind".into()),
+            },
+            Source::File(_) => Err("source.file is only for --image".into()),
+        }
+    }
+}
+
+impl Download {
+    /// The directories, with `{release}` filled in.
+    pub fn locations(&self) -> impl Iterator<Item = String> {
+        self.locations.iter().map(|location| self.filled(location))
+    }
+
+    /// The names of the file, with `{release}` filled in.
+    pub fn files(&self) -> impl Iterator<Item = String> {
+        self.files.iter().map(|file| self.filled(file))
+    }
+
+    fn filled(&self, template: &str) -> String {
+        template.replace("{release}", &self.release)
+    }
+
+    fn check(&self) -> std::result::Result<(), String> {
+        if self.locations.is_empty() || self.files.is_empty() {
+            return Err("source.download: locations and files must not be empty".into());
+        }
+        for location in self.locations() {
+            if !location.ends_with('/') {
+                return Err(format!("source.download.locations: `{location}` must end with `/`"));
+            }
+            http::check_url(&location).map_err(|failure| match failure {
+                http::Failure::Refused { url, why } => {
+                    format!("source.download.locations: `{url}`: {why}")
+                }
+                failure => format!("source.download.locations: {failure:?}"),
+            })?;
+        }
+        for file in self.files() {
+            verify::pattern(&file)
+                .map_err(|why| format!("source.download.files: `{file}`: {why}"))?;
+            if file.contains('/') {
+                return Err(format!("source.download.files: `{file}` must hold no `/`"));
+            }
+        }
+        for field in self.locations().chain(self.files()) {
+            if field.contains(['{', '}']) {
+                return Err(format!("source.download: `{field}`: only `{{release}}` is filled in"));
+            }
+        }
+        match &self.verify {
+            Verify::Checksums(checksums) if checksums.file.contains('/') => {
+                Err("source.download.verify.checksums.file must hold no `/`".into())
+            }
+            Verify::Checksums(_) => Ok(()),
+            Verify::Digest(digest) => digest
+                .parse::<verify::Digest>()
+                .map(drop)
+                .map_err(|why| format!("source.download.verify.digest: {why}")),
+        }
+    }
+}
+
+/// What `FILE.toml` beside a disk file may say; all of it may be absent.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Beside {
+    title: Option<String>,
+    note: Option<String>,
+    architecture: Option<Architecture>,
+    kernel_bits: Option<u8>,
+    userland_bits: Option<u8>,
+    first_boot: Option<FirstBoot>,
+    memory: Option<u32>,
+    cpus: Option<u32>,
+    boot_limit: Option<u64>,
+    run_limit: Option<u64>,
+}
+
+fn bad_description(file: &Path, problem: String) -> Error {
+    Error::BadDescription { file: file.display().to_string(), problem }
+}
+
+/// An error of TOML, with the file and the line.
+pub(crate) fn bad_toml(file: &Path, text: &str, error: &toml::de::Error) -> Error {
+    let line = error.span().map(|span| {
+        text.as_bytes()[..span.start.min(text.len())].iter().filter(|&&b| b == b'\n').count() + 1
+    });
+    let file = file.display();
+    Error::BadDescription {
+        file: line.map_or_else(|| file.to_string(), |line| format!("{file}:{line}")),
+        problem: error.message().replace('\n', " "),
+    }
+}
+
+/// What an id is made of.
+fn sane(c: char) -> bool {
+    c.is_ascii_lowercase() || c.is_ascii_digit() || "-.".contains(c)
 }
 
 /// All images that can be named.
@@ -309,12 +423,24 @@ impl Catalogue {
         Self::load_with(user_directory().as_deref())
     }
 
-    /// The embedded ones, and those of this directory, if it is there.
+    /// The embedded ones, and those of this directory, if it is there: each a file `ID.toml`.
     pub fn load_with(directory: Option<&Path>) -> Result<Self> {
-        let _ = directory;
         let mut images = Vec::new();
         for (id, text) in EMBEDDED {
-            images.push(Image::parse(text, &format!("vm/images/{id}.toml"))?);
+            images.push(Image::parse(text, Path::new(&format!("vm/images/{id}.toml")))?);
+        }
+        for path in directory.map(descriptions).transpose()?.unwrap_or_default() {
+            let text =
+                fs::read_to_string(&path).map_err(|error| Error::io("read", &path, error))?;
+            let image = Image::parse(&text, &path)?;
+            if path.file_stem().and_then(|stem| stem.to_str()) != Some(&image.id) {
+                return Err(bad_description(
+                    &path,
+                    format!("its id is `{0}`: name the file `{0}.toml`", image.id),
+                ));
+            }
+            images.retain(|other| other.id != image.id);
+            images.push(image);
         }
         Ok(Self { images })
     }
@@ -342,11 +468,69 @@ impl Catalogue {
     }
 
     /// An image from a disk file of the user's (`--image FILE.qcow2`): amd64, cloud-init, 2048 MiB,
-    /// unless `FILE.toml` beside it says otherwise.
+    /// unless `FILE.toml` beside it says otherwise. Its id is the file's name without its ending.
     pub fn image_file(file: &Path) -> Result<Image> {
-        let _ = file;
-        Err(Error::Usage("--image is not there yet".into()))
+        let disk = file.canonicalize().map_err(|error| Error::io("open", file, error))?;
+        if !disk.is_file() {
+            return Err(Error::Usage(format!("--image {}: it is no file", file.display())));
+        }
+        let beside = file.with_extension("toml");
+        let text = match fs::read_to_string(&beside) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
+            Err(error) => return Err(Error::io("read", &beside, error)),
+        };
+        let said: Beside =
+            toml::from_str(&text).map_err(|error| bad_toml(&beside, &text, &error))?;
+        let Beside { title, note, architecture, kernel_bits, userland_bits, .. } = said;
+        let architecture = architecture.unwrap_or(Architecture::X86_64);
+        let kernel_bits = kernel_bits.unwrap_or(match architecture {
+            Architecture::X86_64 => 64,
+            Architecture::I686 => 32,
+        });
+        let id: String = file
+            .file_stem()
+            .map(|stem| stem.to_string_lossy().to_lowercase())
+            .unwrap_or_default()
+            .chars()
+            .map(|c| if sane(c) { c } else { '-' })
+            .collect();
+        let image = Image {
+            id: id.trim_start_matches(['.', '-']).to_owned(),
+            title: title.unwrap_or_else(|| file.display().to_string()),
+            note: note.unwrap_or_default(),
+            architecture,
+            kernel_bits,
+            userland_bits: userland_bits.unwrap_or(kernel_bits),
+            first_boot: said.first_boot.unwrap_or(FirstBoot::CloudInit),
+            memory: said.memory.unwrap_or(2048),
+            cpus: said.cpus.unwrap_or(2),
+            boot_limit: said.boot_limit.unwrap_or(600),
+            run_limit: said.run_limit.unwrap_or(1800),
+            source: Source::File(disk),
+        };
+        image.check_machine().map_err(|problem| bad_description(&beside, problem))?;
+        Ok(image)
     }
+}
+
+/// The `*.toml` of a directory, in order of their names; none if it is not there.
+fn descriptions(directory: &Path) -> Result<Vec<PathBuf>> {
+    let cannot = |error| Error::io("read", directory, error);
+    let entries = match fs::read_dir(directory) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(cannot(error)),
+    };
+    let mut paths = Vec::new();
+    for entry in entries {
+        let path = entry.map_err(cannot)?.path();
+        if path.extension().is_some_and(|extension| extension == "toml") {
+            paths.push(path);
+        }
+    }
+    paths.sort();
+    Ok(paths)
 }
 
 /// Where a user's own descriptions are: `$XDG_CONFIG_HOME/forkproof/images`, or
