@@ -44,6 +44,8 @@ pub enum Files {
         kernel: PathBuf,
         /// Its initramfs.
         initrd: PathBuf,
+        /// The disk with the system, if that isn't the initramfs alone. Never to be written to.
+        root: Option<(PathBuf, DiskFormat)>,
     },
 }
 
@@ -53,7 +55,10 @@ impl Files {
         let size = |path: &Path| path.metadata().map_or(0, |metadata| metadata.len());
         match self {
             Self::Disk { path, .. } => size(path),
-            Self::Kernel { kernel, initrd } => size(kernel) + size(initrd),
+            Self::Kernel { kernel, initrd, root } => {
+                let root = root.as_ref().map_or(0, |(path, _)| size(path));
+                size(kernel) + size(initrd) + root
+            }
         }
     }
 }
@@ -106,14 +111,18 @@ impl Cache {
                 let format = crate::unpack::disk_format(path).ok()?;
                 Some(Files::Disk { path: path.clone(), format })
             }
-            Source::Built(built) if built.kind == Kind::Tiny => {
+            Source::Built(built) => {
                 let (kernel, initrd) = (dir.join("kernel"), dir.join("initrd"));
-                (kernel.is_file() && initrd.is_file()).then_some(Files::Kernel { kernel, initrd })
+                let root = disk(&dir);
+                let whole = kernel.is_file()
+                    && initrd.is_file()
+                    && (built.kind == Kind::Tiny || root.is_some());
+                whole.then_some(Files::Kernel { kernel, initrd, root })
             }
-            Source::Built(_) | Source::Download(_) => DISKS
-                .iter()
-                .map(|(name, format)| (dir.join(name), *format))
-                .find_map(|(path, format)| path.is_file().then_some(Files::Disk { path, format })),
+            Source::Download(_) => {
+                let (path, format) = disk(&dir)?;
+                Some(Files::Disk { path, format })
+            }
         }
     }
 
@@ -148,6 +157,14 @@ impl Cache {
         });
         written.map_err(|error| Error::io("write", &path, error))
     }
+}
+
+/// The disk of an image's directory.
+fn disk(dir: &Path) -> Option<(PathBuf, DiskFormat)> {
+    DISKS
+        .iter()
+        .map(|(name, format)| (dir.join(name), *format))
+        .find(|(path, _)| path.is_file())
 }
 
 const RECORDS_HEAD: &str = "\

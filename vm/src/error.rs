@@ -210,6 +210,32 @@ pub enum Error {
         /// The end of the console.
         console: String,
     },
+    /// The guest cannot run the program that was put into it.
+    #[error("image `{id}`: the payload {} does not run there: {}", .payload.display(), one_line(.why))]
+    PayloadDoesNotRun {
+        /// The image.
+        id: String,
+        /// The program, on this host.
+        payload: PathBuf,
+        /// What the guest's shell or loader said.
+        why: String,
+    },
+    /// The suite ran in the guest and came to no verdict.
+    #[error("image `{id}`: no verdict: {why}")]
+    NoVerdict {
+        /// The image.
+        id: String,
+        /// Why.
+        why: String,
+    },
+    /// The suite's options select nothing there.
+    #[error("image `{id}`: {why}")]
+    NothingSelected {
+        /// The image.
+        id: String,
+        /// What the suite said.
+        why: String,
+    },
     /// The suite ran in the guest, and a requirement failed.
     #[error("image `{id}`: the suite failed: {why}")]
     SuiteFailed {
@@ -233,6 +259,7 @@ impl Error {
             | Self::Usage(_)
             | Self::RefusedUrl { .. } => 2,
             Self::SuiteFailed { .. } => 1,
+            Self::NothingSelected { .. } => 4,
             _ => 3,
         }
     }
