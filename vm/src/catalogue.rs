@@ -14,7 +14,30 @@ use crate::{http, verify};
 
 /// The descriptions that are part of the program: id and text. A plain table; a description that is
 /// missing here is found by a test.
-pub const EMBEDDED: &[(&str, &str)] = &[];
+pub const EMBEDDED: &[(&str, &str)] = &[
+    ("debian-12-tiny", include_str!("../images/debian-12-tiny.toml")),
+    ("debian-12-i386-tiny", include_str!("../images/debian-12-i386-tiny.toml")),
+    ("debian-13-tiny", include_str!("../images/debian-13-tiny.toml")),
+    ("debian-12", include_str!("../images/debian-12.toml")),
+    ("debian-12-i386", include_str!("../images/debian-12-i386.toml")),
+    ("debian-13", include_str!("../images/debian-13.toml")),
+    ("debian-12-cloudinit", include_str!("../images/debian-12-cloudinit.toml")),
+    ("debian-12-i386-cloudinit", include_str!("../images/debian-12-i386-cloudinit.toml")),
+    ("debian-13-cloudinit", include_str!("../images/debian-13-cloudinit.toml")),
+    ("debian-12-cloud", include_str!("../images/debian-12-cloud.toml")),
+    ("debian-12-nocloud", include_str!("../images/debian-12-nocloud.toml")),
+    ("debian-13-cloud", include_str!("../images/debian-13-cloud.toml")),
+    ("debian-13-nocloud", include_str!("../images/debian-13-nocloud.toml")),
+    ("freebsd-13", include_str!("../images/freebsd-13.toml")),
+    ("freebsd-14", include_str!("../images/freebsd-14.toml")),
+    ("freebsd-14-i386", include_str!("../images/freebsd-14-i386.toml")),
+    ("freebsd-15", include_str!("../images/freebsd-15.toml")),
+    ("kali", include_str!("../images/kali.toml")),
+    ("kali-2024.3-i386", include_str!("../images/kali-2024.3-i386.toml")),
+    ("ubuntu-22.04", include_str!("../images/ubuntu-22.04.toml")),
+    ("ubuntu-24.04", include_str!("../images/ubuntu-24.04.toml")),
+    ("ubuntu-26.04", include_str!("../images/ubuntu-26.04.toml")),
+];
 
 /// An image.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -110,11 +133,19 @@ pub struct SerialLogin {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Keyboard {
-    /// The user: root.
+    /// The user.
     pub login: String,
     /// The password; none is asked for when it is empty.
     #[serde(default)]
     pub password: String,
+    /// What is typed to become root, followed by the password if one is asked for; nothing when
+    /// the user is root.
+    #[serde(default)]
+    pub become_root: String,
+    /// The virtual terminal that is changed to first (Ctrl-Alt-Fn), because a desktop has the
+    /// first; 0 for none.
+    #[serde(default)]
+    pub terminal: u8,
     /// From power-on to the first key, seconds, with software emulation: a key that is pressed in
     /// the loader's menu chooses there.
     pub after: u64,
@@ -211,6 +242,9 @@ pub enum Format {
     /// A compressed archive with one disk in it, of either kind.
     #[serde(rename = "tar.xz")]
     TarXz,
+    /// A 7z archive with one disk in it, of either kind.
+    #[serde(rename = "7z")]
+    SevenZ,
 }
 
 /// An image that is made on this host from Debian's packages.
@@ -537,4 +571,133 @@ fn descriptions(directory: &Path) -> Result<Vec<PathBuf>> {
 /// `~/.config/forkproof/images`.
 pub fn user_directory() -> Option<PathBuf> {
     crate::cache::xdg("XDG_CONFIG_HOME", ".config").map(|dir| dir.join("forkproof/images"))
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[test]
+    fn every_description_is_embedded_and_parses() {
+        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("images");
+        let mut there: Vec<String> = descriptions(&dir)
+            .expect("vm/images")
+            .iter()
+            .map(|path| path.file_stem().expect("a name").to_string_lossy().into_owned())
+            .collect();
+        let mut embedded: Vec<&str> = EMBEDDED.iter().map(|(id, _)| *id).collect();
+        embedded.sort_unstable();
+        there.sort();
+        assert_eq!(there, embedded);
+
+        let catalogue = Catalogue::load_with(None).expect("all parse");
+        for (image, (name, _)) in catalogue.images().iter().zip(EMBEDDED) {
+            assert_eq!(image.id, *name, "the id is the file's name");
+            if let Source::Download(download) = &image.source {
+                for location in download.locations() {
+                    assert!(location.starts_with("https://"), "{name}: {location}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn releases_are_filled_in() {
+        let catalogue = Catalogue::load_with(None).expect("all parse");
+        let image = catalogue.find("freebsd-15").expect("there");
+        let Source::Download(download) = &image.source else { panic!("{:?}", image.source) };
+        for text in download.locations().chain(download.files()) {
+            assert!(text.contains("15.") && !text.contains('{'), "{text}");
+        }
+    }
+
+    #[rstest]
+    #[case("debian-12-tny", "debian-12-tiny")]
+    #[case("freebsd14", "freebsd-14")]
+    #[case("Ubuntu-24.04", "ubuntu-24.04")]
+    fn a_wrong_id_names_the_nearest(#[case] wrong: &str, #[case] right: &str) {
+        let catalogue = Catalogue::load_with(None).expect("all parse");
+        match catalogue.find(wrong) {
+            Err(Error::UnknownImage { nearest, .. }) => {
+                assert_eq!(nearest.first().map(String::as_str), Some(right), "{nearest:?}");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// A sound description, in which each case breaks one thing.
+    const SOUND: &str = r#"
+id = "mine"
+title = "Mine"
+architecture = "x86_64"
+kernel_bits = 64
+userland_bits = 64
+first_boot = "cloud-init"
+memory = 512
+cpus = 1
+boot_limit = 60
+run_limit = 60
+[source.download]
+locations = ["https://example.org/"]
+files = ["a.img"]
+verify = { checksums = { file = "SHA256SUMS", format = "sums" } }
+format = "qcow2"
+"#;
+
+    #[rstest]
+    #[case::id("\"mine\"", "\"../mine\"", "id `../mine`")]
+    #[case::id_of_the_records("\"mine\"", "\"lock.toml\"", "must not end with")]
+    #[case::width("kernel_bits = 64", "kernel_bits = 16", "kernel_bits")]
+    #[case::userland("kernel_bits = 64", "kernel_bits = 32", "userland_bits")]
+    #[case::i686("\"x86_64\"", "\"i686\"", "kernel_bits must be 32")]
+    #[case::no_memory("memory = 512", "memory = 0", "memory")]
+    #[case::plain_http("https://example.org/", "http://example.org/", "plain HTTP")]
+    #[case::not_loopback("https://example.org/", "http://127.0.0.1@example.org/", "plain HTTP")]
+    #[case::no_directory("https://example.org/", "https://example.org/a", "must end with `/`")]
+    #[case::no_url("https://example.org/", "example/", "no URL")]
+    #[case::other_scheme("https://example.org/", "file:///", "only https")]
+    #[case::no_glob("a.img", "[a.img", "a.img")]
+    #[case::path("a.img", "../a.img", "no `/`")]
+    #[case::placeholder("a.img", "{version}.img", "{version}")]
+    #[case::format("\"qcow2\"", "\"vmdk\"", "vmdk")]
+    #[case::no_digest(
+        r#"{ checksums = { file = "SHA256SUMS", format = "sums" } }"#,
+        r#"{ digest = "sha256:00" }"#,
+        "no digest"
+    )]
+    fn what_is_refused(#[case] right: &str, #[case] wrong: &str, #[case] words: &str) {
+        let file = Path::new("mine.toml");
+        Image::parse(SOUND, file).expect("sound as it is");
+        assert!(SOUND.contains(right), "{right}");
+        let error = Image::parse(&SOUND.replace(right, wrong), file).expect_err("broken");
+        assert!(error.to_string().contains(words), "{error}");
+        assert_eq!(error.exit_status(), 2);
+    }
+
+    #[test]
+    fn a_disk_of_the_users_own() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let disk = dir.path().join("My Release 1.2.qcow2");
+        std::fs::write(&disk, b"QFI\xfb").expect("written");
+        let image = Catalogue::image_file(&disk).expect("an image");
+        assert_eq!(image.id, "my-release-1.2");
+        assert_eq!(
+            (image.architecture, image.kernel_bits, image.memory),
+            (Architecture::X86_64, 64, 2048)
+        );
+        assert_eq!(image.first_boot, FirstBoot::CloudInit);
+
+        let beside = dir.path().join("My Release 1.2.toml");
+        std::fs::write(&beside, "architecture = \"i686\"\nfirst_boot = \"nuageinit\"\n")
+            .expect("written");
+        let image = Catalogue::image_file(&disk).expect("an image");
+        assert_eq!((image.kernel_bits, image.userland_bits), (32, 32));
+        assert_eq!(image.first_boot, FirstBoot::Nuageinit);
+
+        std::fs::write(&beside, "memory = 1\nmemroy = 1\n").expect("written");
+        let error = Catalogue::image_file(&disk).expect_err("unknown field").to_string();
+        assert!(error.contains("1.2.toml:2: unknown field `memroy`"), "{error}");
+    }
 }

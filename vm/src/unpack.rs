@@ -1,4 +1,4 @@
-//! From a published file to a disk: xz, tar, and what a disk must look like.
+//! From a published file to a disk: xz, tar, 7z, and what a disk must look like.
 //!
 //! What comes out is written to a `.part` beside its final name. Blocks of zeros become holes: a raw
 //! disk of many GiB takes what is used of it.
@@ -45,16 +45,16 @@ fn unpacked(
 ) -> Result<DiskFormat> {
     let damaged = |why: String| Error::Damaged { id: id.to_owned(), file: file.to_owned(), why };
     let source = File::open(file).map_err(|error| Error::io("read", file, error))?;
-    // Concatenated streams are one file, says xz(1).
-    let mut xz = XzReader::new(BufReader::new(Counting { inner: source, progress }), true);
+    let source = BufReader::new(Counting { inner: source, progress });
     let copied = match format {
         Format::Qcow2 | Format::Raw => {
             return Err(Error::Usage(format!("image `{id}` is not compressed")));
         }
         Format::Qcow2Xz | Format::RawXz => {
-            SparseFile::create(part).and_then(|disk| copy(&mut xz, disk))
+            SparseFile::create(part).and_then(|disk| copy(&mut xz(source), disk))
         }
-        Format::TarXz => single_disk(&mut xz, part),
+        Format::TarXz => disk_of_tar(&mut xz(source), part),
+        Format::SevenZ => disk_of_7z(source, part),
     };
     copied.map_err(|error| match error {
         Failure::Write(error) => Error::io("write", part, error),
@@ -114,52 +114,105 @@ enum Failure {
     Interrupted,
 }
 
-/// Takes the one disk of an archive, to its end.
-fn single_disk(xz: &mut impl Read, part: &Path) -> std::result::Result<(), Failure> {
-    let mut archive = tar::Archive::new(&mut *xz);
-    let mut taken: Option<String> = None;
-    let mut others = Vec::new();
-    for entry in archive.entries().map_err(Failure::Read)? {
-        let mut entry = entry.map_err(Failure::Read)?;
-        let path: PathBuf = entry.path().map_err(Failure::Read)?.into_owned();
+/// Concatenated streams are one file, says xz(1).
+fn xz<R: Read>(source: R) -> XzReader<R> {
+    XzReader::new(source, true)
+}
+
+/// The members of an archive, of which one must be a disk.
+#[derive(Default)]
+struct Members {
+    disk: Option<String>,
+    others: Vec<String>,
+}
+
+impl Members {
+    /// Whether this file is the disk. Another one before, or a path that leads out, is an error.
+    fn is_disk(&mut self, path: &Path) -> std::result::Result<bool, Failure> {
         let name = path.display().to_string();
         if !path.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir)) {
             return Err(Failure::Content(format!("it names `{name}`, outside of itself")));
         }
-        let kind = entry.header().entry_type();
-        if !matches!(kind, EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse) {
-            continue;
+        let extension = path.extension().and_then(|extension| extension.to_str());
+        if !extension.is_some_and(|extension| DISK_NAMES.contains(&extension)) {
+            self.others.push(name);
+            return Ok(false);
         }
-        let is_disk = path
-            .extension()
-            .and_then(|extension| extension.to_str())
-            .is_some_and(|extension| DISK_NAMES.contains(&extension));
-        if !is_disk {
-            others.push(name);
-            continue;
-        }
-        if let Some(first) = &taken {
+        if let Some(first) = &self.disk {
             return Err(Failure::Content(format!("it holds two disks, `{first}` and `{name}`")));
+        }
+        self.disk = Some(name);
+        Ok(true)
+    }
+
+    fn one_disk(self) -> std::result::Result<(), Failure> {
+        if self.disk.is_some() {
+            return Ok(());
+        }
+        let others =
+            if self.others.is_empty() { "nothing".to_owned() } else { self.others.join(", ") };
+        Err(Failure::Content(format!(
+            "it holds no disk (a file that ends with .qcow2, .raw or .img), but {others}"
+        )))
+    }
+}
+
+/// Takes the one disk of an archive, and reads that to its end.
+fn disk_of_tar(xz: &mut impl Read, part: &Path) -> std::result::Result<(), Failure> {
+    let mut archive = tar::Archive::new(&mut *xz);
+    let mut members = Members::default();
+    for entry in archive.entries().map_err(Failure::Read)? {
+        let mut entry = entry.map_err(Failure::Read)?;
+        let path: PathBuf = entry.path().map_err(Failure::Read)?.into_owned();
+        let kind = entry.header().entry_type();
+        let file =
+            matches!(kind, EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse);
+        if !file || !members.is_disk(&path)? {
+            continue;
         }
         if pax_sparse(&mut entry) {
             return Err(Failure::Content(format!(
-                "`{name}` is stored in pax's sparse format, which is not supported: unpack it with \
-                 `tar --sparse` and use --image"
+                "`{}` is stored in pax's sparse format, which is not supported: unpack it with \
+                 tar, and use --image",
+                path.display()
             )));
         }
         copy(&mut entry, SparseFile::create(part)?)?;
-        taken = Some(name);
     }
     // What follows the archive's end belongs to the compressed file, whose checks are at its end.
     io::copy(xz, &mut io::sink()).map_err(Failure::Read)?;
-    match taken {
-        Some(_) => Ok(()),
-        None => {
-            let others = if others.is_empty() { "nothing".to_owned() } else { others.join(", ") };
-            Err(Failure::Content(format!(
-                "it holds no disk (a file that ends with .qcow2, .raw or .img), but {others}"
-            )))
-        }
+    members.one_disk()
+}
+
+/// As [`disk_of_tar`]; here the names are known before the bytes.
+fn disk_of_7z(source: impl Read + Seek, part: &Path) -> std::result::Result<(), Failure> {
+    use sevenz_rust2::{ArchiveReader, Error, Password};
+    let unreadable = |error: Error| match error {
+        Error::Io(error, _) => Failure::Read(error),
+        error => Failure::Content(error.to_string()),
+    };
+    let mut archive = ArchiveReader::new(source, Password::empty()).map_err(unreadable)?;
+    let mut members = Members::default();
+    for entry in archive.archive().files.iter().filter(|entry| !entry.is_directory()) {
+        members.is_disk(Path::new(entry.name()))?;
+    }
+    let disk = members.disk.clone();
+    members.one_disk()?;
+    let mut failure = None;
+    let walked = archive.for_each_entries(|entry, bytes| {
+        // In a solid archive the next file begins where this one has been read to.
+        let mut bytes = bytes;
+        let result = if disk.as_deref() == Some(entry.name()) {
+            SparseFile::create(part).and_then(|disk| copy(&mut bytes, disk))
+        } else {
+            io::copy(&mut bytes, &mut io::sink()).map(drop).map_err(Failure::Read)
+        };
+        failure = result.err();
+        Ok(failure.is_none())
+    });
+    match failure {
+        Some(failure) => Err(failure),
+        None => walked.map_err(unreadable),
     }
 }
 
@@ -270,6 +323,12 @@ impl<R: Read> Read for Counting<'_, R> {
         let n = self.inner.read(buffer)?;
         (self.progress)(n as u64);
         Ok(n)
+    }
+}
+
+impl<R: Seek> Seek for Counting<'_, R> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.inner.seek(to)
     }
 }
 
