@@ -749,7 +749,7 @@ impl Initramfs<'_> {
 
     fn finish(mut self) -> Result<()> {
         cpio::newc::trailer(&mut self.to)
-            .and_then(|_| self.to.flush())
+            .and_then(|to| to.flush())
             .map_err(|error| Error::io("write", self.path, error))
     }
 }

@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use crate::cache::{Cache, Files};
 use crate::catalogue::{Catalogue, Image, Kind, Source};
+use crate::commands;
 use crate::error::{Error, Result};
 use crate::fetch::{self, Event};
 use crate::interrupt;
@@ -30,6 +31,16 @@ pub enum Arguments {
     /// Download images, and verify them
     #[command(after_help = FETCH_HELP)]
     Fetch(Fetch),
+    /// Make images on this host from Debian's packages
+    #[command(after_help = commands::BUILD_HELP)]
+    Build(commands::Build),
+    /// Run the suite in machines of these images, and bring the reports back
+    #[command(after_help = commands::RUN_HELP)]
+    Run(commands::Run),
+    /// Open a shell in a machine of this image, with forkproof in it
+    Shell(commands::Shell),
+    /// Check one requirement in a machine of this image, and open a shell there
+    Repro(commands::Repro),
 }
 
 /// `forkproof vm images`
@@ -110,6 +121,10 @@ pub fn main(arguments: &Arguments) -> ExitCode {
     let result = match arguments {
         Arguments::Images(arguments) => images(arguments),
         Arguments::Fetch(arguments) => fetch(arguments),
+        Arguments::Build(arguments) => commands::build(arguments),
+        Arguments::Run(arguments) => commands::run(arguments),
+        Arguments::Shell(arguments) => commands::shell(arguments),
+        Arguments::Repro(arguments) => commands::repro(arguments),
     };
     result.unwrap_or_else(|error| complain(&error))
 }
