@@ -139,6 +139,8 @@ exec < /dev/console > /dev/console 2>&1
 while read -r module; do insmod "/modules/$module"; done < /modules/order
 ip link set lo up
 hostname forkproof
+# As systemd does it: a 64-bit kernel starts with 32768, and a 32-bit one can have no more.
+echo 4194304 > /proc/sys/kernel/pid_max 2> /dev/null
 cat > /agent <<'END'
 {}END
 sh /agent
@@ -246,9 +248,7 @@ impl Build<'_> {
         command.stdin(Stdio::null()).stdout(file).stderr(again).process_group(0);
         // SAFETY: between fork and exec only async-signal-safe calls are made.
         unsafe { command.pre_exec(move || platform::die_with_parent(parent)) };
-        let mut child = command
-            .spawn()
-            .map_err(|error| self.failed(format!("{step}: {error}")))?;
+        let mut child = command.spawn().map_err(|error| self.failed(format!("{step}: {error}")))?;
         let group = Pid::from_raw(child.id() as i32);
         let mut asked: Option<Instant> = None;
         let status = loop {
@@ -312,9 +312,14 @@ impl Build<'_> {
         fs::create_dir(&archives).map_err(|error| Error::io("make", &archives, error))?;
         self.tool(
             "apt-get download",
-            apt.command("apt-get")?
-                .current_dir(&archives)
-                .args(["-q", "download", &kernel, "busybox-static", "libc6", "libgcc-s1"]),
+            apt.command("apt-get")?.current_dir(&archives).args([
+                "-q",
+                "download",
+                &kernel,
+                "busybox-static",
+                "libc6",
+                "libgcc-s1",
+            ]),
         )?;
         (self.tell)("unpacks them");
         let root = self.dir.join("root");
@@ -325,7 +330,8 @@ impl Build<'_> {
                 Command::new(program("dpkg-deb")?).arg("-x").arg(&archive).arg(&root),
             )?;
             // NAME_VERSION_ARCHITECTURE.deb, with %3a for a colon.
-            let name = archive.file_name().unwrap_or_default().to_string_lossy().replace("%3a", ":");
+            let name =
+                archive.file_name().unwrap_or_default().to_string_lossy().replace("%3a", ":");
             let mut parts = name.splitn(3, '_');
             if let (Some(name), Some(version)) = (parts.next(), parts.next()) {
                 packages.insert(name.to_owned(), version.to_owned());
@@ -367,9 +373,7 @@ impl Build<'_> {
             }
         }
         // Where programs name it: the psABI of each architecture.
-        for (place, name) in
-            [("lib64", "ld-linux-x86-64.so.2"), ("lib", "ld-linux.so.2")]
-        {
+        for (place, name) in [("lib64", "ld-linux-x86-64.so.2"), ("lib", "ld-linux.so.2")] {
             if let Some(loader) = tree.named(name) {
                 archive.copy(&format!("{place}/{name}"), 0o755, loader)?;
             }
@@ -417,7 +421,9 @@ impl Build<'_> {
     /// be loaded.
     fn modules(&self, tree: &Tree) -> Result<Vec<(String, Vec<u8>)>> {
         let built_in = match tree.named("modules.builtin") {
-            Some(path) => fs::read_to_string(path).map_err(|error| Error::io("read", path, error))?,
+            Some(path) => {
+                fs::read_to_string(path).map_err(|error| Error::io("read", path, error))?
+            }
             None => String::new(),
         };
         let available: BTreeMap<String, &Path> = tree
@@ -461,7 +467,9 @@ impl Build<'_> {
         let mut content = fs::read(path).map_err(cannot)?;
         if path.extension().is_some_and(|extension| extension == "xz") {
             let mut plain = Vec::new();
-            lzma_rust2::XzReader::new(&content[..], false).read_to_end(&mut plain).map_err(cannot)?;
+            lzma_rust2::XzReader::new(&content[..], false)
+                .read_to_end(&mut plain)
+                .map_err(cannot)?;
             content = plain;
         }
         let needed = needed_modules(&content)
@@ -699,7 +707,11 @@ fn needed_modules(content: &[u8]) -> std::result::Result<Vec<String>, String> {
         .split(|&byte| byte == 0)
         .find_map(|entry| std::str::from_utf8(entry).ok()?.strip_prefix("depends="))
         .unwrap_or_default();
-    Ok(depends.split(',').filter(|name| !name.is_empty()).map(|name| name.replace('-', "_")).collect())
+    Ok(depends
+        .split(',')
+        .filter(|name| !name.is_empty())
+        .map(|name| name.replace('-', "_"))
+        .collect())
 }
 
 /// An initramfs: cpio's format newc (Linux, Documentation/driver-api/early-userspace), all root's.

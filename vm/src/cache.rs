@@ -161,10 +161,7 @@ impl Cache {
 
 /// The disk of an image's directory.
 fn disk(dir: &Path) -> Option<(PathBuf, DiskFormat)> {
-    DISKS
-        .iter()
-        .map(|(name, format)| (dir.join(name), *format))
-        .find(|(path, _)| path.is_file())
+    DISKS.iter().map(|(name, format)| (dir.join(name), *format)).find(|(path, _)| path.is_file())
 }
 
 const RECORDS_HEAD: &str = "\

@@ -153,8 +153,7 @@ fn read_archive(content: impl Read, stamp: &Stamp) -> std::result::Result<Outcom
             }
         },
     };
-    let files =
-        REPORTS.iter().filter_map(|&name| Some((name, members.remove(name)?))).collect();
+    let files = REPORTS.iter().filter_map(|&name| Some((name, members.remove(name)?))).collect();
     Ok(Outcome { exit_code, problem, files })
 }
 
@@ -277,7 +276,8 @@ mod tests {
     #[test]
     fn a_whole_result_is_read() {
         let stamp = Stamp::new();
-        let bytes = archive(&[("exitcode", "1\n"), ("report.json", "{}"), ("complete", stamp.text())]);
+        let bytes =
+            archive(&[("exitcode", "1\n"), ("report.json", "{}"), ("complete", stamp.text())]);
         let outcome = outcome(&bytes, &stamp).expect("a result");
         assert_eq!(outcome.exit_code, Some(1));
         assert_eq!(outcome.files["report.json"], b"{}");
@@ -308,7 +308,8 @@ mod tests {
     fn half_a_result_is_none() {
         let stamp = Stamp::new();
         let report = "x".repeat(3000);
-        let whole = archive(&[("exitcode", "0\n"), ("report.json", &report), ("complete", stamp.text())]);
+        let whole =
+            archive(&[("exitcode", "0\n"), ("report.json", &report), ("complete", stamp.text())]);
         // The two zero blocks at the end say nothing more.
         let last = whole.len() - 1024 - 512;
         for length in (0..=last).step_by(256) {
@@ -322,7 +323,8 @@ mod tests {
     fn a_job_begins_with_its_script() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("in");
-        write_job(&path, "echo", Some(&std::env::current_exe().expect("this test"))).expect("written");
+        write_job(&path, "echo", Some(&std::env::current_exe().expect("this test")))
+            .expect("written");
         let bytes = std::fs::read(&path).expect("read");
         assert!(bytes.starts_with(b"run.sh\0"));
         assert_eq!(bytes.len() % (1024 * 1024), 0);

@@ -127,7 +127,10 @@ mkdir result || exit
         Work::Shell(id) => {
             script.push_str(probe);
             let repro = id.as_ref().map_or(String::new(), |id| {
-                format!("    ./forkproof run --keep {} < /dev/console > /dev/console 2>&1\n", quoted(id))
+                format!(
+                    "    ./forkproof run --keep {} < /dev/console > /dev/console 2>&1\n",
+                    quoted(id)
+                )
             });
             let _ = write!(
                 script,

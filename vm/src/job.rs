@@ -95,18 +95,18 @@ pub fn worst(statuses: impl IntoIterator<Item = u8>) -> u8 {
 
 /// How many machines at a time: as many as the processors and the memory are enough for, at least
 /// one.
+///
+/// Each counts with all its processors: the suite keeps them busy, and in a guest that is kept
+/// waiting for its host, a server's own timeouts pass before it gets to run.
 pub fn machines_at_a_time(images: &[&Image], memory: Option<u32>) -> usize {
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
-    let needed = images
-        .iter()
-        .map(|image| u64::from(memory.unwrap_or(image.memory)))
-        .max()
-        .unwrap_or(1)
-        .max(1);
-    let available = platform::memory_available().map_or(1, |mib| mib.saturating_sub(HOST_MEMORY));
-    // An emulated guest waits a good part of its time: a processor of the host for each machine,
-    // whatever it believes to have.
-    processors.min(usize::try_from(available / needed).unwrap_or(usize::MAX)).max(1)
+    let available = platform::memory_available().map_or(0, |mib| mib.saturating_sub(HOST_MEMORY));
+    let most = |needed: &dyn Fn(&Image) -> u64| {
+        images.iter().map(|image| needed(image)).max().unwrap_or(1).max(1)
+    };
+    let by_processors = processors as u64 / most(&|image| image.cpus.into());
+    let by_memory = available / most(&|image| memory.unwrap_or(image.memory).into());
+    usize::try_from(by_processors.min(by_memory)).unwrap_or(usize::MAX).max(1)
 }
 
 /// Runs the suite with `options` in each guest, `at_a_time` of them; results go to
@@ -173,19 +173,19 @@ pub fn obtain(
 ) -> Result<Files> {
     match &image.source {
         Source::Built(_) => build::ensure(cache, image, &|text| tell(Progress::Step(text))),
-        _ => fetch::fetch(image, cache, options, &mut |event| {
-            match event {
-                fetch::Event::Waiting => tell(Progress::Step("waits for another process that fetches it")),
-                fetch::Event::Downloading { url, .. } => {
-                    tell(Progress::Step(&format!("downloads {url}")));
-                }
-                fetch::Event::Retrying { why } => {
-                    tell(Progress::Step(&format!("{why}: tries again")));
-                }
-                fetch::Event::Verifying(_) => tell(Progress::Step("verifies it")),
-                fetch::Event::Unpacking(_) => tell(Progress::Step("unpacks it")),
-                fetch::Event::Advanced(_) => {}
+        _ => fetch::fetch(image, cache, options, &mut |event| match event {
+            fetch::Event::Waiting => {
+                tell(Progress::Step("waits for another process that fetches it"))
             }
+            fetch::Event::Downloading { url, .. } => {
+                tell(Progress::Step(&format!("downloads {url}")));
+            }
+            fetch::Event::Retrying { why } => {
+                tell(Progress::Step(&format!("{why}: tries again")));
+            }
+            fetch::Event::Verifying(_) => tell(Progress::Step("verifies it")),
+            fetch::Event::Unpacking(_) => tell(Progress::Step("unpacks it")),
+            fetch::Event::Advanced(_) => {}
         }),
     }
 }
@@ -230,15 +230,14 @@ impl Job<'_> {
         prepare(run.path(), &work, &stamp, Some(&self.candidate.payload))?;
         let machine = machine(image, files, self.settings, self.accelerator, run.path());
         (self.tell)(Progress::Step("powers on"));
-        let ended = machine.run(stamp.text(), &self.out.join("console.log"), &mut |event| {
-            match event {
+        let ended =
+            machine.run(stamp.text(), &self.out.join("console.log"), &mut |event| match event {
                 Event::Started(after) => {
                     let text = format!("runs the suite after {:.1} s", after.as_secs_f64());
                     (self.tell)(Progress::Step(&text));
                 }
                 Event::Line(line) => (self.tell)(Progress::Console(&line)),
-            }
-        })?;
+            })?;
         settled.booted = ended.booted;
         settled.took = Some(ended.took);
         let no_result = |why: String| Error::NoResult {
@@ -478,7 +477,8 @@ impl RunDirectory {
         let path = dir.path().join(RUN_LOCK);
         let lock = File::create(&path)
             .and_then(|file| {
-                Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| errno.into())
+                Flock::lock(file, FlockArg::LockExclusiveNonblock)
+                    .map_err(|(_, errno)| errno.into())
             })
             .map_err(|error| Error::io("lock", &path, error))?;
         Ok(Self { dir, _lock: lock })

@@ -206,10 +206,20 @@ impl Machine {
     /// guest's sign of life must hold.
     pub fn run(&self, stamp: &str, console: &Path, watch: &mut dyn FnMut(Event)) -> Result<Ended> {
         // Signals: Ctrl-C is the terminal's, and there is none.
-        let mut command =
-            self.command(&["-monitor", "none", "-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console"])?;
+        let mut command = self.command(&[
+            "-monitor",
+            "none",
+            "-chardev",
+            "stdio,id=console,signal=off",
+            "-serial",
+            "chardev:console",
+        ])?;
         let log = File::create(console).map_err(|error| Error::io("write", console, error))?;
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0);
         let begin = Instant::now();
         let mut process = Process::start(&self.id, command)?;
         let (tell, told) = channel();
@@ -239,7 +249,9 @@ impl Machine {
             took: begin.elapsed(),
             console: console.end(),
             panicked: console.panicked,
-            messages: String::from_utf8_lossy(&[console.messages, messages].concat()).trim().to_owned(),
+            messages: String::from_utf8_lossy(&[console.messages, messages].concat())
+                .trim()
+                .to_owned(),
         })
     }
 
@@ -296,7 +308,8 @@ impl Machine {
             command.stdin(Stdio::inherit());
             command
         })?;
-        let status = process.child.wait().map_err(|error| Error::io("wait for", &self.dir, error))?;
+        let status =
+            process.child.wait().map_err(|error| Error::io("wait for", &self.dir, error))?;
         process.over = true;
         if status.success() {
             return Ok(());
@@ -377,7 +390,9 @@ pub(crate) fn program(name: &str) -> Result<PathBuf> {
     std::env::split_paths(&path)
         .chain(places)
         .map(|dir| dir.join(name))
-        .find(|path| nix::unistd::access(path, nix::unistd::AccessFlags::X_OK).is_ok() && path.is_file())
+        .find(|path| {
+            nix::unistd::access(path, nix::unistd::AccessFlags::X_OK).is_ok() && path.is_file()
+        })
         .ok_or_else(|| {
             let install = platform::how_to_install(name);
             if name.starts_with("qemu") {

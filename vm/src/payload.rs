@@ -119,7 +119,8 @@ fn find_among(
         }
     }
     // The first of the static ones, or the first.
-    let best = fitting.iter().find(|(program, _)| program.interpreter.is_none()).or(fitting.first());
+    let best =
+        fitting.iter().find(|(program, _)| program.interpreter.is_none()).or(fitting.first());
     if let Some((_, path)) = best {
         return Ok(path.clone());
     }
@@ -153,7 +154,8 @@ fn places(
     }
     let Some(own) = own else { return places };
     if let Some(beside) = own.parent() {
-        let files = wanted.targets().iter().map(|t| beside.join(format!("forkproof-{t}"))).collect();
+        let files =
+            wanted.targets().iter().map(|t| beside.join(format!("forkproof-{t}"))).collect();
         let names: Vec<_> = wanted.targets().iter().map(|t| format!("forkproof-{t}")).collect();
         places.push((format!("{} in {}", names.join(", "), beside.display()), files));
     }
@@ -323,7 +325,9 @@ mod tests {
 
         let error = find_among(LINUX_32, &[], None, Some(&own)).expect_err("none");
         let text = error.to_string();
-        for words in ["a 32-bit x86 Linux guest", "i686-unknown-linux-musl", "(64-bit)", "--payload"] {
+        for words in
+            ["a 32-bit x86 Linux guest", "i686-unknown-linux-musl", "(64-bit)", "--payload"]
+        {
             assert!(text.contains(words), "{words}: {text}");
         }
     }

@@ -31,12 +31,7 @@ fn request_death_signal() -> nix::Result<()> {
     let mut signal: libc::c_int = libc::SIGKILL;
     // SAFETY: the request reads one int through the pointer.
     Errno::result(unsafe {
-        libc::procctl(
-            libc::P_PID,
-            0,
-            libc::PROC_PDEATHSIG_CTL,
-            (&raw mut signal).cast(),
-        )
+        libc::procctl(libc::P_PID, 0, libc::PROC_PDEATHSIG_CTL, (&raw mut signal).cast())
     })
     .map(drop)
 }
@@ -128,7 +123,12 @@ mod tests {
     #[case("linux", "ID=ubuntu\nID_LIKE=debian\n", "qemu-img", "apt-get install qemu-utils")]
     #[case("linux", "ID=kali\nID_LIKE=debian\n", "qemu-img", "apt-get install qemu-utils")]
     #[case("linux", "ID=fedora\n", "qemu-system-x86_64", "dnf install qemu-system-x86-core")]
-    #[case("linux", "ID=\"rocky\"\nID_LIKE=\"rhel centos fedora\"\n", "qemu-img", "dnf install qemu-img")]
+    #[case(
+        "linux",
+        "ID=\"rocky\"\nID_LIKE=\"rhel centos fedora\"\n",
+        "qemu-img",
+        "dnf install qemu-img"
+    )]
     #[case("freebsd", "", "qemu-system-x86_64", "pkg install qemu")]
     #[case("linux", "ID=debian\n", "mmdebstrap", "apt-get install mmdebstrap")]
     fn packages_have_the_systems_names(

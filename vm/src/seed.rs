@@ -54,9 +54,8 @@ fn iso(files: &[(&str, &str, &[u8])]) -> Vec<u8> {
     // ECMA-119 8.3: type 255 ends the set.
     put(TERMINATOR, b"\xffCD001\x01");
     // ECMA-119 9.4: the root's entry alone.
-    let paths = |extent: [u8; 4], parent: [u8; 2]| {
-        [&[1, 0][..], &extent, &parent, &[0, 0]].concat()
-    };
+    let paths =
+        |extent: [u8; 4], parent: [u8; 2]| [&[1, 0][..], &extent, &parent, &[0, 0]].concat();
     put(PATHS_LITTLE, &paths((ROOT as u32).to_le_bytes(), 1u16.to_le_bytes()));
     put(PATHS_BIG, &paths((ROOT as u32).to_be_bytes(), 1u16.to_be_bytes()));
     put(ROOT, &directory);
@@ -66,7 +65,8 @@ fn iso(files: &[(&str, &str, &[u8])]) -> Vec<u8> {
 /// ECMA-119 8.4. Unset fields are spaces where they are text, and zero otherwise.
 fn primary_descriptor(sectors: usize) -> Vec<u8> {
     let mut bytes = vec![0; SECTOR];
-    let mut put = |from: usize, value: &[u8]| bytes[from..from + value.len()].copy_from_slice(value);
+    let mut put =
+        |from: usize, value: &[u8]| bytes[from..from + value.len()].copy_from_slice(value);
     put(0, b"\x01CD001\x01");
     put(8, &[b' '; 64]);
     put(40, LABEL.as_bytes());
