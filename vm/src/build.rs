@@ -182,6 +182,7 @@ struct Build<'a> {
 impl Build<'_> {
     fn make(&self, lock: &ImageLock, wanted: &str) -> Result<()> {
         self.clear()?;
+        let _ = fs::remove_file(self.dir.with_file_name("build.log"));
         fs::create_dir(&self.dir).map_err(|error| Error::io("make", &self.dir, error))?;
         let made = match self.built.kind {
             Kind::Tiny => self.tiny(),
@@ -285,7 +286,10 @@ impl Build<'_> {
             lines.iter().copied().filter(|line| line.starts_with("E: ")).collect();
         let chosen = if errors.is_empty() { &lines } else { &errors };
         let last = chosen[chosen.len().saturating_sub(3)..].join(" | ");
-        Err(self.failed(format!("{step}: {last}")))
+        // The directory goes; this stays, until the next attempt.
+        let kept = self.dir.with_file_name("build.log");
+        let _ = fs::rename(&log, &kept);
+        Err(self.failed(format!("{step}: {last}; the whole log is {}", kept.display())))
     }
 
     fn keyring(&self) -> Result<()> {
@@ -543,7 +547,7 @@ impl Build<'_> {
             ),
         };
         format!(
-            r#"set -eu
+            r#"set -eux
 root=$1
 out={out}
 dpkg-query --admindir="$root/var/lib/dpkg" -W -f '${{Package}}\t${{Version}}\n' > "$out/packages"

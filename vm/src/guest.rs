@@ -135,6 +135,8 @@ mkdir result || exit
             let _ = write!(
                 script,
                 r#"{repro}    say "./forkproof is here in $PWD; leave the shell to end the machine"
+    # The console is the shell's alone, where systemd would ask for a login on it.
+    systemctl stop serial-getty@ttyS0.service 2> /dev/null
     # A terminal of its own, where there is one for it: job control and Ctrl-C.
     console=/dev/console
     for device in /dev/ttyS0 /dev/ttyu0; do [ ! -c "$device" ] || console=$device; done
