@@ -99,6 +99,8 @@ verify = {{ checksums = {{ file = "{}", format = "{}" }} }}
 
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(PROGRAM);
+        // What this machine believes is no part of the test.
+        command.env_remove("SSL_CERT_FILE");
         command.envs(self.environment()).args(arguments).timeout(Duration::from_secs(120));
         command
     }
@@ -517,6 +519,58 @@ fn redirects_that_never_end() {
         world.server.next("SHA256SUMS", Step::Status("302 Found", Some(location)));
     }
     world.fails(&["--retries", "0"], &["more than 8 redirects"]);
+}
+
+/// As [`World::with_disk`], from a server with TLS; and the file of its certificate.
+fn world_with_tls() -> (World, PathBuf) {
+    let (mut world, disk) = World::with_disk();
+    let (server, certificate) = Server::start_tls();
+    server.publish("SHA256SUMS", sums("disk.img", &disk).into_bytes());
+    server.publish("disk.img", disk);
+    world.server = server;
+    world.describe(&[&world.server.url], "disk.img", "raw", ("SHA256SUMS", "sums"));
+    let file = world.dir.path().join("authority.pem");
+    std::fs::write(&file, certificate).expect("written");
+    (world, file)
+}
+
+#[test]
+fn tls_with_an_authority_of_the_users_own() {
+    let (world, authority) = world_with_tls();
+    world.fetch(&[]).env("SSL_CERT_FILE", authority).assert().success();
+    assert!(std::fs::read(world.file("disk.raw")).expect("the disk") == noise(LENGTH));
+}
+
+#[test]
+fn tls_with_an_unknown_authority() {
+    let (world, _) = world_with_tls();
+    world
+        .fails(&["--retries", "0"], &["unavailable", "SHA256SUMS", "certificate", "UnknownIssuer"]);
+    assert_eq!(world.server.requests("SHA256SUMS").len(), 0);
+}
+
+#[test]
+fn an_authority_that_is_none() {
+    let (world, authority) = world_with_tls();
+    std::fs::write(&authority, "nothing").expect("written");
+    let authority = authority.to_str().expect("text");
+    let expected = contains(authority).and(contains("there is no certificate in it"));
+    world.fetch(&["--ca-file", authority]).assert().code(2).stderr(expected);
+}
+
+#[test]
+fn https_is_not_left_for_http() {
+    let (world, authority) = world_with_tls();
+    let plain = Server::start();
+    plain.publish("disk.img", noise(LENGTH));
+    let location = format!("Location: {}disk.img\r\n", plain.url);
+    world.server.next("disk.img", Step::Status("302 Found", Some(location)));
+    world
+        .fetch(&["--ca-file", authority.to_str().expect("text")])
+        .assert()
+        .code(2)
+        .stderr(contains("disk.img is refused").and(contains("HTTPS is not left")));
+    assert_eq!(plain.requests("disk.img").len(), 0);
 }
 
 #[test]
