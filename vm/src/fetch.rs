@@ -236,7 +236,7 @@ impl Fetch<'_> {
         }
         let part = self.lock.dir().join("download.part");
         let bytes = self.downloaded(&wanted, &part, report)?;
-        let disk = self.disk(&part, report)?;
+        let disk = self.disk(&wanted.url, &part, report)?;
         self.cache.record(
             &self.image.id,
             Record {
@@ -548,7 +548,7 @@ impl Fetch<'_> {
     }
 
     /// From the verified download to the disk, under its final name.
-    fn disk(&self, part: &Path, report: &mut dyn FnMut(Event<'_>)) -> Result<Files> {
+    fn disk(&self, url: &str, part: &Path, report: &mut dyn FnMut(Event<'_>)) -> Result<Files> {
         let format = self.download.format;
         let (whole, found) = if matches!(format, Format::Qcow2 | Format::Raw) {
             let found = unpack::check(&self.image.id, part, format);
@@ -569,10 +569,10 @@ impl Fetch<'_> {
                     kept: format!("the verified download is kept in {}", part.display()),
                 });
             }
-            Err(error @ Error::Damaged { .. }) => {
+            Err(Error::Damaged { id, why, .. }) => {
                 // Right according to its publisher, and of no use: to keep it helps nobody.
                 self.discard(part)?;
-                return Err(error);
+                return Err(Error::Damaged { id, file: url.into(), why });
             }
             Err(error) => return Err(error),
         };

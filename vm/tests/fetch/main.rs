@@ -413,6 +413,13 @@ fn flipped(mut bytes: Vec<u8>) -> Vec<u8> {
     bytes
 }
 
+/// The disk comes out right, and the compressed file's own last check fails.
+fn wrong_end(mut bytes: Vec<u8>) -> Vec<u8> {
+    let last = bytes.len() - 1;
+    bytes[last] ^= 0x55;
+    bytes
+}
+
 fn halved(mut bytes: Vec<u8>) -> Vec<u8> {
     bytes.truncate(bytes.len() / 2);
     bytes
@@ -430,6 +437,10 @@ fn pax_sparse() -> Vec<u8> {
 #[rstest]
 #[case::xz_flipped("raw.xz", flipped(xz(&noise(LENGTH))), &["damaged"])]
 #[case::xz_halved("raw.xz", halved(xz(&noise(LENGTH))), &["damaged"])]
+#[case::xz_with_a_wrong_end("raw.xz", wrong_end(xz(&noise(LENGTH))), &["damaged"])]
+#[case::tar_with_a_wrong_end(
+    "tar.xz", wrong_end(xz(&tar(&[("d.raw", &noise(LENGTH))]))), &["damaged"]
+)]
 #[case::not_xz("raw.xz", noise(LENGTH), &["damaged"])]
 #[case::tar_flipped("tar.xz", flipped(xz(&tar(&[("d.raw", &noise(LENGTH))]))), &["damaged"])]
 #[case::seven_z_flipped("7z", flipped(seven_z(&[("d.raw", &noise(LENGTH))])), &["damaged"])]
@@ -460,7 +471,8 @@ fn what_cannot_be_used_leaves_nothing(
     #[case] words: &[&str],
 ) {
     let world = World::new("published", format, bytes);
-    world.fails(&[], words);
+    let url = format!("{}published is damaged or unusable", world.server.url);
+    world.fails(&[], &[words, &[&url]].concat());
     assert_eq!(world.left(), <[&str; 0]>::default());
     assert!(!world.dir.path().join("evil.raw").exists() && !world.images().join("evil").exists());
 }
@@ -666,6 +678,24 @@ fn ctrl_c_ends_it_at_once_with_3(
     let stderr = String::from_utf8(output.stderr).expect("text");
     assert_eq!(stderr.lines().last(), Some("forkproof: interrupted"), "{stderr}");
     world.fetch(&[]).assert().success();
+}
+
+#[test]
+fn ctrl_c_ends_the_wait_for_another_process() {
+    let (world, _) = World::with_disk();
+    let release = world.server.hold("disk.img", CUT);
+    let mut first = world.spawn();
+    until("the first downloads", || part_length(&world) == CUT);
+    let mut second = world.spawn();
+    let mut lines = BufReader::new(second.stderr.take().expect("piped")).lines();
+    lines.next().expect("a line").expect("it waits");
+    let pid = nix::unistd::Pid::from_raw(i32::try_from(second.id()).expect("a process id"));
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).expect("sent");
+    assert_eq!(second.wait().expect("waited").code(), Some(3));
+    let last = lines.next().expect("a line").expect("text");
+    assert_eq!(last, "forkproof: interrupted");
+    release.send(()).expect("the server waits");
+    assert!(first.wait().expect("waited").success());
 }
 
 #[test]
