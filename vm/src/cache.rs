@@ -15,6 +15,7 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
@@ -218,13 +219,13 @@ fn flock(path: &Path, waiting: impl FnOnce()) -> Result<Flock<File>> {
         Err((mut file, Errno::EWOULDBLOCK)) => {
             waiting();
             loop {
-                // A signal ends the wait with EINTR: asked for, or not.
-                match Flock::lock(file, FlockArg::LockExclusive) {
+                // Polled, because a wait in the kernel would lose a signal that comes just before
+                // it: Ctrl-C must end this too.
+                std::thread::sleep(Duration::from_millis(100));
+                interrupt::check()?;
+                match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
                     Ok(file) => return Ok(file),
-                    Err((again, Errno::EINTR)) => {
-                        interrupt::check()?;
-                        file = again;
-                    }
+                    Err((again, Errno::EWOULDBLOCK)) => file = again,
                     Err((_, errno)) => return Err(Error::io("lock", path, errno.into())),
                 }
             }

@@ -92,6 +92,11 @@ pub struct FetchOptions {
     /// How long a server may send nothing
     #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=86400))]
     idle_timeout: u64,
+
+    /// A PEM file of the certificate authorities to believe, instead of Mozilla's, which are built
+    /// in
+    #[arg(long, value_name = "FILE", env = "SSL_CERT_FILE")]
+    ca_file: Option<PathBuf>,
 }
 
 impl FetchOptions {
@@ -112,6 +117,7 @@ impl FetchOptions {
             retries: self.retries,
             connect_timeout: Duration::from_secs(self.connect_timeout),
             idle_timeout: Duration::from_secs(self.idle_timeout),
+            ca_file: self.ca_file.clone(),
         })
     }
 }

@@ -127,7 +127,7 @@ pub enum Error {
     Damaged {
         /// The image.
         id: String,
-        /// Which file.
+        /// Which file; of a download, its URL.
         file: PathBuf,
         /// What is wrong with it.
         why: String,

@@ -21,11 +21,12 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use ureq::http::{StatusCode, header};
+use ureq::tls::RootCerts;
 
 use crate::cache::{Cache, Files, ImageLock, Record, Records};
 use crate::catalogue::{DiskFormat, Download, Format, Image, Source, Verify};
 use crate::error::{Error, Result};
-use crate::http::{self, Failure, Limits, Reply};
+use crate::http::{self, Failure, Network, Reply};
 use crate::unpack;
 use crate::verify::{self, Digest, Sums, Unresolved};
 
@@ -44,6 +45,8 @@ pub struct Options {
     pub connect_timeout: Duration,
     /// How long a server may send nothing.
     pub idle_timeout: Duration,
+    /// A PEM file of the authorities that are believed, instead of Mozilla's, which are built in.
+    pub ca_file: Option<PathBuf>,
 }
 
 impl Default for Options {
@@ -55,6 +58,7 @@ impl Default for Options {
             retries: 3,
             connect_timeout: Duration::from_secs(30),
             idle_timeout: Duration::from_secs(60),
+            ca_file: None,
         }
     }
 }
@@ -142,7 +146,19 @@ pub fn fetch(
         check_locked(image, cache, options)?;
         return Ok(files);
     }
-    Fetch { image, download, cache, lock, options }.run(report)
+    let network = Network {
+        connect: options.connect_timeout,
+        idle: options.idle_timeout,
+        roots: match &options.ca_file {
+            None => RootCerts::WebPki,
+            Some(file) => {
+                let pem = fs::read(file).map_err(|error| Error::io("read", file, error))?;
+                http::roots(&pem)
+                    .map_err(|why| Error::Usage(format!("{}: {why}", file.display())))?
+            }
+        },
+    };
+    Fetch { image, download, cache, lock, options, network }.run(report)
 }
 
 /// With `--locked`: what is in the cache must be what is recorded.
@@ -175,6 +191,7 @@ struct Fetch<'a> {
     cache: &'a Cache,
     lock: ImageLock,
     options: &'a Options,
+    network: Network,
 }
 
 impl Fetch<'_> {
@@ -219,7 +236,7 @@ impl Fetch<'_> {
         }
         let part = self.lock.dir().join("download.part");
         let bytes = self.downloaded(&wanted, &part, report)?;
-        let disk = self.disk(&part, report)?;
+        let disk = self.disk(&wanted.url, &part, report)?;
         self.cache.record(
             &self.image.id,
             Record {
@@ -241,10 +258,6 @@ impl Fetch<'_> {
             .get(&self.image.id)
             .is_some_and(|record| record.digest == wanted.digest.to_string());
         Ok(same.then_some(files))
-    }
-
-    fn limits(&self) -> Limits {
-        Limits { connect: self.options.connect_timeout, idle: self.options.idle_timeout }
     }
 
     fn unavailable(&self, url: impl Into<String>, why: impl Into<String>) -> Error {
@@ -312,7 +325,7 @@ impl Fetch<'_> {
         let failed = |failure| self.failed(failure);
         let mut retries = 0;
         'again: loop {
-            let reply = http::get(url, &[], self.limits()).map_err(failed)?;
+            let reply = http::get(url, &[], &self.network).map_err(failed)?;
             if reply.status != StatusCode::OK {
                 return Err(self.status(&reply));
             }
@@ -446,7 +459,7 @@ impl Fetch<'_> {
                 headers.push((header::IF_RANGE, partial.validator.clone()));
             }
         }
-        let reply = match http::get(&wanted.url, &headers, self.limits()) {
+        let reply = match http::get(&wanted.url, &headers, &self.network) {
             Ok(reply) => reply,
             Err(Failure::Network { why, .. }) => return Ok(Attempt::Broken(why)),
             Err(failure) => return Err(self.failed(failure)),
@@ -535,7 +548,7 @@ impl Fetch<'_> {
     }
 
     /// From the verified download to the disk, under its final name.
-    fn disk(&self, part: &Path, report: &mut dyn FnMut(Event<'_>)) -> Result<Files> {
+    fn disk(&self, url: &str, part: &Path, report: &mut dyn FnMut(Event<'_>)) -> Result<Files> {
         let format = self.download.format;
         let (whole, found) = if matches!(format, Format::Qcow2 | Format::Raw) {
             let found = unpack::check(&self.image.id, part, format);
@@ -556,10 +569,10 @@ impl Fetch<'_> {
                     kept: format!("the verified download is kept in {}", part.display()),
                 });
             }
-            Err(error @ Error::Damaged { .. }) => {
+            Err(Error::Damaged { id, why, .. }) => {
                 // Right according to its publisher, and of no use: to keep it helps nobody.
                 self.discard(part)?;
-                return Err(error);
+                return Err(Error::Damaged { id, file: url.into(), why });
             }
             Err(error) => return Err(error),
         };

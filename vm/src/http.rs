@@ -5,18 +5,35 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Duration;
 
 use ureq::http::{HeaderMap, StatusCode, header};
+use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
 use url::{Host, Url};
 
 use crate::error::Error;
 use crate::interrupt;
 
-/// How long a server may take.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Limits {
-    /// To resolve its name and to connect, TLS included.
+/// How servers are talked to.
+#[derive(Debug, Clone)]
+pub(crate) struct Network {
+    /// How long a name's resolution, and a connection with TLS, may take.
     pub(crate) connect: Duration,
-    /// Without sending a byte.
+    /// How long a server may send nothing.
     pub(crate) idle: Duration,
+    /// Whose certificates are believed.
+    pub(crate) roots: RootCerts,
+}
+
+/// The certificates of a PEM file.
+pub(crate) fn roots(pem: &[u8]) -> Result<RootCerts, String> {
+    let mut certificates = Vec::new();
+    for item in parse_pem(pem) {
+        if let PemItem::Certificate(certificate) = item.map_err(|error| error.to_string())? {
+            certificates.push(certificate);
+        }
+    }
+    if certificates.is_empty() {
+        return Err("there is no certificate in it (PEM: `-----BEGIN CERTIFICATE-----`)".into());
+    }
+    Ok(RootCerts::from(certificates))
 }
 
 /// Why there is no answer.
@@ -57,7 +74,7 @@ const REDIRECTS: usize = 8;
 pub(crate) fn get(
     url: &str,
     headers: &[(header::HeaderName, String)],
-    limits: Limits,
+    network: &Network,
 ) -> Result<Reply, Failure> {
     // Few and large enough: the writer, not the network, sets the pace of what is in memory.
     let (sender, events) = sync_channel(16);
@@ -65,8 +82,8 @@ pub(crate) fn get(
     std::thread::Builder::new()
         .name("download".into())
         .spawn({
-            let url = url.clone();
-            move || talk(&url, &headers, limits, &sender)
+            let (url, network) = (url.clone(), network.clone());
+            move || talk(&url, &headers, &network, &sender)
         })
         .map_err(|error| Failure::Network { url: url.clone(), why: error.to_string() })?;
     match next(&events, &url)? {
@@ -117,10 +134,10 @@ fn next(events: &Receiver<Event>, url: &str) -> Result<Event, Failure> {
 fn talk(
     url: &str,
     headers: &[(header::HeaderName, String)],
-    limits: Limits,
+    network: &Network,
     events: &SyncSender<Event>,
 ) {
-    let (reply, url) = match follow(url, headers, limits) {
+    let (reply, url) = match follow(url, headers, network) {
         Ok(reply) => reply,
         Err(failure) => return drop(events.send(Event::Failed(failure))),
     };
@@ -140,7 +157,10 @@ fn talk(
             }
             Err(error) => {
                 let error = ureq::Error::from(error);
-                Event::Failed(Failure::Network { url: url.to_string(), why: words(&error, limits) })
+                Event::Failed(Failure::Network {
+                    url: url.to_string(),
+                    why: words(&error, network),
+                })
             }
         };
         let over = !matches!(event, Event::Chunk(_));
@@ -153,13 +173,13 @@ fn talk(
 fn follow(
     start: &str,
     headers: &[(header::HeaderName, String)],
-    limits: Limits,
+    network: &Network,
 ) -> Result<(ureq::http::Response<ureq::Body>, Url), Failure> {
     let mut url = allowed(start, None)?;
     for _ in 0..=REDIRECTS {
         let failed = |error: &ureq::Error| Failure::Network {
             url: url.to_string(),
-            why: words(error, limits),
+            why: words(error, network),
         };
         let mut config = ureq::Agent::config_builder()
             .http_status_as_error(false)
@@ -167,11 +187,12 @@ fn follow(
             .max_redirects_will_error(false)
             .user_agent(concat!("forkproof/", env!("CARGO_PKG_VERSION")))
             .accept_encoding("identity")
-            .timeout_resolve(Some(limits.connect))
-            .timeout_connect(Some(limits.connect))
-            .timeout_recv_response(Some(limits.idle))
-            .timeout_per_read(Some(limits.idle))
-            .timeout_per_write(Some(limits.idle));
+            .tls_config(TlsConfig::builder().root_certs(network.roots.clone()).build())
+            .timeout_resolve(Some(network.connect))
+            .timeout_connect(Some(network.connect))
+            .timeout_recv_response(Some(network.idle))
+            .timeout_per_read(Some(network.idle))
+            .timeout_per_write(Some(network.idle));
         if url.scheme() == "http" {
             // This host: a proxy would look for it elsewhere.
             config = config.proxy(None);
@@ -239,13 +260,13 @@ pub(crate) fn check_url(url: &str) -> Result<(), Failure> {
     allowed(url, None).map(drop)
 }
 
-fn words(error: &ureq::Error, limits: Limits) -> String {
+fn words(error: &ureq::Error, network: &Network) -> String {
     use ureq::Timeout;
     match error {
         ureq::Error::Timeout(Timeout::Resolve | Timeout::Connect) => {
-            format!("no connection within {} s", limits.connect.as_secs())
+            format!("no connection within {} s", network.connect.as_secs())
         }
-        ureq::Error::Timeout(_) => format!("nothing came for {} s", limits.idle.as_secs()),
+        ureq::Error::Timeout(_) => format!("nothing came for {} s", network.idle.as_secs()),
         ureq::Error::HostNotFound => "the host's name cannot be resolved".into(),
         ureq::Error::Io(error) => match error.kind() {
             std::io::ErrorKind::UnexpectedEof => "the connection was closed too early".into(),

@@ -99,6 +99,8 @@ verify = {{ checksums = {{ file = "{}", format = "{}" }} }}
 
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(PROGRAM);
+        // What this machine believes is no part of the test.
+        command.env_remove("SSL_CERT_FILE");
         command.envs(self.environment()).args(arguments).timeout(Duration::from_secs(120));
         command
     }
@@ -411,6 +413,13 @@ fn flipped(mut bytes: Vec<u8>) -> Vec<u8> {
     bytes
 }
 
+/// The disk comes out right, and the compressed file's own last check fails.
+fn wrong_end(mut bytes: Vec<u8>) -> Vec<u8> {
+    let last = bytes.len() - 1;
+    bytes[last] ^= 0x55;
+    bytes
+}
+
 fn halved(mut bytes: Vec<u8>) -> Vec<u8> {
     bytes.truncate(bytes.len() / 2);
     bytes
@@ -428,6 +437,10 @@ fn pax_sparse() -> Vec<u8> {
 #[rstest]
 #[case::xz_flipped("raw.xz", flipped(xz(&noise(LENGTH))), &["damaged"])]
 #[case::xz_halved("raw.xz", halved(xz(&noise(LENGTH))), &["damaged"])]
+#[case::xz_with_a_wrong_end("raw.xz", wrong_end(xz(&noise(LENGTH))), &["damaged"])]
+#[case::tar_with_a_wrong_end(
+    "tar.xz", wrong_end(xz(&tar(&[("d.raw", &noise(LENGTH))]))), &["damaged"]
+)]
 #[case::not_xz("raw.xz", noise(LENGTH), &["damaged"])]
 #[case::tar_flipped("tar.xz", flipped(xz(&tar(&[("d.raw", &noise(LENGTH))]))), &["damaged"])]
 #[case::seven_z_flipped("7z", flipped(seven_z(&[("d.raw", &noise(LENGTH))])), &["damaged"])]
@@ -458,7 +471,8 @@ fn what_cannot_be_used_leaves_nothing(
     #[case] words: &[&str],
 ) {
     let world = World::new("published", format, bytes);
-    world.fails(&[], words);
+    let url = format!("{}published is damaged or unusable", world.server.url);
+    world.fails(&[], &[words, &[&url]].concat());
     assert_eq!(world.left(), <[&str; 0]>::default());
     assert!(!world.dir.path().join("evil.raw").exists() && !world.images().join("evil").exists());
 }
@@ -517,6 +531,58 @@ fn redirects_that_never_end() {
         world.server.next("SHA256SUMS", Step::Status("302 Found", Some(location)));
     }
     world.fails(&["--retries", "0"], &["more than 8 redirects"]);
+}
+
+/// As [`World::with_disk`], from a server with TLS; and the file of its certificate.
+fn world_with_tls() -> (World, PathBuf) {
+    let (mut world, disk) = World::with_disk();
+    let (server, certificate) = Server::start_tls();
+    server.publish("SHA256SUMS", sums("disk.img", &disk).into_bytes());
+    server.publish("disk.img", disk);
+    world.server = server;
+    world.describe(&[&world.server.url], "disk.img", "raw", ("SHA256SUMS", "sums"));
+    let file = world.dir.path().join("authority.pem");
+    std::fs::write(&file, certificate).expect("written");
+    (world, file)
+}
+
+#[test]
+fn tls_with_an_authority_of_the_users_own() {
+    let (world, authority) = world_with_tls();
+    world.fetch(&[]).env("SSL_CERT_FILE", authority).assert().success();
+    assert!(std::fs::read(world.file("disk.raw")).expect("the disk") == noise(LENGTH));
+}
+
+#[test]
+fn tls_with_an_unknown_authority() {
+    let (world, _) = world_with_tls();
+    world
+        .fails(&["--retries", "0"], &["unavailable", "SHA256SUMS", "certificate", "UnknownIssuer"]);
+    assert_eq!(world.server.requests("SHA256SUMS").len(), 0);
+}
+
+#[test]
+fn an_authority_that_is_none() {
+    let (world, authority) = world_with_tls();
+    std::fs::write(&authority, "nothing").expect("written");
+    let authority = authority.to_str().expect("text");
+    let expected = contains(authority).and(contains("there is no certificate in it"));
+    world.fetch(&["--ca-file", authority]).assert().code(2).stderr(expected);
+}
+
+#[test]
+fn https_is_not_left_for_http() {
+    let (world, authority) = world_with_tls();
+    let plain = Server::start();
+    plain.publish("disk.img", noise(LENGTH));
+    let location = format!("Location: {}disk.img\r\n", plain.url);
+    world.server.next("disk.img", Step::Status("302 Found", Some(location)));
+    world
+        .fetch(&["--ca-file", authority.to_str().expect("text")])
+        .assert()
+        .code(2)
+        .stderr(contains("disk.img is refused").and(contains("HTTPS is not left")));
+    assert_eq!(plain.requests("disk.img").len(), 0);
 }
 
 #[test]
@@ -612,6 +678,24 @@ fn ctrl_c_ends_it_at_once_with_3(
     let stderr = String::from_utf8(output.stderr).expect("text");
     assert_eq!(stderr.lines().last(), Some("forkproof: interrupted"), "{stderr}");
     world.fetch(&[]).assert().success();
+}
+
+#[test]
+fn ctrl_c_ends_the_wait_for_another_process() {
+    let (world, _) = World::with_disk();
+    let release = world.server.hold("disk.img", CUT);
+    let mut first = world.spawn();
+    until("the first downloads", || part_length(&world) == CUT);
+    let mut second = world.spawn();
+    let mut lines = BufReader::new(second.stderr.take().expect("piped")).lines();
+    lines.next().expect("a line").expect("it waits");
+    let pid = nix::unistd::Pid::from_raw(i32::try_from(second.id()).expect("a process id"));
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).expect("sent");
+    assert_eq!(second.wait().expect("waited").code(), Some(3));
+    let last = lines.next().expect("a line").expect("text");
+    assert_eq!(last, "forkproof: interrupted");
+    release.send(()).expect("the server waits");
+    assert!(first.wait().expect("waited").success());
 }
 
 #[test]

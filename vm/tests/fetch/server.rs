@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 
@@ -46,6 +46,11 @@ struct State {
     log: Vec<Request>,
 }
 
+/// A connection, with TLS or without.
+trait Stream: Read + Write + Send {}
+
+impl<T: Read + Write + Send> Stream for T {}
+
 /// The server; its threads end with the test's process.
 #[derive(Debug, Clone)]
 pub(crate) struct Server {
@@ -55,13 +60,38 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn start() -> Self {
+        Self::start_with(None)
+    }
+
+    /// With TLS, and the certificate that a client must believe, as PEM.
+    pub(crate) fn start_tls() -> (Self, String) {
+        let rcgen::CertifiedKey { cert, signing_key } =
+            rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).expect("a certificate");
+        let key = rustls::pki_types::PrivateKeyDer::Pkcs8(signing_key.serialize_der().into());
+        let config = rustls::ServerConfig::builder()
+            .with_no_client_auth()
+            .with_single_cert(vec![cert.der().clone()], key)
+            .expect("a key that fits");
+        (Self::start_with(Some(Arc::new(config))), cert.pem())
+    }
+
+    fn start_with(tls: Option<Arc<rustls::ServerConfig>>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port on loopback");
-        let url = format!("http://{}/", listener.local_addr().expect("an address"));
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let url = format!("{scheme}://{}/", listener.local_addr().expect("an address"));
         let state = Arc::new(Mutex::new(State::default()));
         let server = Self { url, state };
         let of_thread = server.clone();
         std::thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
+                let stream: Box<dyn Stream> = match &tls {
+                    None => Box::new(stream),
+                    Some(config) => {
+                        let session =
+                            rustls::ServerConnection::new(config.clone()).expect("a session");
+                        Box::new(rustls::StreamOwned::new(session, stream))
+                    }
+                };
                 let server = of_thread.clone();
                 // A client that is killed breaks its connection; that is what is tested.
                 std::thread::spawn(move || drop(server.answer(stream)));
@@ -94,8 +124,8 @@ impl Server {
         state.log.iter().filter(|request| request.path == path).cloned().collect()
     }
 
-    fn answer(&self, stream: TcpStream) -> std::io::Result<()> {
-        let mut reader = BufReader::new(stream.try_clone()?);
+    fn answer(&self, stream: Box<dyn Stream>) -> std::io::Result<()> {
+        let mut reader = BufReader::new(stream);
         let mut line = String::new();
         reader.read_line(&mut line)?;
         let path = line.split(' ').nth(1).unwrap_or("/").trim_start_matches('/').to_owned();
@@ -116,7 +146,7 @@ impl Server {
             state.log.push(request);
             (state.files.get(&path).cloned(), step, state.log.len() - 1)
         };
-        let mut out = Out { stream, reader, server: self, at };
+        let mut out = Out { stream: reader, server: self, at };
         if let Some(Step::Status(status, header)) = &step {
             let header = header.clone().unwrap_or_default();
             return out.head(&format!("{status}\r\nContent-Length: 0\r\n{header}"));
@@ -166,23 +196,24 @@ impl Server {
 }
 
 struct Out<'a> {
-    stream: TcpStream,
-    reader: BufReader<TcpStream>,
+    stream: BufReader<Box<dyn Stream>>,
     server: &'a Server,
     at: usize,
 }
 
 impl Out<'_> {
     fn head(&mut self, head: &str) -> std::io::Result<()> {
-        self.stream.write_all(format!("HTTP/1.1 {head}Connection: close\r\n\r\n").as_bytes())
+        let text = format!("HTTP/1.1 {head}Connection: close\r\n\r\n");
+        self.stream.get_mut().write_all(text.as_bytes())
     }
 
     fn body(&mut self, bytes: &[u8]) -> std::io::Result<()> {
         self.server.state.lock().expect("state").log[self.at].sent += bytes.len();
-        self.stream.write_all(bytes)
+        self.stream.get_mut().write_all(bytes)?;
+        self.stream.get_mut().flush()
     }
 
     fn until_the_client_has_gone(&mut self) -> std::io::Result<()> {
-        self.reader.read_to_end(&mut Vec::new()).map(drop)
+        self.stream.read_to_end(&mut Vec::new()).map(drop)
     }
 }
