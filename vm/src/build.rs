@@ -510,17 +510,28 @@ impl Build<'_> {
         };
         let agent = write("agent", &agent())?;
         let unit = write("unit", UNIT)?;
-        let hook = write("hook", &self.hook(&mke2fs, &agent, &unit))?;
+        let hook = write("hook", &self.hook(&agent, &unit))?;
+        let tree = self.dir.join("tree");
         (self.tell)("installs Debian's packages");
         self.tool(
             "mmdebstrap",
             Command::new(mmdebstrap)
-                .args(["--mode=root", "--format=null", "--variant=minbase"])
+                .args(["--mode=root", "--format=directory", "--variant=minbase"])
                 .arg(format!("--architectures={}", self.built.architecture))
                 .arg(format!("--include={}", packages.join(",")))
                 .arg(format!("--customize-hook=sh {} \"$1\"", quoted(&hook.to_string_lossy())))
-                .args([&self.built.suite, "-", &self.source()])
-                .env("TMPDIR", &self.dir),
+                .arg(&self.built.suite)
+                .arg(&tree)
+                .arg(self.source()),
+        )?;
+        (self.tell)("writes the disk");
+        self.tool(
+            "mke2fs",
+            Command::new(mke2fs)
+                .args(["-q", "-t", "ext4", "-L", ROOT_LABEL, "-d"])
+                .arg(&tree)
+                .arg(self.dir.join("disk.raw"))
+                .arg(DISK_SIZE),
         )?;
         let list = self.dir.join("packages");
         let text = fs::read_to_string(&list).map_err(|error| Error::io("read", &list, error))?;
@@ -532,7 +543,7 @@ impl Build<'_> {
     }
 
     /// What is done in the tree before it becomes a file system. mmdebstrap gives its path.
-    fn hook(&self, mke2fs: &Path, agent: &Path, unit: &Path) -> String {
+    fn hook(&self, agent: &Path, unit: &Path) -> String {
         let agent_too = match self.built.kind {
             // cloud-init's seed does what the agent does.
             Kind::Cloud => String::new(),
@@ -562,10 +573,8 @@ cp "$root"/boot/vmlinuz-* "$out/kernel"
 cp "$root"/boot/initrd.img-* "$out/initrd"
 chmod 644 "$out/initrd"
 rm -rf "$root"/boot/* "$root"/var/cache/apt/* "$root"/var/lib/apt/lists/*
-{mke2fs} -q -t ext4 -L {ROOT_LABEL} -d "$root" "$out/disk.raw" {DISK_SIZE}
 "#,
             out = quoted(&self.dir.to_string_lossy()),
-            mke2fs = quoted(&mke2fs.to_string_lossy()),
         )
     }
 }

@@ -202,11 +202,13 @@ pub(crate) fn run(arguments: &Run) -> Result<ExitCode> {
     let display = Display::new();
     let settled = job::run(
         &cache,
-        &candidates,
         &settings,
-        &arguments.options,
-        &arguments.out,
-        at_a_time,
+        &job::Plan {
+            candidates: &candidates,
+            options: &arguments.options,
+            out: &arguments.out,
+            at_a_time,
+        },
         &|id, progress| display.show(id, progress),
         &|settled| {
             let candidate = candidates.iter().find(|c| c.image.id == settled.id);

@@ -109,24 +109,34 @@ pub fn machines_at_a_time(images: &[&Image], memory: Option<u32>) -> usize {
     usize::try_from(by_processors.min(by_memory)).unwrap_or(usize::MAX).max(1)
 }
 
-/// Runs the suite with `options` in each guest, `at_a_time` of them; results go to
-/// `out`/IMAGE. `tell` hears of what is going on, image by image, and `settled` of each result.
+/// What is to be run.
+#[derive(Debug)]
+pub struct Plan<'a> {
+    /// In which guests.
+    pub candidates: &'a [Candidate],
+    /// Options of `forkproof run`.
+    pub options: &'a [String],
+    /// Where the results go, each image's in a directory of its name.
+    pub out: &'a Path,
+    /// Machines at a time.
+    pub at_a_time: usize,
+}
+
+/// Runs the suite in each guest. `tell` hears of what is going on, image by image, and `settled` of
+/// each result.
 pub fn run(
     cache: &Cache,
-    candidates: &[Candidate],
     settings: &Settings,
-    options: &[String],
-    out: &Path,
-    at_a_time: usize,
+    plan: &Plan<'_>,
     tell: &(dyn Fn(&str, Progress<'_>) + Sync),
     settled: &(dyn Fn(&Settled) + Sync),
 ) -> Result<Vec<Settled>> {
     sweep(cache)?;
     let accelerator = accelerator(cache, settings, &|text| tell("kvm", Progress::Step(text)))?;
-    let queue: Mutex<VecDeque<&Candidate>> = Mutex::new(candidates.iter().collect());
+    let queue: Mutex<VecDeque<&Candidate>> = Mutex::new(plan.candidates.iter().collect());
     let results = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
-        for _ in 0..at_a_time.min(candidates.len()) {
+        for _ in 0..plan.at_a_time.min(plan.candidates.len()) {
             scope.spawn(|| {
                 loop {
                     let next = queue.lock().ok().and_then(|mut queue| queue.pop_front());
@@ -137,10 +147,10 @@ pub fn run(
                         candidate,
                         settings,
                         accelerator,
-                        out: &out.join(id),
+                        out: &plan.out.join(id),
                         tell: &|progress| tell(id, progress),
                     };
-                    let result = job.run(options);
+                    let result = job.run(plan.options);
                     if !matches!(result.error, Some(Error::Interrupted)) {
                         settled(&result);
                     }
