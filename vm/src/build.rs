@@ -606,7 +606,8 @@ impl Apt {
         let configuration = dir.join("apt.conf");
         let architecture = &build.built.architecture;
         let here = dir.display();
-        // apt.conf(5). Sandbox::User: the directories are this user's alone.
+        // apt.conf(5). Sandbox::User: the directories are this user's alone. Error-Mode: a list that
+        // cannot be fetched is an error, which it isn't by itself.
         let text = format!(
             r#"Dir::State "{here}";
 Dir::State::lists "{here}/lists";
@@ -628,6 +629,7 @@ APT::Architectures {{ "{architecture}"; }};
 APT::Sandbox::User "";
 Acquire::Languages "none";
 Acquire::Retries "3";
+APT::Update::Error-Mode "any";
 "#
         );
         fs::write(&configuration, text)

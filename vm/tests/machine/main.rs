@@ -67,18 +67,19 @@ impl World {
         }
         world.script("qemu-system-x86_64", &format!("{PRELUDE}{behaviour}\n"));
         world.script("qemu-img", "#!/bin/sh\nfor last; do :; done\n: > \"$last\"\n");
-        world.describe(IMAGE);
+        world.describe(IMAGE, "'cloud-init'");
         world
     }
 
-    fn describe(&self, id: &str) {
+    /// `first_boot` in TOML.
+    fn describe(&self, id: &str, first_boot: &str) {
         let description = format!(
             r#"id = "{id}"
 title = "Mine"
 architecture = "x86_64"
 kernel_bits = 64
 userland_bits = 64
-first_boot = "cloud-init"
+first_boot = {first_boot}
 memory = 64
 cpus = 1
 boot_limit = 60
@@ -339,6 +340,33 @@ fn a_machine_that_hangs_is_ended(
     world.is_clean();
 }
 
+/// An image without cloud-init is logged in to, and the seed's script is started there.
+#[test]
+fn a_serial_console_is_logged_in_to() {
+    // A line's end is a carriage return, as a keyboard's is; it would take a terminal to make it a
+    // newline.
+    let world = World::new(
+        r#"typed() {
+            while byte=$(dd bs=1 count=1 2> /dev/null) && [ "$byte" != "$(printf '\r')" ]; do
+                printf %s "${byte:- }"
+            done
+            echo
+        }
+        { printf 'FreeBSD/amd64 (Amnesiac) (ttyu0)\r\n\r\nlogin: ' >&2; typed
+        printf 'Password:' >&2; typed
+        printf 'Welcome!\r\nroot@:~ # ' >&2; typed; } 2>&1 > "$WORLD/typed"
+        started; result 0 conformant"#,
+    );
+    world.describe(IMAGE, "{ serial-login = { login = 'root', password = 'secret' } }");
+    let ended = world.run(&["--boot-limit", "20"]);
+    let typed = std::fs::read_to_string(world.dir.path().join("typed")).unwrap_or_default();
+    assert_eq!(ended.status, Some(0), "{ended:?} {typed}");
+    let lines: Vec<&str> = typed.lines().collect();
+    assert_eq!(lines[..2], ["root", "secret"]);
+    assert!(lines[2].contains("/dev/iso9660/cidata") && lines[2].ends_with("sh /mnt/user-data"));
+    world.is_clean();
+}
+
 /// The result counts, whatever QEMU does after it was written.
 #[test]
 fn a_result_outlives_its_machine() {
@@ -431,7 +459,7 @@ fn several_guests_in_one_run() {
         r#"WORLD=$WORLD/$stamp; mkdir "$WORLD"; started
         case $2 in mine) result 0 conformant ;; *) exit 0 ;; esac"#,
     );
-    world.describe("other");
+    world.describe("other", "'cloud-init'");
     let ended = world.run(&["other", "--jobs", "2"]);
     assert_eq!(ended.status, Some(3), "{ended:?}");
     assert!(ended.out.contains("mine: conformant"), "{ended:?}");
