@@ -28,16 +28,6 @@ pub enum Error {
     /// The command asks for what cannot be done with this image.
     #[error("{0}")]
     Usage(String),
-    /// A URL that must not be used: plain HTTP, or a redirect to it.
-    #[error("image `{id}`: {url} is refused: {why}")]
-    RefusedUrl {
-        /// The image.
-        id: String,
-        /// The URL.
-        url: String,
-        /// What is wrong with it.
-        why: String,
-    },
     /// The image, or its checksums, cannot be had: an HTTP status or a network error.
     #[error("image `{id}` is unavailable: {url}: {why}{}", in_brackets(.note))]
     Unavailable {
@@ -254,10 +244,7 @@ impl Error {
     /// for a suite that ran and failed.
     pub fn exit_status(&self) -> u8 {
         match self {
-            Self::UnknownImage { .. }
-            | Self::BadDescription { .. }
-            | Self::Usage(_)
-            | Self::RefusedUrl { .. } => 2,
+            Self::UnknownImage { .. } | Self::BadDescription { .. } | Self::Usage(_) => 2,
             Self::SuiteFailed { .. } => 1,
             Self::NothingSelected { .. } => 4,
             _ => 3,

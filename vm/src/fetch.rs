@@ -271,9 +271,8 @@ impl Fetch<'_> {
 
     fn failed(&self, failure: Failure) -> Error {
         match failure {
-            Failure::Refused { url, why } => {
-                Error::RefusedUrl { id: self.image.id.clone(), url, why }
-            }
+            // The description's own URLs are checked when it is read: this is a redirect.
+            Failure::Refused { url, why } => self.unavailable(url, format!("refused: {why}")),
             Failure::Network { url, why } => self.unavailable(url, why),
             Failure::Interrupted => Error::Interrupted,
         }
