@@ -78,6 +78,10 @@ enum Command {
     /// Write a first baseline of known failures from a report
     #[command(after_help = draft::AFTER_HELP, after_long_help = draft::long_help())]
     Baseline(draft::Arguments),
+    /// Images and machines: run the suite on other systems
+    #[cfg(feature = "vm")]
+    #[command(subcommand)]
+    Vm(forkproof_vm::cli::Arguments),
     /// Run the reference server, which is part of this program
     #[command(disable_help_flag = true)]
     Chatd {
@@ -226,6 +230,8 @@ pub fn main() -> ExitCode {
         Command::Diff(arguments) => diff::main(&arguments),
         Command::Report(arguments) => matrix::command::main(&arguments),
         Command::Baseline(arguments) => draft::main(&arguments),
+        #[cfg(feature = "vm")]
+        Command::Vm(arguments) => forkproof_vm::cli::main(&arguments),
         Command::ExecutedProbe { what } => probe::command::executed(&what),
         Command::Chatd { arguments } => chatd::server_main(named("chatd", arguments)),
         Command::Chat { arguments } => chatd::client::main(named("chat", arguments)),

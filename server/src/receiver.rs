@@ -68,13 +68,15 @@ fn authenticate(
         if signals::terminating() {
             return Err("the server ends");
         }
-        let Some(left) = deadline.checked_duration_since(Instant::now()) else {
-            return Err("no key within the timeout");
-        };
         match recv(socket.as_raw_fd(), &mut offered[have..], MsgFlags::MSG_DONTWAIT) {
             Ok(0) => return Err("closed before the key"),
             Ok(count) => have += count,
             Err(Errno::EAGAIN) => {
+                // Only now: on a machine that is busy elsewhere the time may pass before this
+                // process runs at all, with the key in the socket all along.
+                let Some(left) = deadline.checked_duration_since(Instant::now()) else {
+                    return Err("no key within the timeout");
+                };
                 let mut ready = [PollFd::new(socket.as_fd(), PollFlags::POLLIN)];
                 match ppoll(&mut ready, Some(left.into()), Some(*open_mask)) {
                     Ok(_) | Err(Errno::EINTR) => {}

@@ -1,0 +1,287 @@
+//! Digests, and publishers' files of checksums.
+
+use std::fmt::{self, Write as _};
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+use std::str::FromStr;
+
+use globset::{GlobBuilder, GlobMatcher};
+use sha2::{Digest as _, Sha256, Sha512};
+
+use crate::catalogue::ChecksumFormat;
+use crate::error::{Error, Result};
+use crate::interrupt;
+
+/// A hash function that publishers use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Algorithm {
+    /// SHA-256.
+    Sha256,
+    /// SHA-512.
+    Sha512,
+}
+
+impl Algorithm {
+    fn of_length(hex_digits: usize) -> Option<Self> {
+        match hex_digits {
+            64 => Some(Self::Sha256),
+            128 => Some(Self::Sha512),
+            _ => None,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Sha256 => "sha256",
+            Self::Sha512 => "sha512",
+        }
+    }
+}
+
+/// A digest, written `sha256:…` or `sha512:…` in lower-case hexadecimal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Digest {
+    algorithm: Algorithm,
+    hex: String,
+}
+
+impl Digest {
+    /// Which hash function.
+    pub fn algorithm(&self) -> Algorithm {
+        self.algorithm
+    }
+
+    fn new(algorithm: Algorithm, hex: &str) -> Option<Self> {
+        let right = Algorithm::of_length(hex.len()) == Some(algorithm)
+            && hex.bytes().all(|digit| digit.is_ascii_hexdigit());
+        right.then(|| Self { algorithm, hex: hex.to_ascii_lowercase() })
+    }
+
+    /// The digest of a file. `progress` is told how many bytes have been read since it was told
+    /// last.
+    pub fn of_file(
+        algorithm: Algorithm,
+        path: &Path,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<Self> {
+        let cannot = |error| Error::io("read", path, error);
+        let mut file = File::open(path).map_err(cannot)?;
+        let mut state = match algorithm {
+            Algorithm::Sha256 => State::Sha256(Sha256::new()),
+            Algorithm::Sha512 => State::Sha512(Sha512::new()),
+        };
+        let mut buffer = vec![0; 256 * 1024];
+        loop {
+            interrupt::check()?;
+            let n = file.read(&mut buffer).map_err(cannot)?;
+            if n == 0 {
+                break;
+            }
+            match &mut state {
+                State::Sha256(hasher) => hasher.update(&buffer[..n]),
+                State::Sha512(hasher) => hasher.update(&buffer[..n]),
+            }
+            progress(n as u64);
+        }
+        let hex = match state {
+            State::Sha256(hasher) => hex(&hasher.finalize()),
+            State::Sha512(hasher) => hex(&hasher.finalize()),
+        };
+        Ok(Self { algorithm, hex })
+    }
+}
+
+enum State {
+    Sha256(Sha256),
+    Sha512(Sha512),
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.algorithm.name(), self.hex)
+    }
+}
+
+impl FromStr for Digest {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        let digest = match text.split_once(':') {
+            Some(("sha256", hex)) => Self::new(Algorithm::Sha256, hex),
+            Some(("sha512", hex)) => Self::new(Algorithm::Sha512, hex),
+            _ => None,
+        };
+        digest.ok_or_else(|| {
+            format!(
+                "`{text}` is no digest: write `sha256:` and 64, or `sha512:` and 128, hexadecimal \
+                 digits"
+            )
+        })
+    }
+}
+
+/// A file of checksums: names and their digests, in its order.
+#[derive(Debug, Clone)]
+pub struct Sums(Vec<(String, Digest)>);
+
+/// Why a file of checksums gives no digest.
+#[derive(Debug)]
+pub enum Unresolved {
+    /// No name matches.
+    Nothing,
+    /// Several do.
+    Several(Vec<String>),
+}
+
+impl Sums {
+    /// Reads one; lines in another form (signatures, comments, other hash functions) are passed
+    /// over.
+    pub fn parse(text: &str, format: ChecksumFormat) -> Self {
+        let line = match format {
+            ChecksumFormat::Sums => sums_line,
+            ChecksumFormat::BsdTag => bsd_tag_line,
+        };
+        Self(text.lines().filter_map(|text| line(text.trim_end())).collect())
+    }
+
+    /// The names, in the file's order.
+    pub fn names(&self) -> Vec<String> {
+        self.0.iter().map(|(name, _)| name.clone()).collect()
+    }
+
+    /// The name and the digest of the one file that the first fitting pattern matches. Of a file's
+    /// digests the longest is taken.
+    pub fn resolve(
+        &self,
+        patterns: &[GlobMatcher],
+    ) -> std::result::Result<(String, Digest), Unresolved> {
+        for pattern in patterns {
+            let mut found: Vec<&(String, Digest)> =
+                self.0.iter().filter(|(name, _)| pattern.is_match(name)).collect();
+            found.sort_by_key(|(_, digest)| std::cmp::Reverse(digest.algorithm));
+            let Some((name, digest)) = found.first() else { continue };
+            let mut names: Vec<String> = found.iter().map(|(name, _)| name.clone()).collect();
+            names.sort();
+            names.dedup();
+            if names.len() > 1 {
+                return Err(Unresolved::Several(names));
+            }
+            return Ok((name.clone(), digest.clone()));
+        }
+        Err(Unresolved::Nothing)
+    }
+}
+
+/// `HASH  NAME`, or `HASH *NAME` for what was read in binary mode.
+fn sums_line(line: &str) -> Option<(String, Digest)> {
+    let (hash, name) = line.split_once(' ')?;
+    let name = name.strip_prefix([' ', '*'])?;
+    let digest = Digest::new(Algorithm::of_length(hash.len())?, hash)?;
+    Some((bare(name), digest))
+}
+
+/// `SHA512 (NAME) = HASH`
+fn bsd_tag_line(line: &str) -> Option<(String, Digest)> {
+    let (tag, rest) = line.split_once(" (")?;
+    let (name, hash) = rest.rsplit_once(") = ")?;
+    let algorithm = match tag {
+        "SHA256" => Algorithm::Sha256,
+        "SHA512" => Algorithm::Sha512,
+        _ => return None,
+    };
+    Some((bare(name), Digest::new(algorithm, hash)?))
+}
+
+fn bare(name: &str) -> String {
+    name.strip_prefix("./").unwrap_or(name).to_owned()
+}
+
+/// A glob over names of files.
+pub(crate) fn pattern(glob: &str) -> std::result::Result<GlobMatcher, String> {
+    GlobBuilder::new(glob)
+        .literal_separator(true)
+        .build()
+        .map(|glob| glob.compile_matcher())
+        .map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    const SHORT: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789ABCDEF";
+
+    fn long() -> String {
+        SHORT.repeat(2)
+    }
+
+    fn resolve(sums: &Sums, globs: &[&str]) -> std::result::Result<(String, Digest), Unresolved> {
+        let patterns: Vec<GlobMatcher> =
+            globs.iter().map(|glob| pattern(glob).expect("a glob")).collect();
+        sums.resolve(&patterns)
+    }
+
+    #[rstest]
+    #[case::text(format!("{SHORT}  disk.img"))]
+    #[case::binary(format!("{SHORT} *disk.img"))]
+    #[case::with_a_path(format!("{SHORT}  ./disk.img"))]
+    #[case::carriage_return(format!("{SHORT}  disk.img\r"))]
+    #[case::among_others(format!("# sums\n\n{SHORT}  other.img\n{SHORT} *disk.img\n-- \n"))]
+    fn sums(#[case] text: String) {
+        let (name, digest) =
+            resolve(&Sums::parse(&text, ChecksumFormat::Sums), &["disk.img"]).expect("one file");
+        assert_eq!(name, "disk.img");
+        assert_eq!(digest.to_string(), format!("sha256:{}", SHORT.to_lowercase()));
+    }
+
+    #[rstest]
+    #[case::sha512(format!("SHA512 (a (1).xz) = {}", long()), "a (1).xz", Algorithm::Sha512)]
+    #[case::sha256(format!("SHA256 (a.xz) = {SHORT}"), "a.xz", Algorithm::Sha256)]
+    #[case::the_longest(
+        format!("MD5 (a.xz) = 00\nSHA256 (a.xz) = {SHORT}\nSHA512 (a.xz) = {}\n", long()),
+        "a.xz",
+        Algorithm::Sha512
+    )]
+    fn bsd_tags(#[case] text: String, #[case] name: &str, #[case] algorithm: Algorithm) {
+        let (found, digest) =
+            resolve(&Sums::parse(&text, ChecksumFormat::BsdTag), &["a*.xz"]).expect("one file");
+        assert_eq!((found.as_str(), digest.algorithm()), (name, algorithm));
+    }
+
+    #[rstest]
+    #[case::no_hash("disk.img".to_owned())]
+    #[case::wrong_length(format!("{}  disk.img", &SHORT[1..]))]
+    #[case::not_hexadecimal(format!("{}  disk.img", SHORT.replace('a', "g")))]
+    #[case::one_space(format!("{SHORT} disk.img"))]
+    #[case::the_other_format(format!("SHA256 (disk.img) = {SHORT}"))]
+    #[case::tag_and_length_differ(format!("SHA512 (disk.img) = {SHORT}"))]
+    fn lines_that_are_none(#[case] text: String) {
+        let found = Sums::parse(&text, ChecksumFormat::Sums).names();
+        assert_eq!(found, Vec::<String>::new());
+        if text.starts_with("SHA512") {
+            assert_eq!(Sums::parse(&text, ChecksumFormat::BsdTag).names(), Vec::<String>::new());
+        }
+    }
+
+    #[test]
+    fn the_first_fitting_pattern_decides() {
+        let text = format!("{SHORT}  v1-new.img\n{SHORT}  v1-old.img\n");
+        let sums = Sums::parse(&text, ChecksumFormat::Sums);
+        assert_eq!(resolve(&sums, &["v2*", "*-old.img", "*"]).expect("one").0, "v1-old.img");
+        assert!(
+            matches!(resolve(&sums, &["v1-*.img"]), Err(Unresolved::Several(n)) if n.len() == 2)
+        );
+        assert!(matches!(resolve(&sums, &["v3*"]), Err(Unresolved::Nothing)));
+    }
+}
