@@ -14,7 +14,7 @@ use crate::catalogue::{Catalogue, Image};
 use crate::cli::FetchOptions;
 use crate::error::{Error, Result};
 use crate::job::{self, Acceleration, Progress, Settings};
-use crate::{build, interrupt};
+use crate::{build, disks, interrupt};
 
 pub(crate) const BUILD_HELP: &str = "\
 A tiny image takes apt-get and dpkg-deb, and no rights; a full one takes mmdebstrap, arch-test, \
@@ -25,7 +25,9 @@ Exit status: 0 all are there · 2 usage · 3 one or more could not be built.";
 
 pub(crate) const RUN_HELP: &str = "\
 An image that is not here is fetched or built first. What comes after `--` goes to `forkproof run` \
-in each guest: patterns of requirements, --level, --repeat and so on.
+in each guest: patterns of requirements, --level, --repeat and so on. Your own server: \
+`forkproof vm run debian-12 --add server.toml --add src/server -- --target server.toml --program \
+./server`.
 
 The program that goes into a guest is looked for in this order, and must be an x86 program of the \
 guest's system and width: --payload; $FORKPROOF_PAYLOADS, a directory; forkproof-TARGET beside this \
@@ -109,6 +111,10 @@ pub struct Repro {
 
     #[command(flatten)]
     fetch: FetchOptions,
+
+    /// Options of `forkproof run` in the guest
+    #[arg(last = true, value_name = "RUN-OPTIONS")]
+    options: Vec<String>,
 }
 
 /// What machines are made of.
@@ -117,6 +123,11 @@ struct MachineOptions {
     /// The program that goes into the guests; once for each system and width
     #[arg(long, value_name = "FILE")]
     payload: Vec<PathBuf>,
+
+    /// A file or directory that lies beside forkproof in the guests, under its last name: your
+    /// server, its manifest, a baseline
+    #[arg(long, value_name = "PATH")]
+    add: Vec<PathBuf>,
 
     /// Memory of each machine instead of its image's
     #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u32).range(64..))]
@@ -141,6 +152,7 @@ struct MachineOptions {
 
 impl MachineOptions {
     fn settings(&self, cache: &Cache, fetch: &FetchOptions) -> Result<Settings> {
+        disks::require_added(&self.add)?;
         Ok(Settings {
             emulator: self.qemu.clone(),
             acceleration: self.accel,
@@ -148,6 +160,7 @@ impl MachineOptions {
             boot_limit: self.boot_limit.map(Duration::from_secs),
             run_limit: self.limit.map(Duration::from_secs),
             fetch: fetch.options(cache)?,
+            added: self.add.clone(),
         })
     }
 }
@@ -239,12 +252,13 @@ pub(crate) fn shell(arguments: &Shell) -> Result<ExitCode> {
         (None, Some(file)) => Catalogue::image_file(file)?,
         (None, None) => return Err(Error::Usage("no image is named".into())),
     };
-    console(image, &arguments.machine, &arguments.fetch, None)
+    console(image, &arguments.machine, &arguments.fetch, None, &[])
 }
 
 pub(crate) fn repro(arguments: &Repro) -> Result<ExitCode> {
     let image = Catalogue::load()?.find(&arguments.name)?.clone();
-    console(image, &arguments.machine, &arguments.fetch, Some(&arguments.id))
+    let id = Some(arguments.id.as_str());
+    console(image, &arguments.machine, &arguments.fetch, id, &arguments.options)
 }
 
 fn console(
@@ -252,6 +266,7 @@ fn console(
     machine: &MachineOptions,
     fetch: &FetchOptions,
     id: Option<&str>,
+    options: &[String],
 ) -> Result<ExitCode> {
     let candidates = job::candidates(vec![image], &machine.payload)?;
     let cache = Cache::open()?;
@@ -260,7 +275,8 @@ fn console(
     catch_signals()?;
     for candidate in &candidates {
         let name = &candidate.image.id;
-        job::shell(&cache, candidate, &settings, id, &|text| eprintln!("{name}: {text}"))?;
+        let tell = |text: &str| eprintln!("{name}: {text}");
+        job::shell(&cache, candidate, &settings, id, options, &tell)?;
     }
     Ok(ExitCode::SUCCESS)
 }

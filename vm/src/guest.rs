@@ -26,13 +26,24 @@ pub enum Work {
     Suite(Vec<String>),
     /// Nothing but a result: shows that machines of this kind run and write at all.
     Canary,
-    /// A shell on the console; first, if there is an id, that requirement alone with `--keep`.
-    Shell(Option<String>),
+    /// A shell on the console; first, if there is an id, that requirement alone with `--keep` and
+    /// these options of `forkproof run`.
+    Shell {
+        /// The requirement.
+        id: Option<String>,
+        /// More options for it.
+        options: Vec<String>,
+    },
 }
 
 /// `words` so that a shell takes it as one word.
 pub fn quoted(words: &str) -> String {
     format!("'{}'", words.replace('\'', r"'\''"))
+}
+
+/// Each of them quoted, after a space.
+fn as_words(options: &[String]) -> String {
+    options.iter().fold(String::new(), |words, option| words + " " + &quoted(option))
 }
 
 /// Finds the disk that begins with the line `first`, by nothing but that: the names differ from
@@ -107,10 +118,7 @@ mkdir result || exit
     match work {
         Work::Canary => script.push_str("echo 0 > result/exitcode\n"),
         Work::Suite(options) => {
-            let mut words = String::new();
-            for option in options {
-                let _ = write!(words, " {}", quoted(option));
-            }
+            let words = as_words(options);
             script.push_str(probe);
             let _ = write!(
                 script,
@@ -124,11 +132,12 @@ mkdir result || exit
             );
             script.push_str(otherwise);
         }
-        Work::Shell(id) => {
+        Work::Shell { id, options } => {
             script.push_str(probe);
             let repro = id.as_ref().map_or(String::new(), |id| {
                 format!(
-                    "    ./forkproof run --keep {} < /dev/console > /dev/console 2>&1\n",
+                    "    ./forkproof run --keep{} {} < /dev/console > /dev/console 2>&1\n",
+                    as_words(options),
                     quoted(id)
                 )
             });
@@ -188,8 +197,8 @@ mod tests {
     #[rstest::rstest]
     #[case(Work::Suite(vec!["signals/*".into(), "it's".into()]))]
     #[case(Work::Canary)]
-    #[case(Work::Shell(Some("signals/handler-persists".into())))]
-    #[case(Work::Shell(None))]
+    #[case(Work::Shell { id: Some("signals/handler-persists".into()), options: vec!["it's".into()] })]
+    #[case(Work::Shell { id: None, options: Vec::new() })]
     fn scripts_are_a_shells_words(#[case] work: Work) {
         assert!(accepted_by("sh", &run_script(&work, &Stamp::new())));
         assert!(accepted_by("sh", &user_data()));

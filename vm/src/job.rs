@@ -42,6 +42,8 @@ pub struct Settings {
     pub run_limit: Option<Duration>,
     /// How images are fetched.
     pub fetch: fetch::Options,
+    /// Files and directories that lie beside `forkproof` in the guests, under their last names.
+    pub added: Vec<PathBuf>,
 }
 
 /// What a user may ask for.
@@ -237,7 +239,8 @@ impl Job<'_> {
         let run = RunDirectory::make(self.cache)?;
         let stamp = Stamp::new();
         let work = Work::Suite(options.to_vec());
-        prepare(run.path(), &work, &stamp, Some(&self.candidate.payload))?;
+        let (payload, added) = (&self.candidate.payload, &self.settings.added);
+        prepare(run.path(), &work, &stamp, Some(payload), added)?;
         let machine = machine(image, files, self.settings, self.accelerator, run.path());
         (self.tell)(Progress::Step("powers on"));
         let ended =
@@ -295,7 +298,10 @@ impl Job<'_> {
         };
         let report = Report::read(text, code).map_err(no_result)?;
         self.is_of_this_guest(&report).map_err(no_result)?;
-        let failed: Vec<String> = report.with_verdict("fail").map(str::to_owned).collect();
+        let unexpected =
+            report.with_verdict("xpass").map(|id| format!("{id} (passed unexpectedly)"));
+        let failed: Vec<String> =
+            report.with_verdict("fail").map(str::to_owned).chain(unexpected).collect();
         let broken: Vec<String> = report.with_verdict("error").map(str::to_owned).collect();
         settled.report = Some(report);
         match code {
@@ -335,12 +341,14 @@ impl Job<'_> {
     }
 }
 
-/// Opens a shell in a guest on this terminal; with an id, that requirement is checked before.
+/// Opens a shell in a guest on this terminal; with an id, that requirement is checked before, with
+/// these options of `forkproof run`.
 pub fn shell(
     cache: &Cache,
     candidate: &Candidate,
     settings: &Settings,
     id: Option<&str>,
+    options: &[String],
     tell: &dyn Fn(&str),
 ) -> Result<()> {
     sweep(cache)?;
@@ -353,7 +361,8 @@ pub fn shell(
     })?;
     let run = RunDirectory::make(cache)?;
     let stamp = Stamp::new();
-    prepare(run.path(), &Work::Shell(id.map(str::to_owned)), &stamp, Some(&candidate.payload))?;
+    let work = Work::Shell { id: id.map(str::to_owned), options: options.to_vec() };
+    prepare(run.path(), &work, &stamp, Some(&candidate.payload), &settings.added)?;
     let machine = machine(image, files, settings, accelerator, run.path());
     tell("powers on; Ctrl-A X ends the machine");
     machine.run_on_terminal()?;
@@ -390,8 +399,14 @@ fn machine(
     }
 }
 
-fn prepare(dir: &Path, work: &Work, stamp: &Stamp, payload: Option<&Path>) -> Result<()> {
-    disks::write_job(&dir.join(Disks::JOB), &guest::run_script(work, stamp), payload)?;
+fn prepare(
+    dir: &Path,
+    work: &Work,
+    stamp: &Stamp,
+    payload: Option<&Path>,
+    added: &[PathBuf],
+) -> Result<()> {
+    disks::write_job(&dir.join(Disks::JOB), &guest::run_script(work, stamp), payload, added)?;
     disks::write_out(&dir.join(Disks::OUT), stamp)?;
     seed::write(&dir.join(Disks::SEED), stamp.text(), &guest::user_data())
 }
@@ -454,7 +469,7 @@ fn canary(cache: &Cache, settings: &Settings) -> Result<()> {
     let files = build::ensure(cache, image, &|_| ())?;
     let run = RunDirectory::make(cache)?;
     let stamp = Stamp::new();
-    prepare(run.path(), &Work::Canary, &stamp, None)?;
+    prepare(run.path(), &Work::Canary, &stamp, None, &[])?;
     let mut machine = machine(image, files, settings, Accelerator::Kvm, run.path());
     machine.boot_limit = CANARY_LIMIT;
     machine.run_limit = CANARY_LIMIT;

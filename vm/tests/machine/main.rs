@@ -227,7 +227,55 @@ fn a_machine_is_made_of_what_it_should_be() {
     assert!(read("run.sh").contains(r"'listen/*' 'it'\''s' '--level' 'must'"));
 }
 
+/// A server of the user's own lies beside `forkproof`, with its permissions.
+#[test]
+fn what_is_added_goes_along() {
+    let world = World::new(
+        r#"started; tar tvf "$job" > "$WORLD/members"; tar xOf "$job" server.toml > "$WORLD/read"
+        result 0 conformant"#,
+    );
+    let path = |name: &str| world.dir.path().join(name);
+    std::fs::write(path("server.toml"), "the manifest").expect("written");
+    std::fs::create_dir(path("src")).expect("made");
+    world.script("server", "#!/bin/sh\n");
+    std::fs::rename(path("bin/server"), path("src/server")).expect("moved");
+    let ended = world.run(&["--add", "server.toml", "--add", "src/server", "--add", "src"]);
+    assert_eq!(ended.status, Some(0), "{ended:?}");
+    let members = std::fs::read_to_string(path("members")).expect("read");
+    let lines: Vec<Vec<&str>> =
+        members.lines().map(|line| line.split_whitespace().collect()).collect();
+    let listed: Vec<(&str, &str)> =
+        lines.iter().map(|words| (words[0], words[words.len() - 1])).collect();
+    assert_eq!(
+        listed,
+        [
+            ("-rwxr-xr-x", "run.sh"),
+            ("-rwxr-xr-x", "forkproof"),
+            ("-rw-r--r--", "server.toml"),
+            ("-rwxr-xr-x", "server"),
+            ("drwxr-xr-x", "src/"),
+            ("-rwxr-xr-x", "src/server"),
+        ]
+    );
+    assert_eq!(std::fs::read_to_string(path("read")).expect("read"), "the manifest");
+    world.is_clean();
+}
+
+#[test]
+fn what_cannot_be_added_is_known_before_the_machine_is_made() {
+    let world = World::new("started; result 0 conformant");
+    let ended = world.run(&["--add", "server.toml"]);
+    assert_eq!(ended.status, Some(2), "{ended:?}");
+    assert!(ended.errors[0].contains("--add server.toml: No such file"), "{ended:?}");
+    assert!(world.emulator().is_none());
+}
+
 #[rstest]
+#[case::passed_unexpectedly(
+    r#"started; result 1 not-conformant; sed -i 's/"error": 0/"xpass": 1/; s/}]}/}, {"id": "listen\/two", "verdict": "xpass"}]}/' report.json; archive | onto"#,
+    1,
+    "the suite failed: listen/two (passed unexpectedly)"
+)]
 #[case::a_requirement_failed(
     r#"started; result 1 not-conformant 1 64 ', {"id": "listen/two", "verdict": "fail"}'"#,
     1,
