@@ -131,10 +131,17 @@ fn find_among(
     if !refused.is_empty() {
         message.push_str(&format!("; not fit: {}", refused.join(", ")));
     }
-    let target = wanted.targets()[0];
-    message.push_str(&format!(
-        ". Make one with `cross build --release --target {target}`, or name one with --payload FILE"
-    ));
+    message.push_str(". Name one with --payload FILE, or make one: ");
+    let build = "build --release --package forkproof --no-default-features --target";
+    let targets = wanted.targets();
+    let (best, plain) = (targets[0], targets[targets.len() - 1]);
+    message.push_str(&match wanted.system {
+        System::Linux => format!(
+            "`cargo {build} {plain}` (it takes `rustup target add {plain}` and a linker for it: \
+             gcc-multilib on Debian), or with cross for {best}"
+        ),
+        System::FreeBsd => format!("`CROSS_CONFIG=cross.toml cross {build} {best}`"),
+    });
     Err(Error::Usage(message))
 }
 
@@ -330,5 +337,7 @@ mod tests {
         {
             assert!(text.contains(words), "{words}: {text}");
         }
+        let error = find_among(FREEBSD_64, &[], None, Some(&own)).expect_err("none");
+        assert!(error.to_string().contains("CROSS_CONFIG=cross.toml cross build"), "{error}");
     }
 }
