@@ -29,8 +29,8 @@ pub enum Need {
     MountNamespace,
     /// Private process namespaces with process ids above 99999 (Linux), with or without root.
     ProcessNamespace,
-    /// System call filters (Linux).
-    SyscallFilter,
+    /// A kernel without IPv6, or a filter of system calls (Linux) that makes it look like one.
+    Ipv6Absence,
     /// The system tells a process's processor time in nanoseconds, wake by wake.
     ProcessorTime,
     /// The system tells a process's private memory.
@@ -58,7 +58,7 @@ impl Need {
             Self::NetworkNamespace => Namespace::Network.words(),
             Self::MountNamespace => Namespace::Mounts.words(),
             Self::ProcessNamespace => Namespace::Processes.words(),
-            Self::SyscallFilter => "a system call filter",
+            Self::Ipv6Absence => "a kernel without IPv6, or a system call filter",
             Self::ProcessorTime => "exact processor times",
             Self::ProcessMemory => "processes' memory sizes",
             Self::Credentials => "other processes' user ids",
@@ -89,7 +89,10 @@ impl Need {
             Self::NetworkNamespace => platform::namespace_missing(Namespace::Network),
             Self::MountNamespace => platform::namespace_missing(Namespace::Mounts),
             Self::ProcessNamespace => platform::namespace_missing(Namespace::Processes),
-            Self::SyscallFilter => platform::syscall_filter_missing(),
+            Self::Ipv6Absence => match platform::kernel_has_ipv6() {
+                true => platform::syscall_filter_missing(),
+                false => None,
+            },
             Self::ProcessorTime => platform::processor_time(own).err().map(Stop::NotRun),
             Self::ProcessMemory => platform::anonymous_memory(own).err().map(Stop::NotRun),
             Self::LoopbackNet => TcpListener::bind(("127.0.0.2", 0)).err().map(|error| {

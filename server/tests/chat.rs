@@ -729,10 +729,14 @@ mod pipes {
 
 /// The exit status; `None` if a signal ended it. Fails when it does not end.
 fn wait(child: &mut process::Child) -> Option<i32> {
+    end_of(child).code()
+}
+
+fn end_of(child: &mut process::Child) -> process::ExitStatus {
     let deadline = Instant::now() + PATIENCE;
     loop {
         if let Some(status) = child.try_wait().unwrap() {
-            return status.code();
+            return status;
         }
         if Instant::now() > deadline {
             child.kill().unwrap();
@@ -748,6 +752,7 @@ mod terminals {
     use std::fs::File;
     use std::num::NonZeroU16;
     use std::os::fd::OwnedFd;
+    use std::os::unix::process::CommandExt;
 
     use nix::pty::{Winsize, openpty};
     use nix::sys::termios::{LocalFlags, tcgetattr};
@@ -772,6 +777,17 @@ mod terminals {
         fn take(mut command: process::Command) -> Self {
             let size = Winsize { ws_row: ROWS, ws_col: COLUMNS, ws_xpixel: 0, ws_ypixel: 0 };
             let pair = openpty(Some(&size), None).unwrap();
+            // As a shell starts it at a terminal, even if these tests were started by nohup or in a
+            // script's background, where the keyboard's signals are ignored (POSIX.1-2024, 2.12).
+            // SAFETY: signal(2) is async-signal-safe.
+            unsafe {
+                command.pre_exec(|| {
+                    for signal in [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM] {
+                        libc::signal(signal, libc::SIG_DFL);
+                    }
+                    Ok(())
+                });
+            }
             let child = command
                 .stdin(pair.slave.try_clone().unwrap())
                 .stdout(pair.slave.try_clone().unwrap())
@@ -997,7 +1013,7 @@ mod terminals {
         seat.shows(&["tester:"]);
         // SAFETY: a process of this test's own.
         unsafe { libc::kill(seat.child.id() as i32, signal) };
-        assert_eq!(seat.child.wait().unwrap().signal(), Some(signal));
+        assert_eq!(end_of(&mut seat.child).signal(), Some(signal));
         let mode = tcgetattr(&seat.terminal).unwrap().local_flags;
         let cooked = LocalFlags::ICANON | LocalFlags::ECHO | LocalFlags::ISIG;
         assert!(mode.contains(cooked), "the terminal was left in {mode:?}");

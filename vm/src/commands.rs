@@ -129,6 +129,10 @@ struct MachineOptions {
     #[arg(long, value_name = "PATH")]
     add: Vec<PathBuf>,
 
+    /// A word on the command line of kernels that QEMU starts itself: `ipv6.disable=1`
+    #[arg(long, value_name = "WORD")]
+    append: Vec<String>,
+
     /// Memory of each machine instead of its image's
     #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u32).range(64..))]
     memory: Option<u32>,
@@ -160,6 +164,7 @@ impl MachineOptions {
             boot_limit: self.boot_limit.map(Duration::from_secs),
             run_limit: self.limit.map(Duration::from_secs),
             fetch: fetch.options(cache)?,
+            append: self.append.clone(),
             added: self.add.clone(),
         })
     }

@@ -42,6 +42,8 @@ pub struct Settings {
     pub run_limit: Option<Duration>,
     /// How images are fetched.
     pub fetch: fetch::Options,
+    /// More words on the command line of the kernels.
+    pub append: Vec<String>,
     /// Files and directories that lie beside `forkproof` in the guests, under their last names.
     pub added: Vec<PathBuf>,
 }
@@ -393,6 +395,7 @@ fn machine(
         accelerator,
         memory: settings.memory.unwrap_or(image.memory),
         cpus: image.cpus,
+        append: settings.append.clone(),
         boot_limit: settings.boot_limit.unwrap_or(Duration::from_secs(image.boot_limit)),
         run_limit: settings.run_limit.unwrap_or(Duration::from_secs(image.run_limit)),
         dir: dir.to_owned(),
@@ -553,6 +556,13 @@ pub fn require_programs(candidates: &[Candidate], settings: &Settings) -> Result
         if settings.emulator.is_none() && !architectures.contains(&image.architecture) {
             architectures.push(image.architecture);
             crate::machine::emulator_of(image.architecture)?;
+        }
+        if !settings.append.is_empty() && !matches!(image.source, Source::Built(_)) {
+            return Err(Error::Usage(format!(
+                "--append: image `{}` starts its kernel itself; only those that are built here get \
+                 its command line from QEMU",
+                image.id
+            )));
         }
         if image.first_boot != FirstBoot::Agent || !is_tiny(image) {
             crate::machine::program("qemu-img")?;

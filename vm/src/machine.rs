@@ -74,6 +74,8 @@ pub struct Machine {
     pub memory: u32,
     /// Processors.
     pub cpus: u32,
+    /// More words on the kernel's command line, where QEMU starts the kernel itself.
+    pub append: Vec<String>,
     /// From power-on to the guest's first sign of life.
     pub boot_limit: Duration,
     /// From there to the machine's end.
@@ -188,6 +190,10 @@ impl Machine {
             if root.is_some() {
                 words.push_str(" root=LABEL=");
                 words.push_str(crate::build::ROOT_LABEL);
+            }
+            for word in &self.append {
+                words.push(' ');
+                words.push_str(word);
             }
             command.arg("-kernel").arg(kernel).arg("-initrd").arg(initrd).args(["-append", &words]);
         }

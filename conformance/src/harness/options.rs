@@ -117,9 +117,9 @@ impl Options {
         self
     }
 
-    /// Finds a kernel that knows no IPv6.
+    /// Finds a kernel that knows no IPv6: this one, or by a filter.
     pub fn without_ipv6(mut self) -> Self {
-        self.without_ipv6 = true;
+        self.without_ipv6 = crate::platform::kernel_has_ipv6();
         self
     }
 

@@ -20,6 +20,14 @@ pub use system::*;
 #[cfg(not(target_os = "linux"))]
 pub use without_namespaces::*;
 
+/// Whether the kernel knows IPv6 at all: `ipv6.disable=1` on Linux, or a kernel built without it,
+/// and a socket cannot even be made (POSIX.1-2024, socket: `EAFNOSUPPORT`).
+pub fn kernel_has_ipv6() -> bool {
+    use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
+    let made = socket(AddressFamily::Inet6, SockType::Stream, SockFlag::empty(), None);
+    made.err() != Some(nix::errno::Errno::EAFNOSUPPORT)
+}
+
 /// A process id that five digits don't hold.
 pub const HIGH_PROCESS_ID: i32 = 150_000;
 

@@ -89,7 +89,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         clause: "POSIX.1-2024, socket: [EAFNOSUPPORT]; kernel parameter ipv6.disable=1",
         trap: "EAFNOSUPPORT taken as fatal although nobody asked for IPv6, or ignored although someone did",
         fix: "treat it as a remark for the default addresses and as an error for a named one",
-        needs: &[Need::SyscallFilter],
+        needs: &[Need::Ipv6Absence],
         claims: &[Claim::DualStack, Claim::StartupErrors],
         controls: Controls::By(&[by("no-ipv4", "cannot listen on 0.0.0.0")]),
         exclusive: false,
@@ -412,6 +412,9 @@ fn kernel_without_ipv6(check: &mut Check) -> Outcome {
 }
 
 fn ipv6_disabled_on_interfaces(check: &mut Check) -> Outcome {
+    if !platform::kernel_has_ipv6() {
+        return Err(Stop::Unsupported("this kernel has no IPv6 that could be disabled".into()));
+    }
     platform::enter_private_network().map_err(Stop::NotRun)?;
     for interface in ["all", "lo"] {
         platform::set_network_parameter(&format!("net/ipv6/conf/{interface}/disable_ipv6"), "1")

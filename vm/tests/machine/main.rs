@@ -262,11 +262,14 @@ fn what_is_added_goes_along() {
 }
 
 #[test]
-fn what_cannot_be_added_is_known_before_the_machine_is_made() {
+fn what_cannot_be_used_is_known_before_the_machine_is_made() {
     let world = World::new("started; result 0 conformant");
     let ended = world.run(&["--add", "server.toml"]);
     assert_eq!(ended.status, Some(2), "{ended:?}");
     assert!(ended.errors[0].contains("--add server.toml: No such file"), "{ended:?}");
+    let ended = world.run(&["--append", "ipv6.disable=1"]);
+    assert_eq!(ended.status, Some(2), "{ended:?}");
+    assert!(ended.errors[0].contains("--append: image `mine` starts its kernel"), "{ended:?}");
     assert!(world.emulator().is_none());
 }
 
