@@ -4,7 +4,9 @@
 //! the modules that the machine needs, the C library, and an agent as init. It takes no rights and
 //! changes nothing outside the cache: packages are downloaded by an apt whose every directory is
 //! private, and unpacked by dpkg-deb. A *full* one is a disk with systemd, made by mmdebstrap and
-//! `mke2fs -d`; QEMU starts its kernel, so there is no boot loader. *cloud* adds cloud-init.
+//! `mke2fs -d`; QEMU starts its kernel, so there is no boot loader. *cloud* adds cloud-init. An
+//! ordinary user's are the same: mmdebstrap works in a user namespace, and fakeroot(1) makes the
+//! files root's.
 //!
 //! apt verifies what it downloads by Debian's signatures. `recipe.toml`, which is written last,
 //! records what an image was made from; one of another recipe is made anew.
@@ -32,7 +34,7 @@ use crate::machine::program;
 use crate::platform;
 
 /// To be raised when images are made otherwise than before, and no text of the recipe shows it.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 /// The label of a full image's file system.
 pub(crate) const ROOT_LABEL: &str = "forkproof-root";
 /// Debian's archive; apt checks signatures, so it needs no TLS.
@@ -488,15 +490,18 @@ impl Build<'_> {
     /// A disk, a kernel and its initramfs.
     fn full(&self) -> Result<BTreeMap<String, String>> {
         self.keyring()?;
-        if !nix::unistd::geteuid().is_root() {
-            return Err(self.failed(
-                "a full image takes root's rights to build (its files are root's); a tiny one \
-                 doesn't",
-            ));
-        }
         let mmdebstrap = program("mmdebstrap")?;
         let mke2fs = program("mke2fs")?;
         let qemu_img = program("qemu-img")?;
+        let (mode, mut as_root) = if nix::unistd::geteuid().is_root() {
+            ("root", Command::new("sh"))
+        } else {
+            // With it mmdebstrap gets a range of user ids of its own: user_namespaces(7).
+            program("newuidmap")?;
+            let mut command = Command::new(program("fakeroot")?);
+            command.arg("sh");
+            ("unshare", command)
+        };
         // mmdebstrap asks it whether this processor runs the packages' programs.
         program("arch-test")?;
         let mut packages: Vec<&str> =
@@ -509,31 +514,23 @@ impl Build<'_> {
             fs::write(&path, text).map_err(|error| Error::io("write", &path, error))?;
             Ok::<_, Error>(path)
         };
-        let agent = write("agent", &agent())?;
-        let unit = write("unit", UNIT)?;
-        let hook = write("hook", &self.hook(&agent, &unit))?;
-        let tree = self.dir.join("tree");
+        write("agent", &agent())?;
+        write("unit", UNIT)?;
+        let finish = write("finish", &self.finish(&mke2fs))?;
         (self.tell)("installs Debian's packages");
         self.tool(
             "mmdebstrap",
             Command::new(mmdebstrap)
-                .args(["--mode=root", "--format=directory", "--variant=minbase"])
+                .args(["--format=tar", "--variant=minbase"])
+                .arg(format!("--mode={mode}"))
                 .arg(format!("--architectures={}", self.built.architecture))
                 .arg(format!("--include={}", packages.join(",")))
-                .arg(format!("--customize-hook=sh {} \"$1\"", quoted(&hook.to_string_lossy())))
                 .arg(&self.built.suite)
-                .arg(&tree)
+                .arg(self.dir.join("tree.tar"))
                 .arg(self.source()),
         )?;
         (self.tell)("writes the disk");
-        self.tool(
-            "mke2fs",
-            Command::new(mke2fs)
-                .args(["-q", "-t", "ext4", "-L", ROOT_LABEL, "-d"])
-                .arg(&tree)
-                .arg(self.dir.join("raw"))
-                .arg(DISK_SIZE),
-        )?;
+        self.tool("the file system", as_root.arg(&finish))?;
         // Without the holes: a copy of the cache may not keep them.
         self.tool(
             "qemu-img convert",
@@ -550,26 +547,27 @@ impl Build<'_> {
             .collect())
     }
 
-    /// What is done in the tree before it becomes a file system. mmdebstrap gives its path.
-    fn hook(&self, agent: &Path, unit: &Path) -> String {
+    /// The script, root's or fakeroot's, that makes what mmdebstrap leaves a file system.
+    fn finish(&self, mke2fs: &Path) -> String {
         let agent_too = match self.built.kind {
             // cloud-init's seed does what the agent does.
             Kind::Cloud => String::new(),
-            _ => format!(
-                "install -m 755 {agent} \"$root/usr/local/sbin/forkproof-agent\"\n\
-                 install -m 644 {unit} \"$root/etc/systemd/system/forkproof-agent.service\"\n\
-                 ln -s ../forkproof-agent.service \
-                 \"$root/etc/systemd/system/multi-user.target.wants/forkproof-agent.service\"\n\
-                 ln -s /dev/null \"$root/etc/systemd/system/serial-getty@ttyS0.service\"\n",
-                agent = quoted(&agent.to_string_lossy()),
-                unit = quoted(&unit.to_string_lossy()),
-            ),
+            _ => "install -m 755 agent \"$root/usr/local/sbin/forkproof-agent\"\n\
+                  install -m 644 unit \"$root/etc/systemd/system/forkproof-agent.service\"\n\
+                  ln -s ../forkproof-agent.service \
+                  \"$root/etc/systemd/system/multi-user.target.wants/forkproof-agent.service\"\n\
+                  ln -s /dev/null \"$root/etc/systemd/system/serial-getty@ttyS0.service\"\n"
+                .to_owned(),
         };
         format!(
             r#"set -eux
-root=$1
-out={out}
-dpkg-query --admindir="$root/var/lib/dpkg" -W -f '${{Package}}\t${{Version}}\n' > "$out/packages"
+cd {out}
+root=tree
+mkdir -m 755 "$root"
+# Devices are the kernel's to make (devtmpfs).
+tar -x -p --numeric-owner --exclude './dev/*' -C "$root" -f tree.tar
+rm tree.tar
+dpkg-query --admindir="$root/var/lib/dpkg" -W -f '${{Package}}\t${{Version}}\n' > packages
 mkdir -p "$root/etc/systemd/system/multi-user.target.wants"
 {agent_too}echo 'LABEL={ROOT_LABEL} / ext4 defaults 0 1' > "$root/etc/fstab"
 echo forkproof > "$root/etc/hostname"
@@ -577,12 +575,16 @@ echo '127.0.0.1 localhost forkproof' > "$root/etc/hosts"
 echo '::1 localhost' >> "$root/etc/hosts"
 # Nobody is to be asked anything, and no root password is needed on a machine without a network.
 sed -i 's/^root:[^:]*:/root::/' "$root/etc/shadow"
-cp "$root"/boot/vmlinuz-* "$out/kernel"
-cp "$root"/boot/initrd.img-* "$out/initrd"
-chmod 644 "$out/initrd"
+cp "$root"/boot/vmlinuz-* kernel
+cp "$root"/boot/initrd.img-* initrd
+chmod 644 kernel initrd
 rm -rf "$root"/boot/* "$root"/var/cache/apt/* "$root"/var/lib/apt/lists/*
+# fakeroot reads no file that its real owner could not.
+find "$root" ! -type l ! -perm -u+r -exec chmod u+r {{}} +
+{mke2fs} -q -t ext4 -L {ROOT_LABEL} -d "$root" raw {DISK_SIZE}
 "#,
             out = quoted(&self.dir.to_string_lossy()),
+            mke2fs = quoted(&mke2fs.to_string_lossy()),
         )
     }
 }

@@ -17,8 +17,9 @@ use crate::job::{self, Acceleration, Progress, Settings};
 use crate::{build, disks, interrupt};
 
 pub(crate) const BUILD_HELP: &str = "\
-A tiny image takes apt-get and dpkg-deb, and no rights; a full one takes mmdebstrap, arch-test, \
-mke2fs, and root. Both take the package debian-archive-keyring. $FORKPROOF_DEBIAN_MIRROR names \
+No image takes root's rights. A tiny one takes apt-get and dpkg-deb; a full one mmdebstrap, \
+arch-test and mke2fs, and, for an ordinary user, fakeroot, uidmap and a range of ids in \
+/etc/subuid. Both take the package debian-archive-keyring. $FORKPROOF_DEBIAN_MIRROR names \
 another mirror than http://deb.debian.org/debian.
 
 Exit status: 0 all are there · 2 usage · 3 one or more could not be built.";

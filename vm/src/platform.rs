@@ -107,6 +107,7 @@ fn how_to_install_on(system: &str, os_release: &str, program: &str) -> String {
         // The package of e2fsprogs is called so everywhere.
         "mke2fs" => "e2fsprogs",
         "depmod" | "modinfo" => "kmod",
+        "newuidmap" => "uidmap",
         "apt-get" | "apt-cache" => "apt",
         "dpkg-deb" => "dpkg",
         other => other,

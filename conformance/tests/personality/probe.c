@@ -234,10 +234,11 @@ static int run(const char *name) {
     }
     CASE("broken-pipe") {
         NEED(socketpair(AF_UNIX, SOCK_STREAM, 0, pair));
+        close(pair[0]); /* before there is anyone to send */
         pid_t child = fork();
         NEED(child);
-        if (child == 0) { close(pair[0]); _exit(send(pair[1], "x", 1, MSG_NOSIGNAL) < 0 && errno == EPIPE ? 32 : 1); }
-        close(pair[0]); close(pair[1]);
+        if (child == 0) _exit(send(pair[1], "x", 1, MSG_NOSIGNAL) < 0 && errno == EPIPE ? 32 : 1);
+        close(pair[1]);
         status(child);
     }
     CASE("ignored-by-parent") { signal(SIGUSR1, SIG_IGN); execl(self, self, "handled", path, NULL); NEED(-1); }
@@ -343,7 +344,7 @@ static int run(const char *name) {
         NEED(waitpid(child, NULL, 0));
         close(pair[1]);
         struct pollfd p = {pair[0], POLLIN, 0};
-        say(poll(&p, 1, 300) == 0 ? "lives" : "died");
+        say(poll(&p, 1, 1500) == 0 ? "lives" : "died");
     }
     CASE("exit-3") { pid_t child = fork(); NEED(child); if (child == 0) exit(3); status(child); }
     CASE("return-3") return 3;
@@ -352,7 +353,7 @@ static int run(const char *name) {
         NEED(pipe(pair));
         pid_t child = fork();
         NEED(child);
-        if (child == 0) { struct timespec time = {0, 400000000}; nanosleep(&time, NULL); _exit(write(pair[1], "x", 1) < 0); }
+        if (child == 0) { struct timespec time = {1, 0}; nanosleep(&time, NULL); _exit(write(pair[1], "x", 1) < 0); }
         struct pollfd p = {pair[0], POLLIN, 0};
         say(poll(&p, 1, 50) == 0 ? "timeout" : "data");
     }
@@ -464,7 +465,7 @@ static int run(const char *name) {
         NEED(sleeper);
         if (sleeper == 0) {
             sigset_t none;
-            struct timespec limit = {0, 500000000};
+            struct timespec limit = {2, 0};
             sigemptyset(&none);
             ppoll(NULL, 0, &limit, &none);
             _exit(handled ? 0 : 1);
@@ -472,7 +473,7 @@ static int run(const char *name) {
         pid_t speaker = fork();
         NEED(speaker);
         if (speaker == 0) {
-            struct timespec settle = {0, 50000000}, last = {0, 700000000};
+            struct timespec settle = {0, 50000000}, last = {3, 0};
             NEED(kill(getppid(), SIGSTOP));
             nanosleep(&settle, NULL);
             NEED(kill(-getpgrp(), SIGUSR1));
@@ -509,8 +510,8 @@ static int run(const char *name) {
         long before = milliseconds();
         pid_t child = fork();
         NEED(child);
-        if (child == 0) { struct timespec some = {0, 200000000}; nanosleep(&some, NULL); _exit(0); }
-        say(milliseconds() - before < 150 ? "at once" : "waited");
+        if (child == 0) { struct timespec some = {1, 0}; nanosleep(&some, NULL); _exit(0); }
+        say(milliseconds() - before < 900 ? "at once" : "waited");
         NEED(waitpid(child, NULL, 0));
     }
     CASE("offered-key") {
