@@ -153,7 +153,9 @@ SAME_SYSTEM = {
     "debian-12-cloud",
     "debian-12-cloudinit",
     "debian-12-i386-cloudinit",
+    "debian-12-keyboard",
     "debian-12-nocloud",
+    "debian-12-serial",
     "debian-13-cloudinit",
     "debian-13-nocloud",
 }

@@ -188,7 +188,7 @@ impl Build<'_> {
         fs::create_dir(&self.dir).map_err(|error| Error::io("make", &self.dir, error))?;
         let made = match self.built.kind {
             Kind::Tiny => self.tiny(),
-            Kind::Full | Kind::Cloud => self.full(),
+            Kind::Full | Kind::Cloud | Kind::Plain => self.full(),
         };
         let result = made.and_then(|packages| self.publish(lock, wanted, packages));
         let cleared = self.clear();
@@ -550,8 +550,8 @@ impl Build<'_> {
     /// The script, root's or fakeroot's, that makes what mmdebstrap leaves a file system.
     fn finish(&self, mke2fs: &Path) -> String {
         let agent_too = match self.built.kind {
-            // cloud-init's seed does what the agent does.
-            Kind::Cloud => String::new(),
+            // cloud-init, or whoever logs in, does what the agent does.
+            Kind::Cloud | Kind::Plain => String::new(),
             _ => "install -m 755 agent \"$root/usr/local/sbin/forkproof-agent\"\n\
                   install -m 644 unit \"$root/etc/systemd/system/forkproof-agent.service\"\n\
                   ln -s ../forkproof-agent.service \

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::{http, verify};
+use crate::{http, typing, verify};
 
 /// The descriptions that are part of the program: id and text. A plain table; a description that is
 /// missing here is found by a test.
@@ -24,6 +24,8 @@ pub const EMBEDDED: &[(&str, &str)] = &[
     ("debian-12-cloudinit", include_str!("../images/debian-12-cloudinit.toml")),
     ("debian-12-i386-cloudinit", include_str!("../images/debian-12-i386-cloudinit.toml")),
     ("debian-13-cloudinit", include_str!("../images/debian-13-cloudinit.toml")),
+    ("debian-12-serial", include_str!("../images/debian-12-serial.toml")),
+    ("debian-12-keyboard", include_str!("../images/debian-12-keyboard.toml")),
     ("debian-12-cloud", include_str!("../images/debian-12-cloud.toml")),
     ("debian-12-nocloud", include_str!("../images/debian-12-nocloud.toml")),
     ("debian-13-cloud", include_str!("../images/debian-13-cloud.toml")),
@@ -271,6 +273,8 @@ pub enum Kind {
     Full,
     /// A disk with systemd and cloud-init.
     Cloud,
+    /// A disk with systemd and nothing that starts a job: somebody logs in.
+    Plain,
 }
 
 /// The format of a disk.
@@ -333,6 +337,25 @@ impl Image {
         if self.architecture == Architecture::I686 && self.kernel_bits != 32 {
             return Err("kernel_bits must be 32 on an i686".into());
         }
+        if let FirstBoot::Keyboard(keyboard) = &self.first_boot {
+            for (field, text) in [
+                ("login", &keyboard.login),
+                ("password", &keyboard.password),
+                ("become_root", &keyboard.become_root),
+            ] {
+                if let Some(character) = text.chars().find(|c| typing::keys(*c).is_none()) {
+                    return Err(format!(
+                        "first_boot.keyboard.{field}: {character:?} is not on its keyboard, which \
+                         has ASCII's printable characters"
+                    ));
+                }
+            }
+            if keyboard.terminal > 12 {
+                return Err(
+                    "first_boot.keyboard.terminal must be 0 to 12: Ctrl-Alt-F1 to F12".into()
+                );
+            }
+        }
         if self.memory == 0 || self.cpus == 0 || self.boot_limit == 0 || self.run_limit == 0 {
             return Err("memory, cpus, boot_limit and run_limit must be more than 0".into());
         }
@@ -345,7 +368,8 @@ impl Image {
             Source::Download(download) => download.check(),
             Source::Built(built) => match (built.kind, &self.first_boot) {
                 (Kind::Tiny, FirstBoot::Agent) | (Kind::Cloud, FirstBoot::CloudInit) => Ok(()),
-                (Kind::Full, FirstBoot::Agent | FirstBoot::SerialLogin(_)) => Ok(()),
+                (Kind::Full, FirstBoot::Agent) => Ok(()),
+                (Kind::Plain, FirstBoot::SerialLogin(_) | FirstBoot::Keyboard(_)) => Ok(()),
                 _ => Err("first_boot does not fit source.built.kind".into()),
             },
             Source::File(_) => Err("source.file is only for --image".into()),

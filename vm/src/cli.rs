@@ -218,6 +218,7 @@ fn obtained(image: &Image) -> &'static str {
             Kind::Tiny => "built here, initramfs",
             Kind::Full => "built here, systemd",
             Kind::Cloud => "built here, cloud-init",
+            Kind::Plain => "built here, login",
         },
         Source::File(_) => "your file",
     }

@@ -72,8 +72,14 @@ pub fn bootstrap() -> String {
 # forkproof: finds the job's disk and runs it.
 PATH=/sbin:/bin:/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin
 export PATH
+console=/dev/console
+if [ "$1" = serial ]; then
+    # The system's console is the screen, which nobody sees.
+    for device in /dev/ttyS0 /dev/ttyu0; do [ ! -c "$device" ] || console=$device; done
+fi
+export console
 {find}if [ -z "$job" ]; then
-    echo 'forkproof-guest: no disk begins with {RUN_MEMBER}' > /dev/console
+    echo 'forkproof-guest: no disk begins with {RUN_MEMBER}' > "$console"
 else
     for parent in /tmp /var/tmp /root; do
         dir=$parent/forkproof-job.$$
@@ -96,15 +102,26 @@ pub fn user_data() -> String {
     format!("{}poweroff || shutdown -p now\n", bootstrap())
 }
 
+/// What whoever has logged in as root types to start the seed's script: csh, too, reads it.
+/// FreeBSD's volumes are below /dev/iso9660; Linux's mount(8) finds them itself.
+pub fn typed_command() -> String {
+    let label = crate::seed::LABEL;
+    format!(
+        "mount -t cd9660 /dev/iso9660/{label} /mnt || mount -r LABEL={label} /mnt; \
+         sh /mnt/user-data serial"
+    )
+}
+
 /// `run.sh`.
 pub fn run_script(work: &Work, stamp: &Stamp) -> String {
     let mut script = format!(
         r#"#!/bin/sh
 # forkproof: runs the job of this disk.
 cd "$(dirname "$0")" || exit
+console=${{console:-/dev/console}}
 stamp={stamp}
-say() {{ echo "forkproof-guest: $*" > /dev/console; }}
-echo "{STARTED} $stamp" > /dev/console
+say() {{ echo "forkproof-guest: $*" > "$console"; }}
+echo "{STARTED} $stamp" > "$console"
 {find}if [ -z "$out" ]; then say 'no disk has the stamp of this job'; exit; fi
 umask 022
 mkdir result || exit
@@ -127,7 +144,7 @@ mkdir result || exit
         ./forkproof run --report result/report.json --junit result/junit.xml \
             --summary result/summary.md{words} < /dev/null 2>&1
         echo $? > result/exitcode
-    }} | tee result/output.log > /dev/console
+    }} | tee result/output.log > "$console"
 "#
             );
             script.push_str(otherwise);
@@ -136,7 +153,7 @@ mkdir result || exit
             script.push_str(probe);
             let repro = id.as_ref().map_or(String::new(), |id| {
                 format!(
-                    "    ./forkproof run --keep{} {} < /dev/console > /dev/console 2>&1\n",
+                    "    ./forkproof run --keep{} {} < \"$console\" > \"$console\" 2>&1\n",
                     as_words(options),
                     quoted(id)
                 )
@@ -147,7 +164,6 @@ mkdir result || exit
     # The console is the shell's alone, where systemd would ask for a login on it.
     systemctl stop serial-getty@ttyS0.service 2> /dev/null
     # A terminal of its own, where there is one for it: job control and Ctrl-C.
-    console=/dev/console
     for device in /dev/ttyS0 /dev/ttyu0; do [ ! -c "$device" ] || console=$device; done
     if command -v setsid > /dev/null 2>&1; then
         setsid sh -c "exec sh -i < $console > $console 2>&1"
@@ -172,7 +188,7 @@ for file in exitcode problem report.json junit.xml summary.md output.log; do
 done
 tar cf - "$@" complete | dd of="$out" obs=10240 2> /dev/null
 sync
-echo "{WRITTEN} $stamp" > /dev/console
+echo "{WRITTEN} $stamp" > "$console"
 "#
     );
     script

@@ -367,7 +367,7 @@ pub fn shell(
     prepare(run.path(), &work, &stamp, Some(&candidate.payload), &settings.added)?;
     let machine = machine(image, files, settings, accelerator, run.path());
     tell("powers on; Ctrl-A X ends the machine");
-    machine.run_on_terminal()?;
+    machine.run_on_terminal(stamp.text())?;
     match disks::read_out(&run.path().join(Disks::OUT), &stamp)? {
         Ok(Outcome { problem: Some(why), .. }) => Err(Error::PayloadDoesNotRun {
             id: image.id.clone(),

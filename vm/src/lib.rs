@@ -28,5 +28,6 @@ pub mod machine;
 pub mod payload;
 mod platform;
 pub mod seed;
+mod typing;
 pub mod unpack;
 pub mod verify;

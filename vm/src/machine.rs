@@ -9,22 +9,27 @@
 use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{IsTerminal, Read, Write};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
 use nix::sys::signal::{Signal, killpg};
+use nix::sys::termios::{SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr};
 use nix::unistd::Pid;
 
 use crate::cache::Files;
-use crate::catalogue::{Architecture, FirstBoot, SerialLogin};
+use crate::catalogue::{Architecture, FirstBoot};
 use crate::error::{Error, Result};
 use crate::guest;
 use crate::interrupt;
 use crate::platform;
+use crate::typing::{KeyboardTyping, SerialTyping};
 
 /// What is kept of a console, bytes; a guest may write without end.
 const CONSOLE_LIMIT: u64 = 16 * 1024 * 1024;
@@ -227,6 +232,7 @@ impl Machine {
             .stderr(Stdio::piped())
             .process_group(0);
         let begin = Instant::now();
+        let keyboard = self.keyboard(&mut command)?;
         let mut process = Process::start(&self.id, command)?;
         let (tell, told) = channel();
         for (stream, readable) in process.streams() {
@@ -234,14 +240,16 @@ impl Machine {
             std::thread::spawn(move || pump(stream, readable, &tell));
         }
         drop(tell);
-        let keyboard = process.child.stdin.take();
+        let input = process.child.stdin.take();
         let typist = match &self.first_boot {
-            FirstBoot::SerialLogin(login) => keyboard.map(|to| Typist::new(login, to)),
+            FirstBoot::SerialLogin(login) => input.map(|to| (SerialTyping::new(login), to)),
             // An end of file on its console means nothing to the other guests.
             _ => None,
         };
+        let mut keyboard = keyboard.map(|(typing, _)| typing);
         let mut console = Console::new(log, console, stamp, typist);
-        let (how, booted) = self.attend(&mut process, &told, &mut console, begin, watch)?;
+        let (how, booted) =
+            self.attend(&mut process, &told, &mut console, &mut keyboard, begin, watch)?;
         // Whatever it left, in its process group, goes; then the pipes end.
         process.kill();
         let mut messages = Vec::new();
@@ -266,6 +274,7 @@ impl Machine {
         process: &mut Process,
         told: &Receiver<Chunk>,
         console: &mut Console<'_>,
+        keyboard: &mut Option<KeyboardTyping>,
         begin: Instant,
         watch: &mut dyn FnMut(Event),
     ) -> Result<(How, Option<Duration>)> {
@@ -287,6 +296,9 @@ impl Machine {
                 Err(RecvTimeoutError::Disconnected) => std::thread::sleep(TICK),
                 Err(RecvTimeoutError::Timeout) => {}
             }
+            if let Some(keyboard) = keyboard.as_mut().filter(|_| !console.started) {
+                keyboard.advance(Instant::now());
+            }
             if console.started && booted.is_none() {
                 booted = Some(begin.elapsed());
                 deadline = Instant::now() + self.run_limit;
@@ -306,16 +318,48 @@ impl Machine {
         }
     }
 
-    /// Runs it with this program's terminal as its console, to its end.
-    pub fn run_on_terminal(&self) -> Result<()> {
+    /// Gives QEMU the keyboard's line, where keys have to be pressed: the typing, and QEMU's end,
+    /// which has to stay open until QEMU runs.
+    fn keyboard(&self, command: &mut Command) -> Result<Option<(KeyboardTyping, OwnedFd)>> {
+        let FirstBoot::Keyboard(login) = &self.first_boot else { return Ok(None) };
+        let (typing, descriptor) = KeyboardTyping::new(login)
+            .map_err(|error| Error::io("make a pair of sockets for", Path::new("QEMU"), error))?;
+        command.args(KeyboardTyping::options(&descriptor));
+        let number = descriptor.as_raw_fd();
+        // SAFETY: between fork and exec only fcntl(2) is called, on a descriptor that is open there.
+        unsafe {
+            command.pre_exec(move || {
+                Errno::result(libc::fcntl(number, libc::F_SETFD, 0))?;
+                Ok(())
+            });
+        }
+        Ok(Some((typing, descriptor)))
+    }
+
+    /// Runs it with this program's terminal as its console, to its end. `stamp` is as for
+    /// [`Machine::run`].
+    pub fn run_on_terminal(&self, stamp: &str) -> Result<()> {
         let mut command = self.command(&["-serial", "mon:stdio"])?;
-        // In this process group, which is the terminal's.
-        let mut process = Process::start(&self.id, {
+        let keyboard = self.keyboard(&mut command)?;
+        let serial = match &self.first_boot {
+            FirstBoot::SerialLogin(login) => Some(SerialTyping::new(login)),
+            _ => None,
+        };
+        // In this process group, which is the terminal's. Where a login has to be typed, the console
+        // passes through here; otherwise the terminal is QEMU's.
+        let typed = serial.is_some() || keyboard.is_some();
+        if typed {
+            command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        } else {
             command.stdin(Stdio::inherit());
-            command
-        })?;
-        let status =
-            process.child.wait().map_err(|error| Error::io("wait for", &self.dir, error))?;
+        }
+        let mut process = Process::start(&self.id, command)?;
+        let keyboard = keyboard.map(|(typing, _)| typing);
+        let status = if typed {
+            relay(&mut process, serial, keyboard, &format!("{} {stamp}", guest::STARTED))?
+        } else {
+            process.child.wait().map_err(|error| Error::io("wait for", &self.dir, error))?
+        };
         process.over = true;
         if status.success() {
             return Ok(());
@@ -429,6 +473,101 @@ fn drive(path: &Path, format: &str, read_only: bool) -> [OsString; 2] {
     ["-drive".into(), words]
 }
 
+/// Stands between this program's terminal and a machine to which somebody has to log in: types that,
+/// and lets everything else pass. Keys are pressed until the console shows `sign`.
+fn relay(
+    process: &mut Process,
+    mut serial: Option<SerialTyping>,
+    mut keyboard: Option<KeyboardTyping>,
+    sign: &str,
+) -> Result<ExitStatus> {
+    let terminal = |error| Error::io("use", Path::new("the terminal"), error);
+    let _raw = RawTerminal::enter().map_err(|errno| terminal(errno.into()))?;
+    let input = Arc::new(Mutex::new(process.child.stdin.take()));
+    let (tell, told) = channel();
+    for (stream, readable) in process.streams() {
+        let tell = tell.clone();
+        std::thread::spawn(move || pump(stream, readable, &tell));
+    }
+    drop(tell);
+    // It ends with this program: nothing else ends a read of a terminal.
+    std::thread::spawn({
+        let input = Arc::clone(&input);
+        move || {
+            let mut buffer = [0; 1024];
+            while let Ok(count @ 1..) = std::io::stdin().read(&mut buffer) {
+                let Ok(mut input) = input.lock() else { return };
+                let Some(to) = input.as_mut() else { return };
+                if to.write_all(&buffer[..count]).and_then(|()| to.flush()).is_err() {
+                    return;
+                }
+            }
+        }
+    });
+    let mut shown = Vec::new();
+    loop {
+        interrupt::check()?;
+        match told.recv_timeout(TICK) {
+            Ok(chunk) => {
+                let mut output = std::io::stdout().lock();
+                output.write_all(&chunk.bytes).and_then(|()| output.flush()).map_err(terminal)?;
+                if keyboard.is_some() {
+                    shown.extend_from_slice(&chunk.bytes);
+                    if shown.windows(sign.len()).any(|window| window == sign.as_bytes()) {
+                        keyboard = None;
+                    }
+                    let excess = shown.len().saturating_sub(sign.len());
+                    shown.drain(..excess);
+                }
+                if let (Some(serial), Ok(mut input)) = (&mut serial, input.lock()) {
+                    if let Some(to) = input.as_mut() {
+                        serial.read(&chunk.bytes, to);
+                    }
+                }
+            }
+            Err(RecvTimeoutError::Disconnected) => std::thread::sleep(TICK),
+            Err(RecvTimeoutError::Timeout) => {}
+        }
+        if let Some(keyboard) = &mut keyboard {
+            keyboard.advance(Instant::now());
+        }
+        if let Some(status) = process.ended()? {
+            let mut output = std::io::stdout().lock();
+            for chunk in told {
+                output.write_all(&chunk.bytes).map_err(terminal)?;
+            }
+            output.flush().map_err(terminal)?;
+            return Ok(status);
+        }
+    }
+}
+
+/// The terminal without echo, lines and signals, as QEMU would have it; as it was at the end of this
+/// value.
+struct RawTerminal(Option<Termios>);
+
+impl RawTerminal {
+    fn enter() -> nix::Result<Self> {
+        let input = std::io::stdin();
+        if !input.is_terminal() {
+            return Ok(Self(None));
+        }
+        let before = tcgetattr(&input)?;
+        let mut raw = before.clone();
+        cfmakeraw(&mut raw);
+        tcsetattr(&input, SetArg::TCSANOW, &raw)?;
+        Ok(Self(Some(before)))
+    }
+}
+
+impl Drop for RawTerminal {
+    fn drop(&mut self) {
+        if let Some(before) = &self.0 {
+            let _ = tcsetattr(std::io::stdin(), SetArg::TCSANOW, before);
+        }
+    }
+}
+
 /// A child that does not outlive this value.
 struct Process {
     child: Child,
@@ -523,12 +662,17 @@ struct Console<'a> {
     started: bool,
     written: bool,
     panicked: bool,
-    typist: Option<Typist>,
+    typist: Option<(SerialTyping, ChildStdin)>,
     messages: Vec<u8>,
 }
 
 impl<'a> Console<'a> {
-    fn new(log: File, path: &'a Path, stamp: &str, typist: Option<Typist>) -> Self {
+    fn new(
+        log: File,
+        path: &'a Path,
+        stamp: &str,
+        typist: Option<(SerialTyping, ChildStdin)>,
+    ) -> Self {
         Self {
             log,
             path,
@@ -573,8 +717,8 @@ impl<'a> Console<'a> {
                 self.line.push(byte);
             }
         }
-        if let Some(typist) = &mut self.typist {
-            typist.read(bytes);
+        if let Some((typist, to)) = &mut self.typist {
+            typist.read(bytes, to);
         }
         Ok(())
     }
@@ -612,44 +756,5 @@ impl<'a> Console<'a> {
         let text = String::from_utf8_lossy(&bytes).into_owned();
         let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
         lines[lines.len().saturating_sub(6)..].join("\n")
-    }
-}
-
-/// Logs in on a serial console, and starts the seed's script.
-struct Typist {
-    to: ChildStdin,
-    steps: VecDeque<(String, String)>,
-    seen: Vec<u8>,
-}
-
-impl Typist {
-    fn new(login: &SerialLogin, to: ChildStdin) -> Self {
-        let mut steps = VecDeque::from([(login.login_prompt.clone(), login.login.clone())]);
-        if !login.password.is_empty() {
-            steps.push_back((login.password_prompt.clone(), login.password.clone()));
-        }
-        // Both csh and sh read this. FreeBSD's volumes are below /dev/iso9660; mount(8) of Linux
-        // finds them itself.
-        let label = crate::seed::LABEL;
-        let run = format!(
-            "mount -t cd9660 /dev/iso9660/{label} /mnt || mount -r LABEL={label} /mnt; \
-             sh /mnt/user-data"
-        );
-        steps.push_back((login.shell_prompt.clone(), run));
-        Self { to, steps, seen: Vec::new() }
-    }
-
-    fn read(&mut self, bytes: &[u8]) {
-        let Some((prompt, answer)) = self.steps.front() else { return };
-        self.seen.extend_from_slice(bytes);
-        if !self.seen.windows(prompt.len()).any(|window| window == prompt.as_bytes()) {
-            let excess = self.seen.len().saturating_sub(4096);
-            self.seen.drain(..excess);
-            return;
-        }
-        // A machine that has gone is noticed elsewhere.
-        let _ = self.to.write_all(format!("{answer}\r").as_bytes());
-        self.seen.clear();
-        self.steps.pop_front();
     }
 }

@@ -118,11 +118,19 @@ verify = {{ digest = "sha256:{:064}" }}
 
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(PROGRAM);
-        // This test is a program of this system and width, as good a payload as any.
-        let payload = std::env::current_exe().expect("this test");
-        command.args(["run", IMAGE, "--payload"]).arg(payload).args(arguments);
+        command.args(["run", IMAGE, "--payload"]).arg(self.payload()).args(arguments);
         self.environment(&mut command);
         command
+    }
+
+    /// What passes for a static program of 64-bit x86 Linux, whatever this machine is.
+    fn payload(&self) -> PathBuf {
+        let mut header = vec![0; 8 * 1024 * 1024];
+        header[..8].copy_from_slice(b"\x7fELF\x02\x01\x01\x00");
+        header[16..20].copy_from_slice(&[2, 0, 62, 0]);
+        let path = self.dir.path().join("payload");
+        std::fs::write(&path, header).expect("written");
+        path
     }
 
     fn run(&self, arguments: &[&str]) -> Ended {
@@ -414,7 +422,41 @@ fn a_serial_console_is_logged_in_to() {
     assert_eq!(ended.status, Some(0), "{ended:?} {typed}");
     let lines: Vec<&str> = typed.lines().collect();
     assert_eq!(lines[..2], ["root", "secret"]);
-    assert!(lines[2].contains("/dev/iso9660/cidata") && lines[2].ends_with("sh /mnt/user-data"));
+    assert!(lines[2].contains("/dev/iso9660/cidata"), "{lines:?}");
+    assert!(lines[2].ends_with("; sh /mnt/user-data serial"), "{lines:?}");
+    world.is_clean();
+}
+
+/// Where the console is silent, keys are pressed: QEMU hears of them over its machine protocol.
+#[test]
+fn a_silent_machine_is_logged_in_to_blind() {
+    let world = World::new(
+        r#"for argument; do case $argument in socket,id=keyboard,fd=*) fd=${argument##*=} ;; esac; done
+        exec 8<&"$fd"
+        while read -r line <&8; do
+            echo "$line" >> "$WORLD/keys"
+            case $line in *'"ret"'*) break ;; esac
+        done
+        started; result 0 conformant"#,
+    );
+    world.describe(IMAGE, "{ keyboard = { login = 'ab', after = 0, terminal = 0 } }");
+    let ended = world.run(&["--boot-limit", "30"]);
+    assert_eq!(ended.status, Some(0), "{ended:?}");
+    let keys = std::fs::read_to_string(world.dir.path().join("keys")).expect("keys");
+    let said: Vec<serde_json::Value> =
+        keys.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    assert_eq!(said[0]["execute"], "qmp_capabilities");
+    let pressed: Vec<Vec<&str>> = said[1..]
+        .iter()
+        .map(|command| {
+            assert_eq!(command["execute"], "send-key");
+            let keys = command["arguments"]["keys"].as_array().expect("keys");
+            keys.iter().map(|key| key["data"].as_str().expect("a name")).collect()
+        })
+        .collect();
+    assert_eq!(pressed, [vec!["ctrl", "c"], vec!["a"], vec!["b"], vec!["ret"]]);
+    let arguments = std::fs::read_to_string(world.dir.path().join("arguments")).expect("read");
+    assert!(arguments.contains("chardev=keyboard,mode=control\n"), "{arguments}");
     world.is_clean();
 }
 
@@ -548,7 +590,7 @@ fn a_full_host_disk_is_told_as_such(
         return;
     }
     let world = World::new(behaviour);
-    let payload = std::env::current_exe().expect("this test");
+    let payload = world.payload();
     // Too little for the payload, or the payload's size and some.
     let needed = payload.metadata().expect("its size").len() / 1024 + 4096;
     let size = if kib > 0 { kib } else { needed };
@@ -595,7 +637,7 @@ fn a_missing_emulator_is_named_with_its_package() {
 #[case(&["build", "mine"], "is not built here")]
 fn wrong_usage(#[case] arguments: &[&str], #[case] words: &str) {
     let world = World::new("started; result 0 conformant");
-    let own = std::env::current_exe().expect("this test");
+    let own = world.payload();
     let payloads = world.dir.path().join("payloads");
     std::fs::create_dir(&payloads).expect("made");
     std::fs::copy(own, payloads.join("forkproof")).expect("copied");
