@@ -73,11 +73,12 @@ pub fn bootstrap() -> String {
 PATH=/sbin:/bin:/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin
 export PATH
 console=/dev/console
-if [ "$1" = serial ]; then
-    # The system's console is the screen, which nobody sees.
+# Where somebody has logged in to type this: on the serial port, or on the screen, which nobody sees.
+typed=$1
+if [ -n "$typed" ]; then
     for device in /dev/ttyS0 /dev/ttyu0; do [ ! -c "$device" ] || console=$device; done
 fi
-export console
+export console typed
 {find}if [ -z "$job" ]; then
     echo 'forkproof-guest: no disk begins with {RUN_MEMBER}' > "$console"
 else
@@ -103,12 +104,13 @@ pub fn user_data() -> String {
 }
 
 /// What whoever has logged in as root types to start the seed's script: csh, too, reads it.
-/// FreeBSD's volumes are below /dev/iso9660; Linux's mount(8) finds them itself.
-pub fn typed_command() -> String {
+/// `terminal` is `serial` or `screen`. FreeBSD's volumes are below /dev/iso9660; Linux's mount(8)
+/// finds them itself.
+pub fn typed_command(terminal: &str) -> String {
     let label = crate::seed::LABEL;
     format!(
         "mount -t cd9660 /dev/iso9660/{label} /mnt || mount -r LABEL={label} /mnt; \
-         sh /mnt/user-data serial"
+         sh /mnt/user-data {terminal}"
     )
 }
 
@@ -161,14 +163,19 @@ mkdir result || exit
             let _ = write!(
                 script,
                 r#"{repro}    say "./forkproof is here in $PWD; leave the shell to end the machine"
-    # The console is the shell's alone, where systemd would ask for a login on it.
-    systemctl stop serial-getty@ttyS0.service 2> /dev/null
-    # A terminal of its own, where there is one for it: job control and Ctrl-C.
     for device in /dev/ttyS0 /dev/ttyu0; do [ ! -c "$device" ] || console=$device; done
-    if command -v setsid > /dev/null 2>&1; then
-        setsid sh -c "exec sh -i < $console > $console 2>&1"
+    if [ "$typed" = serial ]; then
+        # This terminal, which somebody has logged in to.
+        sh -i < "$console" > "$console" 2>&1
     else
-        sh -i < $console > $console 2>&1
+        # The console is the shell's alone, where systemd would ask for a login on it.
+        systemctl stop serial-getty@ttyS0.service 2> /dev/null
+        # A terminal of its own, where there is one for it: job control and Ctrl-C.
+        if command -v setsid > /dev/null 2>&1; then
+            setsid sh -c "exec sh -i < $console > $console 2>&1"
+        else
+            sh -i < "$console" > "$console" 2>&1
+        fi
     fi
     echo 0 > result/exitcode
 "#

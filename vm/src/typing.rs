@@ -25,7 +25,7 @@ impl SerialTyping {
         if !login.password.is_empty() {
             steps.push_back((login.password_prompt.clone(), login.password.clone()));
         }
-        steps.push_back((login.shell_prompt.clone(), guest::typed_command()));
+        steps.push_back((login.shell_prompt.clone(), guest::typed_command("serial")));
         Self { steps, seen: Vec::new() }
     }
 
@@ -135,7 +135,7 @@ fn round(login: &Keyboard) -> VecDeque<(Vec<&'static str>, Duration)> {
             line(&login.password, LINE);
         }
     }
-    line(&guest::typed_command(), ROUND);
+    line(&guest::typed_command("screen"), ROUND);
     strokes
 }
 
@@ -254,7 +254,7 @@ mod tests {
             terminal: 2,
             after: 0,
         };
-        let command = guest::typed_command();
+        let command = guest::typed_command("screen");
         // The interrupt's keys and the name after them share a line here.
         assert_eq!(
             typed(&login),
@@ -271,6 +271,6 @@ mod tests {
             terminal: 0,
             after: 0,
         };
-        assert_eq!(typed(&login), ["ctrl-croot", &guest::typed_command()]);
+        assert_eq!(typed(&login), ["ctrl-croot", &guest::typed_command("screen")]);
     }
 }

@@ -9,7 +9,7 @@ use std::cell::Cell;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{Read, Write};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
@@ -455,8 +455,22 @@ fn free_port() -> Step<u16> {
     Err(Stop::Error("no port is free".into()))
 }
 
+/// Whether a server gets this port on whatever address, also one that does not set `SO_REUSEADDR`
+/// and so is kept out by connections in TIME_WAIT; std's `TcpListener` sets it.
 fn is_free(port: u16) -> bool {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
+    use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrStorage, bind, socket};
+    let all: [IpAddr; 2] = [Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()];
+    all.into_iter().all(|address| {
+        let family = if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+        match socket(family, SockType::Stream, SockFlag::empty(), None) {
+            Ok(socket) => {
+                let at = SockaddrStorage::from(SocketAddr::from((address, port)));
+                bind(socket.as_raw_fd(), &at) != Err(Errno::EADDRINUSE)
+            }
+            // A kernel without this family.
+            Err(_) => true,
+        }
+    })
 }
 
 /// Writes a file anew, with its directory if that is missing.

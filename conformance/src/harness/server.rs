@@ -242,6 +242,29 @@ impl Server {
         )
     }
 
+    /// Stops a process that does not hold the log's lock just then: whoever stands still with it
+    /// keeps all others out, and nobody could blame the server.
+    pub fn freeze_at_rest(&self, check: &Check, pid: i32) -> Outcome {
+        const TRIES: usize = 10;
+        let is_free = |limit| -> Step<bool> {
+            let log = self.log();
+            let look = || Ok(!log.exists() || try_lock(log, LockMode::Exclusive)?.is_some());
+            Ok(self.world.wait(check.scaled(limit), || Ok(look()?.then_some(())))?.is_some())
+        };
+        for _ in 0..TRIES {
+            // It has to get on to let the lock go.
+            is_free(Duration::from_secs(1))?;
+            self.freeze(check, pid)?;
+            if is_free(Duration::from_millis(100))? {
+                return Ok(());
+            }
+            check.note(format!("process {pid} stands still with the log's lock: lets it go on"));
+            self.signal(pid, Signal::SIGCONT)?;
+        }
+        // A lock that is never let go is the server's affair: the check goes on and tells so.
+        self.freeze(check, pid)
+    }
+
     /// Kills the daemon at once, and leaves its clusters alone. Waits until it is gone.
     pub fn kill_daemon(&self, check: &Check) -> Outcome {
         self.running.over.set(true);

@@ -7,7 +7,7 @@ use nix::sys::signal::Signal;
 
 use super::{blocked_client, idle_cost, lines, refuses_to_start};
 use crate::catalogue::{Controls, Level, Requirement, by};
-use crate::harness::{Check, Client, Options};
+use crate::harness::{Check, Client, Options, Server};
 use crate::needs::Need;
 use crate::platform;
 use crate::target::Claim;
@@ -295,11 +295,6 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
     },
 ];
 
-/// Whether a TCP connection to `address` can be made.
-fn connects(check: &Check, address: SocketAddr) -> bool {
-    TcpStream::connect_timeout(&address, check.scaled(Duration::from_secs(5))).is_ok()
-}
-
 fn default_serves_both_families(check: &mut Check) -> Outcome {
     let server = check.server_with(Options::new().default_addresses())?;
     let port = server.address().port();
@@ -313,16 +308,37 @@ fn default_serves_both_families(check: &mut Check) -> Outcome {
     alice.hears("over IPv6")
 }
 
+/// A server that listens on `listen`, serves at `own`, and accepts nothing on 127.0.0.1; none if it
+/// accepts there.
+///
+/// The same port there may by chance be another program's. It is not three times.
+fn leaves_ipv4_loopback_alone(
+    check: &mut Check,
+    listen: &str,
+    own: IpAddr,
+) -> Step<Option<Server>> {
+    for _ in 0..3 {
+        let server = check.server_with(Options::new().listen(listen))?;
+        let port = server.address().port();
+        server.join_at("alice", SocketAddr::from((own, port)))?;
+        let there = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        if TcpStream::connect_timeout(&there, check.scaled(Duration::from_secs(5))).is_err() {
+            return Ok(Some(server));
+        }
+        check.note(format!("{there} accepts a connection; another server will show whose it is"));
+        server.end()?;
+    }
+    Ok(None)
+}
+
 fn ipv6_wildcard_is_ipv6_only(check: &mut Check) -> Outcome {
-    let server = check.server_with(Options::new().listen("[::]:0"))?;
-    let port = server.address().port();
-    let v6 = SocketAddr::from((Ipv6Addr::LOCALHOST, port));
-    server.join_at("alice, IPv6", v6)?;
-    ensure(
-        !connects(check, SocketAddr::from((Ipv4Addr::LOCALHOST, port))),
-        "a server that listens on [::] alone refuses IPv4",
-        || format!("127.0.0.1:{port} is accepted: IPV6_V6ONLY was left to the system's default"),
-    )?;
+    let server = leaves_ipv4_loopback_alone(check, "[::]:0", Ipv6Addr::LOCALHOST.into())?;
+    let Some(server) = server else {
+        return fail(
+            "a server that listens on [::] alone refuses IPv4",
+            "127.0.0.1 is accepted on its port: IPV6_V6ONLY was left to the system's default",
+        );
+    };
     // The end of the check asks again, by the first address.
     ensure(server.address().is_ipv6(), "the server listens on IPv6", || {
         server.address().to_string()
@@ -646,14 +662,11 @@ fn peer_address_is_plain(check: &mut Check) -> Outcome {
 }
 
 fn loopback_alias(check: &mut Check) -> Outcome {
-    let server = check.server_with(Options::new().listen("127.0.0.2:0"))?;
-    let port = server.address().port();
-    server.join_at("alice", SocketAddr::from(([127, 0, 0, 2], port)))?;
-    ensure(
-        !connects(check, SocketAddr::from((Ipv4Addr::LOCALHOST, port))),
-        "127.0.0.1 is refused when 127.0.0.2 was configured",
-        || "it is accepted".into(),
-    )
+    let alias = Ipv4Addr::new(127, 0, 0, 2);
+    match leaves_ipv4_loopback_alone(check, "127.0.0.2:0", alias.into())? {
+        Some(_) => Ok(()),
+        None => fail("127.0.0.1 is refused when 127.0.0.2 was configured", "it is accepted"),
+    }
 }
 
 fn link_local_with_scope(check: &mut Check) -> Outcome {

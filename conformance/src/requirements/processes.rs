@@ -367,7 +367,7 @@ fn chat_survives_killed_daemon(check: &mut Check) -> Outcome {
     let (mut bob, cluster) = server.join_with_cluster("bob")?;
     alice.barrier()?;
     // With a stopped member the orphaned process group is sent SIGHUP and SIGCONT.
-    server.freeze(check, cluster.sender)?;
+    server.freeze_at_rest(check, cluster.sender)?;
     server.kill_daemon(check)?;
     server.signal(cluster.sender, Signal::SIGCONT)?;
     bob.barrier()?;

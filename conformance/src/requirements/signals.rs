@@ -351,7 +351,7 @@ fn burst_drains(check: &mut Check) -> Outcome {
         let (mut bob, cluster) = server.join_with_cluster("bob")?;
         alice.barrier()?;
         // All of the burst's signals become one for a sender that stands still meanwhile.
-        server.freeze(check, cluster.sender)?;
+        server.freeze_at_rest(check, cluster.sender)?;
         let said = lines("burst", size / 64, 64).concat();
         alice.queue(&said);
         alice.hears_bytes(&said)?;
@@ -721,7 +721,7 @@ fn stop_and_continue(check: &mut Check) -> Outcome {
     let (mut alice, speaking) = server.join_with_cluster("alice")?;
     let (mut bob, listening) = server.join_with_cluster("bob")?;
 
-    server.freeze(check, listening.sender)?;
+    server.freeze_at_rest(check, listening.sender)?;
     for number in 0..10 {
         alice.say(&format!("bob stands still {number}"))?;
     }
@@ -731,7 +731,7 @@ fn stop_and_continue(check: &mut Check) -> Outcome {
         bob.hears(&format!("bob stands still {number}"))?;
     }
 
-    server.freeze(check, speaking.receiver)?;
+    server.freeze_at_rest(check, speaking.receiver)?;
     alice.say("alice stands still")?;
     server.signal(speaking.receiver, Signal::SIGCONT)?;
     bob.hears("alice stands still")?;
