@@ -210,6 +210,33 @@ pub(crate) fn keys(character: char) -> Option<Vec<&'static str>> {
 mod tests {
     use super::*;
 
+    /// Each answer after its prompt and no sooner, in whatever pieces the prompt arrives.
+    #[test]
+    fn a_serial_login_waits_for_its_prompts() {
+        let login = SerialLogin {
+            login: "root".into(),
+            password: "secret".into(),
+            login_prompt: "login:".into(),
+            password_prompt: "Password:".into(),
+            shell_prompt: "# ".into(),
+        };
+        let command = format!("{}\r", guest::typed_command("serial"));
+        let mut typing = SerialTyping::new(&login);
+        for (shown, answer) in [
+            ("FreeBSD/amd64 (Amnesiac) (ttyu0)\r\n\r\nlog", ""),
+            ("in:", "root\r"),
+            (" root\r\nPass", ""),
+            ("word: ", "secret\r"),
+            ("\r\nWelcome to FreeBSD!\r\nroot@:~ #", ""),
+            (" ", command.as_str()),
+            ("login: Password: # ", ""),
+        ] {
+            let mut typed = Vec::new();
+            typing.read(shown.as_bytes(), &mut typed);
+            assert_eq!(String::from_utf8_lossy(&typed), answer, "after {shown:?}");
+        }
+    }
+
     #[test]
     fn every_printable_character_has_keys_of_its_own() {
         let mut seen = std::collections::BTreeSet::new();
