@@ -78,7 +78,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         fix: "end exactly the processes of the cluster that broke",
         needs: &[Need::ProcessTable],
         claims: &[Claim::ProcessPerClient],
-        controls: Controls::By(&[by("accept-loop-ends", "carol")]),
+        controls: Controls::By(&[by("accept-loop-ends", "carol|its daemon")]),
         exclusive: false,
         check: other_clients_unharmed_by_a_kill,
     },
