@@ -126,8 +126,8 @@ pub struct Ended {
     pub took: Duration,
     /// The end of the console.
     pub console: String,
-    /// Whether the console tells of a kernel's panic. For the message only.
-    pub panicked: bool,
+    /// What the console tells of a kernel's panic. For the message only.
+    pub panicked: Option<String>,
     /// QEMU's own messages.
     pub messages: String,
 }
@@ -262,7 +262,7 @@ impl Machine {
             booted,
             took: begin.elapsed(),
             console: console.end(),
-            panicked: console.panicked,
+            panicked: console.panicked.clone(),
             messages: String::from_utf8_lossy(&[console.messages, messages].concat())
                 .trim()
                 .to_owned(),
@@ -369,6 +369,13 @@ impl Machine {
 }
 
 impl Ended {
+    /// "its kernel panicked", with its own words: they are long gone from the console's end.
+    fn panic_words(&self) -> String {
+        let line = self.panicked.as_deref().unwrap_or_default();
+        let from = line.find("Kernel panic").or_else(|| line.find("panic: ")).unwrap_or(0);
+        format!("its kernel panicked (`{}`)", &line[from..])
+    }
+
     /// Why there is no result, as an error about the image `id`; `nothing` is what the result's
     /// disk says.
     pub fn without_result(&self, id: &str, nothing: String) -> Error {
@@ -383,11 +390,11 @@ impl Ended {
                 }
                 Error::QemuFailed { id, why }
             }
-            How::Ended(_) if self.panicked && self.booted.is_none() => {
-                Error::NotBooted { id, why: "its kernel panicked".into(), console }
+            How::Ended(_) if self.panicked.is_some() && self.booted.is_none() => {
+                Error::NotBooted { id, why: self.panic_words(), console }
             }
-            How::Ended(_) if self.panicked => {
-                Error::NoResult { id, why: "its kernel panicked".into(), console }
+            How::Ended(_) if self.panicked.is_some() => {
+                Error::NoResult { id, why: self.panic_words(), console }
             }
             How::Ended(_) if self.booted.is_none() => Error::NotBooted {
                 id,
@@ -661,7 +668,8 @@ struct Console<'a> {
     sign_of_result: String,
     started: bool,
     written: bool,
-    panicked: bool,
+    /// The line with which the kernel says so.
+    panicked: Option<String>,
     typist: Option<(SerialTyping, ChildStdin)>,
     messages: Vec<u8>,
 }
@@ -685,7 +693,7 @@ impl<'a> Console<'a> {
             sign_of_result: format!("{} {stamp}", guest::WRITTEN),
             started: false,
             written: false,
-            panicked: false,
+            panicked: None,
             typist,
             messages: Vec::new(),
         }
@@ -729,7 +737,9 @@ impl<'a> Console<'a> {
         self.started |= line.ends_with(&self.sign_of_life);
         self.written |= line.ends_with(&self.sign_of_result);
         // Linux's and FreeBSD's words.
-        self.panicked |= line.contains("Kernel panic - not syncing") || line.starts_with("panic: ");
+        if line.contains("Kernel panic - not syncing") || line.starts_with("panic: ") {
+            self.panicked.get_or_insert_with(|| line.clone());
+        }
         if !line.is_empty() {
             self.newest = Some(line);
         }

@@ -302,12 +302,12 @@ fn what_cannot_be_used_is_known_before_the_machine_is_made() {
 #[case::panic_while_booting(
     "echo '[ 0.5] Kernel panic - not syncing: VFS: Unable to mount root fs'; exit 0",
     3,
-    "did not boot: its kernel panicked; the console's end: [ 0.5] Kernel panic - not syncing: VFS"
+    "did not boot: its kernel panicked (`Kernel panic - not syncing: VFS: Unable to mount root fs`); the console's end: [ 0.5] Kernel panic"
 )]
 #[case::panic_on_the_way(
     "started; echo 'panic: page fault'; exit 0",
     3,
-    "wrote no result: its kernel panicked; the console's end: forkproof-guest: started"
+    "wrote no result: its kernel panicked (`panic: page fault`); the console's end: forkproof-guest: started"
 )]
 #[case::ends_before_its_script(
     "echo 'no bootable device'; exit 0",
