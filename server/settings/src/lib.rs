@@ -1,4 +1,11 @@
-//! Reading TOML configuration files into typed structures, with errors that fit on one line.
+//! Configuration files, and words for people: what every program of the project has in common.
+//!
+//! | what | where |
+//! |---|---|
+//! | a TOML file into a typed structure, or one line that says what is wrong where | [`read`], [`parse`] |
+//! | the nearest of several names, for a misspelt one | [`nearest`], [`unknown`] |
+//! | an error of the operating system in words alone | [`reason`] |
+//! | text from elsewhere, harmless on a terminal | [`printable`], [`one_line`] |
 //!
 //! Any `serde` structure can be read; nested tables need nothing special. Put
 //! `#[serde(deny_unknown_fields)]` on every structure of a format: a misspelt key is then
@@ -108,7 +115,8 @@ pub fn parse<T: DeserializeOwned>(text: &str, origin: &str) -> Result<T, Setting
 
 /// An error of the operating system in words alone: `Permission denied`, without the number
 /// that the standard library adds.
-pub(crate) fn reason(error: &io::Error) -> String {
+#[must_use]
+pub fn reason(error: &io::Error) -> String {
     let text = error.to_string();
     match text.split_once(" (os error ") {
         Some((words, _)) => words.to_owned(),
@@ -145,29 +153,53 @@ fn explain(error: &toml::de::Error) -> String {
     }
 }
 
-fn unknown(noun: &str, wrong: &str, known: &[&str]) -> String {
+/// The names among `known` that a misspelt `wrong` may stand for, best first, at most three.
+/// Of a name with a slash, an id, the part after it alone will do.
+#[must_use]
+pub fn nearest<'a>(wrong: &str, known: &[&'a str]) -> Vec<&'a str> {
+    /// By Jaro and Winkler; less is no likeness that a person would see.
+    const ALIKE: f64 = 0.75;
+    // Underscores, dashes and capitals are mistaken for one another more than letters are.
+    let plain = |text: &str| text.to_lowercase().replace('_', "-");
+    let wrong = plain(wrong);
+    let mut ranked: Vec<(f64, &'a str)> = known
+        .iter()
+        .map(|&name| {
+            let whole = plain(name);
+            let end = whole.split_once('/').map_or(whole.as_str(), |(_, end)| end);
+            let likeness = strsim::jaro_winkler(&wrong, &whole);
+            (likeness.max(strsim::jaro_winkler(&wrong, end)), name)
+        })
+        .filter(|(likeness, _)| *likeness > ALIKE)
+        .collect();
+    ranked.sort_by(|a, b| b.0.total_cmp(&a.0));
+    ranked.into_iter().take(3).map(|(_, name)| name).collect()
+}
+
+/// `did you mean A or B?`, if something in `known` is like `wrong`.
+#[must_use]
+pub fn did_you_mean(wrong: &str, known: &[&str]) -> Option<String> {
+    let nearest = nearest(wrong, known);
+    (!nearest.is_empty()).then(|| format!("did you mean {}?", nearest.join(" or ")))
+}
+
+/// That no `noun` is called `wrong`, with the nearest name and all that there are.
+#[must_use]
+pub fn unknown(noun: &str, wrong: &str, known: &[&str]) -> String {
     if known.is_empty() {
         return format!("unknown {noun} `{wrong}`: none is known here");
     }
-    let similarity = |name: &str| {
-        // Underscores, dashes and capitals are mistaken for one another more than letters are.
-        let plain = |text: &str| text.to_lowercase().replace('_', "-");
-        strsim::jaro_winkler(&plain(wrong), &plain(name))
-    };
-    let nearest = known
-        .iter()
-        .map(|name| (similarity(name), name))
-        .filter(|(similarity, _)| *similarity > 0.75)
-        .max_by(|(a, _), (b, _)| a.total_cmp(b));
-    let guess = match nearest {
-        Some((_, name)) => format!(": did you mean `{name}`?"),
+    let guess = match nearest(wrong, known).first() {
+        Some(name) => format!(": did you mean `{name}`?"),
         None => String::new(),
     };
     format!("unknown {noun} `{wrong}`{guess} (known: {})", known.join(", "))
 }
 
-/// Makes sure that a quotation from the file or a file's name cannot break the line.
-fn one_line(text: &str) -> String {
+/// Text from elsewhere on one line: line breaks become spaces, other controls are escaped, so that
+/// a quotation cannot break the line and stays readable.
+#[must_use]
+pub fn one_line(text: &str) -> String {
     let mut line = String::with_capacity(text.len());
     for character in text.trim_end().chars() {
         match character {
@@ -177,6 +209,20 @@ fn one_line(text: &str) -> String {
         }
     }
     line
+}
+
+/// Text from elsewhere as one line that neither steers a terminal nor turns the direction of the
+/// text around it: each control and each bidirectional override becomes U+FFFD.
+#[must_use]
+pub fn printable(text: &str) -> String {
+    text.chars()
+        .map(|character| match character {
+            '\n' | '\t' => ' ',
+            '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => '\u{fffd}',
+            control if control.is_control() => '\u{fffd}',
+            other => other,
+        })
+        .collect()
 }
 
 #[cfg(test)]
@@ -340,5 +386,20 @@ mod tests {
         let error = read::<Manifest>(&path).unwrap_err();
         assert_eq!(error.line(), Some(2));
         assert_eq!(error.message(), "not UTF-8: a TOML file is UTF-8 text");
+    }
+
+    #[test]
+    fn the_end_of_an_id_is_as_good_as_the_whole() {
+        let known = ["signals/handler-persists", "signals/stop-and-continue"];
+        assert_eq!(nearest("hander-persists", &known).first(), Some(&known[0]));
+        assert_eq!(nearest("Signals/handler_persist", &known).first(), Some(&known[0]));
+        assert!(nearest("xyzzy", &known).is_empty());
+        assert_eq!(did_you_mean("xyzzy", &known), None);
+    }
+
+    #[test]
+    fn nothing_printable_steers() {
+        assert_eq!(printable("a\u{1b}[31m\u{202e}\n\tbä✓"), "a\u{fffd}[31m\u{fffd}  bä✓");
+        assert_eq!(one_line("a\u{1b}[31m\nb\n"), "a\\u{1b}[31m b");
     }
 }

@@ -8,7 +8,7 @@ use super::connection::{Connection, End};
 use super::conversation::{User, wait};
 use super::display::Output;
 use super::{Exit, Failure};
-use crate::settings::reason;
+use settings::reason;
 
 /// Prints what arrives until the server closes, which is a loss, or nobody reads it any more.
 pub(super) fn listen(connection: &Connection, mut output: Output) -> Result<(), Failure> {

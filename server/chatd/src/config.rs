@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use crate::diagnostics::Sink;
 use crate::listen::ListenAddress;
-use crate::{StartError, settings};
+use crate::StartError;
 
 /// The port when none is named.
 pub const DEFAULT_PORT: u16 = 7722;

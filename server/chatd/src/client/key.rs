@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use super::{Exit, Failure};
-use crate::settings::reason;
+use settings::reason;
 
 /// The length of every key, in bytes.
 pub(super) const LENGTH: usize = 128;

@@ -18,7 +18,7 @@ use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 use super::conversation::User;
 use super::display::{Lines, Output};
 use super::{Exit, Failure};
-use crate::settings::reason;
+use settings::reason;
 
 /// To the left edge, and clear from there to the end of the screen: after the terminal was made
 /// narrower, the row may have been broken into several.

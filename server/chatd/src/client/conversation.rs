@@ -12,7 +12,7 @@ use super::connection::{Connection, End};
 use super::delivery::Delivery;
 use super::display::Output;
 use super::{Exit, Failure};
-use crate::settings::reason;
+use settings::reason;
 
 /// Standard input waits while so many bytes have not been taken by the connection.
 const UNSENT_LIMIT: usize = 64 * 1024;

@@ -13,7 +13,7 @@ use nix::unistd::{User, getuid};
 use serde::Deserialize;
 
 use super::{Exit, Failure};
-use crate::settings;
+
 
 const DEFAULT_HOST: &str = "localhost";
 const DEFAULT_PORT: NonZeroU16 = NonZeroU16::new(7722).unwrap();

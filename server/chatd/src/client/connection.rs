@@ -11,7 +11,7 @@ use nix::sys::socket::{setsockopt, sockopt};
 use super::key::Key;
 use super::options::Options;
 use super::{Exit, Failure};
-use crate::settings::reason;
+use settings::reason;
 
 /// A server takes or refuses a key within about a second. A connection that ends in silence
 /// after this time was therefore accepted; one that ends sooner may have been refused.

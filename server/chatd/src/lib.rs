@@ -36,7 +36,6 @@ pub mod platform;
 pub mod privileges;
 pub mod receiver;
 pub mod sender;
-pub mod settings;
 pub mod signals;
 
 use std::ffi::OsString;
