@@ -10,17 +10,17 @@ use serde::Deserialize;
 
 use crate::diagnostics::Sink;
 use crate::listen::ListenAddress;
-use crate::StartError;
+use crate::start_error::StartError;
 
 /// The port when none is named.
-pub const DEFAULT_PORT: u16 = 7722;
+pub(crate) const DEFAULT_PORT: u16 = 7722;
 /// Lines of the log that a new client sees first, when nothing else is configured.
-pub const DEFAULT_REPLAY: usize = 7;
+pub(crate) const DEFAULT_REPLAY: usize = 7;
 /// Length of the listening sockets' queues, when nothing else is configured. The system's own
 /// ceiling (`net.core.somaxconn`, `kern.ipc.soacceptqueue`) applies.
-pub const DEFAULT_BACKLOG: i32 = 1024;
+pub(crate) const DEFAULT_BACKLOG: i32 = 1024;
 /// Clients served at a time, when nothing else is configured.
-pub const DEFAULT_MAX_CLIENTS: usize = 1024;
+pub(crate) const DEFAULT_MAX_CLIENTS: usize = 1024;
 
 const AFTER_HELP: &str = "\
 Exit status: 0 ended as asked (or, with --daemon, the daemon is ready) · 1 could not start · 2 the \
@@ -126,40 +126,40 @@ struct File {
 /// Everything the server was told, checked. All paths are absolute: a daemon leaves the directory
 /// that it was started in.
 #[derive(Debug, Clone)]
-pub struct Config {
+pub(crate) struct Config {
     /// What to listen on; empty for the default, both wildcard addresses.
-    pub listen: Vec<ListenAddress>,
+    pub(crate) listen: Vec<ListenAddress>,
     /// The port of the default addresses.
-    pub port: u16,
+    pub(crate) port: u16,
     /// The chat log.
-    pub log: PathBuf,
+    pub(crate) log: PathBuf,
     /// The shared key's file.
-    pub key_file: PathBuf,
+    pub(crate) key_file: PathBuf,
     /// Lines that a new client sees first.
-    pub replay: usize,
+    pub(crate) replay: usize,
     /// Time within which a key must arrive.
-    pub auth_timeout: Duration,
+    pub(crate) auth_timeout: Duration,
     /// Clients served at a time.
-    pub max_clients: usize,
+    pub(crate) max_clients: usize,
     /// Length of the listening queues.
-    pub backlog: i32,
+    pub(crate) backlog: i32,
     /// Whether to run in the background.
-    pub daemon: bool,
+    pub(crate) daemon: bool,
     /// Where to write the process id.
-    pub pid_file: Option<PathBuf>,
+    pub(crate) pid_file: Option<PathBuf>,
     /// Where to write the real addresses.
-    pub ready_file: Option<PathBuf>,
+    pub(crate) ready_file: Option<PathBuf>,
     /// Which descriptor to write them to.
-    pub ready_fd: Option<RawFd>,
+    pub(crate) ready_fd: Option<RawFd>,
     /// Who to become.
-    pub user: Option<String>,
+    pub(crate) user: Option<String>,
     /// Where messages go.
-    pub log_to: Sink,
+    pub(crate) log_to: Sink,
 }
 
 /// What the command line asks for.
 #[derive(Debug)]
-pub enum Request {
+pub(crate) enum Request {
     /// Serve.
     Serve(Box<Config>),
     /// Write a new key.
@@ -168,7 +168,7 @@ pub enum Request {
 
 /// Why a command line can't be followed.
 #[derive(Debug)]
-pub enum ArgsError {
+pub(crate) enum ArgsError {
     /// clap's own answer: help, version, or a mistake with its explanation.
     Clap(clap::Error),
     /// What clap cannot know.
@@ -183,7 +183,7 @@ impl From<StartError> for ArgsError {
 
 impl Request {
     /// Reads `args`, with the program's name first, and the configuration file that they name.
-    pub fn from_args(args: impl IntoIterator<Item = OsString>) -> Result<Self, ArgsError> {
+    pub(crate) fn from_args(args: impl IntoIterator<Item = OsString>) -> Result<Self, ArgsError> {
         let cli = Cli::try_parse_from(args).map_err(ArgsError::Clap)?;
         if let Some(path) = cli.generate_key {
             return Ok(Self::GenerateKey(path));

@@ -37,7 +37,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 const BATCH: usize = 64;
 
 /// The accepting process.
-pub struct Daemon {
+pub(crate) struct Daemon {
     listeners: Vec<Listener>,
     key: Key,
     config: Config,
@@ -55,7 +55,7 @@ pub struct Daemon {
 
 impl Daemon {
     /// Takes over listening sockets. From here on the daemon's dispositions are in force.
-    pub fn new(listeners: Vec<Listener>, key: Key, config: Config) -> nix::Result<Self> {
+    pub(crate) fn new(listeners: Vec<Listener>, key: Key, config: Config) -> nix::Result<Self> {
         Ok(Self {
             listeners,
             key,
@@ -69,7 +69,7 @@ impl Daemon {
     }
 
     /// Serves until `SIGTERM` or `SIGINT`, then ends every cluster.
-    pub fn run(mut self) {
+    pub(crate) fn run(mut self) {
         platform::name_process(c"chatd");
         while !signals::terminating() {
             self.reap();

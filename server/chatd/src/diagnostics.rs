@@ -13,7 +13,7 @@ static TO_SYSLOG: AtomicBool = AtomicBool::new(false);
 /// Where the server's own messages go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Sink {
+pub(crate) enum Sink {
     /// Standard error, which a background daemon then keeps open.
     Stderr,
     /// `syslog(3)`, facility `daemon`.
@@ -21,7 +21,7 @@ pub enum Sink {
 }
 
 /// Directs all later messages of this process and its children to `sink`.
-pub fn open(sink: Sink) {
+pub(crate) fn open(sink: Sink) {
     TO_SYSLOG.store(sink == Sink::Syslog, Ordering::Relaxed);
     if sink == Sink::Syslog {
         open_syslog();
@@ -29,7 +29,7 @@ pub fn open(sink: Sink) {
 }
 
 /// Says `message` with its urgency.
-pub fn say(severity: Severity, message: &str) {
+pub(crate) fn say(severity: Severity, message: &str) {
     // One line, whatever a name or an address may hold.
     let line: String = message.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
     if TO_SYSLOG.load(Ordering::Relaxed) {
@@ -41,17 +41,17 @@ pub fn say(severity: Severity, message: &str) {
 }
 
 /// Something went wrong that someone should look at.
-pub fn error(message: &str) {
+pub(crate) fn error(message: &str) {
     say(Severity::LOG_ERR, message);
 }
 
 /// Something is unusual and the server goes on.
-pub fn warning(message: &str) {
+pub(crate) fn warning(message: &str) {
     say(Severity::LOG_WARNING, message);
 }
 
 /// An ordinary event.
-pub fn info(message: &str) {
+pub(crate) fn info(message: &str) {
     say(Severity::LOG_INFO, message);
 }
 

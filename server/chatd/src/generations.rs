@@ -24,18 +24,18 @@ use nix::unistd::{Pid, getpgrp};
 
 /// The register of the process groups that serve one log.
 #[derive(Debug)]
-pub struct Generations(File);
+pub(crate) struct Generations(File);
 
 impl Generations {
     /// The register's file: the log's name and `.groups`.
-    pub fn path(log: &Path) -> PathBuf {
+    pub(crate) fn path(log: &Path) -> PathBuf {
         let mut name = log.as_os_str().to_owned();
         name.push(".groups");
         name.into()
     }
 
     /// Opens the register of `log`, creating it when there is none.
-    pub fn open(log: &Path) -> io::Result<Self> {
+    pub(crate) fn open(log: &Path) -> io::Result<Self> {
         let file = OpenOptions::new()
             .read(true)
             .write(true)
@@ -55,14 +55,14 @@ impl Generations {
     /// Registers this process's group for as long as this process lives and keeps `self`. The
     /// register must not be opened and closed again meanwhile: closing any descriptor of a file
     /// drops the process's record locks on it.
-    pub fn join(&self) -> nix::Result<()> {
+    pub(crate) fn join(&self) -> nix::Result<()> {
         let group = libc::off_t::from(getpgrp().as_raw());
         fcntl(&self.0, FcntlArg::F_SETLK(&record(libc::F_RDLCK as libc::c_short, group, 1)))
             .map(drop)
     }
 
     /// Sends `signal` to this process's group and to every other registered one.
-    pub fn multicast(&self, signal: Signal) {
+    pub(crate) fn multicast(&self, signal: Signal) {
         let own = getpgrp();
         let _ = killpg(own, signal);
         let own = libc::off_t::from(own.as_raw());

@@ -1,88 +1,110 @@
-//! The shared key: read once, compared in constant time, never shown.
+//! The shared key, for the server and the client: read once, compared in constant time, never
+//! shown.
 
 use std::fs::OpenOptions;
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use settings::reason;
 use subtle::ConstantTimeEq;
 
-use crate::StartError;
-
 /// The key's length in bytes.
-pub const KEY_LENGTH: usize = 128;
+pub(crate) const KEY_LENGTH: usize = 128;
 
-const GENERATE: &str = "`chatd --generate-key FILE` makes one";
+/// More of a file is not read: enough to say how much too long it is, if it is near.
+const LIMIT: usize = 64 * 1024;
 
 /// The shared key. Has no `Debug`, so that it cannot slip into a message.
-#[derive(Clone)]
-pub struct Key([u8; KEY_LENGTH]);
+pub(crate) struct Key([u8; KEY_LENGTH]);
 
 impl Key {
     /// Reads the key from `path`, which must hold exactly [`KEY_LENGTH`] bytes. Also returns a
-    /// warning when others may read the file.
-    pub fn read(path: &Path) -> Result<(Self, Option<String>), StartError> {
+    /// warning when others than its owner have access to the file. Errors are one line.
+    pub(crate) fn read(path: &Path) -> Result<(Self, Option<String>), String> {
         let name = path.display();
-        let cannot = |error| StartError::usage(format!("key file {name}: cannot be read: {error}"));
-        // O_NONBLOCK: a FIFO in the file's place must not hold the start up.
+        let cannot = |error: io::Error| {
+            format!(
+                "key file {name}: cannot be read: {}; name the right one with --key-file FILE",
+                reason(&error)
+            )
+        };
+        // O_NONBLOCK: a FIFO that nobody writes to must not hold the start up. The other end of a
+        // shell's `<(…)` is open already, and is waited for.
         let file = OpenOptions::new()
             .read(true)
             .custom_flags(libc::O_NONBLOCK)
             .open(path)
             .map_err(cannot)?;
+        fcntl(&file, FcntlArg::F_SETFL(OFlag::empty())).map_err(|errno| cannot(errno.into()))?;
         let metadata = file.metadata().map_err(cannot)?;
-        if !metadata.is_file() {
-            return Err(StartError::usage(format!("key file {name}: not a regular file")));
-        }
-        let mut bytes = Vec::with_capacity(KEY_LENGTH + 2);
-        file.take(KEY_LENGTH as u64 + 2).read_to_end(&mut bytes).map_err(cannot)?;
-        let length = metadata.len();
-        let key: [u8; KEY_LENGTH] = match bytes.as_slice().try_into() {
-            Ok(key) => key,
-            Err(_) if length == KEY_LENGTH as u64 + 1 && bytes.ends_with(b"\n") => {
-                return Err(StartError::usage(format!(
-                    "key file {name}: {length} bytes, the last one a newline; \
-                     it must hold the {KEY_LENGTH} bytes of the key alone (write it with `printf %s`)"
-                )));
-            }
-            Err(_) => {
-                return Err(StartError::usage(format!(
-                    "key file {name}: {length} bytes, must be exactly {KEY_LENGTH} ({GENERATE})"
-                )));
-            }
-        };
-        let open_to_others = metadata.mode() & 0o007 != 0;
-        let warning = open_to_others.then(|| {
+        let mut bytes = Vec::new();
+        file.take(LIMIT as u64).read_to_end(&mut bytes).map_err(cannot)?;
+        let mode = metadata.mode() & 0o7777;
+        // A pipe is nobody else's, whatever its mode.
+        let warning = (metadata.is_file() && mode & 0o077 != 0).then(|| {
             format!(
-                "key file {name}: mode {:04o} lets every user of this machine at the key; \
-                 `chmod 600` it",
-                metadata.mode() & 0o7777
+                "key file {name}: mode {mode:04o} gives other users access to the key; \
+                 `chmod 600` it"
             )
         });
-        Ok((Self(key), warning))
+        match bytes.as_slice().try_into() {
+            Ok(key) => Ok((Self(key), warning)),
+            Err(_) => Err(format!("key file {name}: {}", misfit(&bytes))),
+        }
     }
 
     /// Whether `offered` is the key. Takes the same time wherever the first difference is.
-    pub fn matches(&self, offered: &[u8]) -> bool {
+    pub(crate) fn matches(&self, offered: &[u8]) -> bool {
         self.0.ct_eq(offered).into()
+    }
+
+    /// What a client sends.
+    pub(crate) fn bytes(&self) -> &[u8; KEY_LENGTH] {
+        &self.0
     }
 }
 
-/// Writes a new random key of printable characters to `path`, which must not exist.
-pub fn generate(path: &Path) -> Result<(), StartError> {
-    let name = path.display();
-    let mut random = [0u8; KEY_LENGTH];
-    getrandom::fill(&mut random)
-        .map_err(|error| StartError::failure(format!("no random bytes: {error}")))?;
+/// Says why `bytes` are no key, without showing any of them.
+fn misfit(bytes: &[u8]) -> String {
+    let length = bytes.len();
+    match bytes {
+        [key @ .., b'\r', b'\n'] | [key @ .., b'\n'] if key.len() == KEY_LENGTH => format!(
+            "{length} bytes, the key and a newline; it must hold the {KEY_LENGTH} bytes of the key \
+             alone: write it with `printf %s KEY > FILE`, which adds none"
+        ),
+        _ if length == LIMIT => {
+            format!("{length} bytes or more: this is no key file, a key is exactly {KEY_LENGTH}")
+        }
+        _ => format!(
+            "{length} bytes, a key is exactly {KEY_LENGTH}: write it with `printf %s KEY > FILE`, \
+             or make one with `chatd --generate-key FILE`"
+        ),
+    }
+}
+
+/// Writes a new random key of printable characters to `path`, which must not exist. Errors are one
+/// line.
+pub(crate) fn generate(path: &Path) -> Result<(), String> {
     // 64 characters, so that each takes exactly six of its byte's bits: no bias.
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let mut random = [0u8; KEY_LENGTH];
+    // POSIX.1-2024 getentropy(): at most 256 bytes, and none before the system has collected some.
+    // SAFETY: the pointer is to as many bytes as it says.
+    Errno::result(unsafe { libc::getentropy(random.as_mut_ptr().cast(), random.len()) })
+        .map_err(|errno| format!("no random bytes: {}", errno.desc()))?;
     let key = random.map(|byte| ALPHABET[usize::from(byte & 63)]);
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(
-        |error| StartError::failure(format!("key file {name}: cannot be created: {error}")),
-    )?;
-    file.write_all(&key)
-        .and_then(|()| file.sync_all())
-        .map_err(|error| StartError::failure(format!("key file {name}: {error}")))
+    OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+        .and_then(|mut file| file.write_all(&key).and_then(|()| file.sync_all()))
+        .map_err(|error| {
+            format!("key file {}: cannot be created: {}", path.display(), reason(&error))
+        })
 }
 
 #[cfg(test)]
@@ -93,7 +115,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("key");
         std::fs::write(&path, bytes).unwrap();
-        Key::read(&path).map(|(key, _)| key).map_err(|error| error.message)
+        Key::read(&path).map(|(key, _)| key)
     }
 
     #[test]
@@ -119,6 +141,6 @@ mod tests {
         assert_eq!(warning, None);
         assert!(key.matches(&std::fs::read(&one).unwrap()));
         assert!(!key.matches(&std::fs::read(&two).unwrap()));
-        assert!(generate(&one).unwrap_err().message.contains("cannot be created"));
+        assert!(generate(&one).unwrap_err().contains("cannot be created"));
     }
 }

@@ -21,12 +21,13 @@ use crate::diagnostics::Sink;
 use crate::generations::Generations;
 use crate::key::Key;
 use crate::log::ChatLog;
-use crate::{StartError, diagnostics, listen, platform, privileges, signals};
+use crate::start_error::StartError;
+use crate::{diagnostics, listen, platform, privileges, signals};
 
 /// Serves as `config` says. Returns when the server has ended, or, in the background, when the
 /// daemon is ready.
-pub fn launch(config: Config) -> Result<(), StartError> {
-    let (key, warning) = Key::read(&config.key_file)?;
+pub(crate) fn launch(config: Config) -> Result<(), StartError> {
+    let (key, warning) = Key::read(&config.key_file).map_err(StartError::usage)?;
     if let Some(warning) = warning {
         eprintln!("chatd: warning: {warning}");
     }

@@ -15,11 +15,12 @@ use nix::sys::socket::{
     setsockopt, socket, sockopt,
 };
 
-use crate::{StartError, diagnostics};
+use crate::diagnostics;
+use crate::start_error::StartError;
 
 /// What to listen on, as the user wrote it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ListenAddress {
+pub(crate) enum ListenAddress {
     /// Every address of both families, on this port.
     Any(u16),
     /// One address.
@@ -31,7 +32,7 @@ pub enum ListenAddress {
 impl ListenAddress {
     /// Reads `HOST`, `HOST:PORT`, `IPV6`, `[IPV6]:PORT` or `:PORT`; an IPv6 host may carry a scope
     /// (`fe80::1%eth0`, RFC 4007 section 11). `port` serves where none is written.
-    pub fn parse(text: &str, port: u16) -> Result<Self, String> {
+    pub(crate) fn parse(text: &str, port: u16) -> Result<Self, String> {
         let bad = |why: &str| {
             Err(format!(
                 "listen address `{text}`: {why}; \
@@ -93,15 +94,15 @@ impl ListenAddress {
 
 /// A socket that listens.
 #[derive(Debug)]
-pub struct Listener {
+pub(crate) struct Listener {
     /// The socket, non-blocking: a connection may be gone again between `ppoll` and `accept`.
-    pub socket: OwnedFd,
+    pub(crate) socket: OwnedFd,
     /// Its real address, with the port that the system chose.
-    pub address: SocketAddr,
+    pub(crate) address: SocketAddr,
 }
 
 /// Opens every listener that `addresses` asks for (none: both wildcard addresses on `port`).
-pub fn open(
+pub(crate) fn open(
     addresses: &[ListenAddress],
     port: u16,
     backlog: i32,
@@ -194,7 +195,7 @@ fn local_address(socket: &impl AsFd) -> nix::Result<SocketAddr> {
 }
 
 /// The standard library's form of an IPv4 or IPv6 address.
-pub fn to_std(storage: &nix::sys::socket::SockaddrStorage) -> Option<SocketAddr> {
+pub(crate) fn to_std(storage: &nix::sys::socket::SockaddrStorage) -> Option<SocketAddr> {
     match storage.family()? {
         AddressFamily::Inet => {
             storage.as_sockaddr_in().map(|v4| SocketAddr::from((v4.ip(), v4.port())))

@@ -28,11 +28,11 @@ use crate::signals;
 const MODE: u32 = 0o660;
 
 /// How much one read takes.
-pub const CHUNK: usize = 64 * 1024;
+pub(crate) const CHUNK: usize = 64 * 1024;
 
 /// The chat log, opened by this process for itself.
 #[derive(Debug)]
-pub struct ChatLog {
+pub(crate) struct ChatLog {
     path: PathBuf,
     file: File,
     /// Device and inode of `file`.
@@ -41,7 +41,7 @@ pub struct ChatLog {
 
 /// Why an append didn't happen.
 #[derive(Debug)]
-pub enum AppendError {
+pub(crate) enum AppendError {
     /// The process was asked to end while it waited for the lock. Nothing was written.
     Terminated,
     /// The file refused. What was already written of the message is taken back.
@@ -56,7 +56,7 @@ impl From<io::Error> for AppendError {
 
 impl ChatLog {
     /// Opens the log for reading and appending, creating it when there is none.
-    pub fn open(path: &Path) -> io::Result<Self> {
+    pub(crate) fn open(path: &Path) -> io::Result<Self> {
         let file = open_file(path, true)?;
         let identity = identity(&file.metadata()?);
         Ok(Self { path: path.to_owned(), file, identity })
@@ -66,7 +66,7 @@ impl ChatLog {
     ///
     /// `SIGTERM` ends the wait for the lock. It may come just before that wait, so whoever sends
     /// it repeats it, as the daemon does.
-    pub fn append(&mut self, bytes: &[u8]) -> Result<(), AppendError> {
+    pub(crate) fn append(&mut self, bytes: &[u8]) -> Result<(), AppendError> {
         loop {
             signals::with_open(nix::sys::signal::Signal::SIGTERM, || {
                 loop {
@@ -92,7 +92,7 @@ impl ChatLog {
     }
 
     /// As [`append`](Self::append), but gives up when the lock is not free.
-    pub fn try_append(&mut self, bytes: &[u8]) -> Result<(), AppendError> {
+    pub(crate) fn try_append(&mut self, bytes: &[u8]) -> Result<(), AppendError> {
         flock(&self.file, libc::LOCK_EX | libc::LOCK_NB)
             .map_err(|errno| AppendError::Io(errno.into()))?;
         let locked = Locked(&self.file);
@@ -118,7 +118,7 @@ impl ChatLog {
 
     /// Where the last `lines` lines begin, in bytes from the file's start. A last line without its
     /// newline counts as one.
-    pub fn start_of_last_lines(&self, lines: usize) -> io::Result<u64> {
+    pub(crate) fn start_of_last_lines(&self, lines: usize) -> io::Result<u64> {
         let _locked = self.lock_shared()?;
         let end = self.file.metadata()?.len();
         if lines == 0 {
@@ -150,7 +150,7 @@ impl ChatLog {
     /// Reads what stands at `position` into `buffer` under the shared lock, which is free again
     /// when this returns. Returns how much that is, 0 at the end. A file that became shorter than
     /// `position` is read from its start.
-    pub fn read(&self, buffer: &mut [u8], position: &mut u64) -> io::Result<usize> {
+    pub(crate) fn read(&self, buffer: &mut [u8], position: &mut u64) -> io::Result<usize> {
         let _locked = self.lock_shared()?;
         let mut count = read_at(&self.file, buffer, *position)?;
         if count == 0 && *position > 0 && self.file.metadata()?.len() < *position {
@@ -164,7 +164,7 @@ impl ChatLog {
     /// Changes to the file that has taken the log's name, if there is one. To be called at the end
     /// of the present one: `finish` reads what a writer added to it before that writer saw the
     /// change.
-    pub fn follow<E: From<io::Error>>(
+    pub(crate) fn follow<E: From<io::Error>>(
         &mut self,
         position: &mut u64,
         mut finish: impl FnMut(&Self, &mut u64) -> Result<(), E>,

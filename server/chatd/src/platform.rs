@@ -5,14 +5,14 @@
 /// Linux: `PR_SET_NAME` of prctl(2), at most 15 bytes. FreeBSD: setproctitle(3), where a leading
 /// `-` leaves the program's name out.
 #[cfg(target_os = "linux")]
-pub fn name_process(role: &std::ffi::CStr) {
+pub(crate) fn name_process(role: &std::ffi::CStr) {
     // SAFETY: PR_SET_NAME reads a string that ends in NUL and keeps no pointer to it.
     unsafe { libc::prctl(libc::PR_SET_NAME, role.as_ptr(), 0, 0, 0) };
 }
 
 /// Names this process after its role, where the system can show it in process listings.
 #[cfg(any(target_os = "freebsd", target_os = "netbsd", target_os = "openbsd"))]
-pub fn name_process(role: &std::ffi::CStr) {
+pub(crate) fn name_process(role: &std::ffi::CStr) {
     // SAFETY: the format takes one string; the result is copied.
     unsafe { libc::setproctitle(c"-%s".as_ptr(), role.as_ptr()) };
 }
@@ -24,11 +24,11 @@ pub fn name_process(role: &std::ffi::CStr) {
     target_os = "netbsd",
     target_os = "openbsd"
 )))]
-pub fn name_process(_role: &std::ffi::CStr) {}
+pub(crate) fn name_process(_role: &std::ffi::CStr) {}
 
 /// Tells systemd, or what speaks its protocol, that the service is ready: `READY=1` as a datagram
 /// to the socket that `NOTIFY_SOCKET` names (sd_notify(3), "Standalone Implementations").
-pub fn notify_ready() -> std::io::Result<()> {
+pub(crate) fn notify_ready() -> std::io::Result<()> {
     use std::os::unix::ffi::OsStrExt;
     let Some(name) = std::env::var_os("NOTIFY_SOCKET") else { return Ok(()) };
     let socket = std::os::unix::net::UnixDatagram::unbound()?;

@@ -9,10 +9,12 @@ use std::path::Path;
 
 use nix::unistd::{User, geteuid, getuid, setgid, setuid};
 
-use crate::{StartError, diagnostics, generations::Generations};
+use crate::diagnostics;
+use crate::generations::Generations;
+use crate::start_error::StartError;
 
 /// Finds `name` in the user database.
-pub fn find_user(name: &str) -> Result<User, StartError> {
+pub(crate) fn find_user(name: &str) -> Result<User, StartError> {
     match User::from_name(name) {
         Ok(Some(user)) => Ok(user),
         Ok(None) => Err(StartError::usage(format!("user `{name}`: no such user"))),
@@ -24,7 +26,7 @@ pub fn find_user(name: &str) -> Result<User, StartError> {
 }
 
 /// Becomes `user`, if one is named. Only root can; anyone else must be that user already.
-pub fn drop_to(user: Option<&str>, log: &Path) -> Result<(), StartError> {
+pub(crate) fn drop_to(user: Option<&str>, log: &Path) -> Result<(), StartError> {
     let Some(name) = user else {
         if geteuid().is_root() {
             diagnostics::warning("running as root: name a user with --user");

@@ -30,7 +30,7 @@ const LINE_PATIENCE: Duration = Duration::from_millis(100);
 const LONGEST_LINE: usize = 1024 * 1024;
 
 /// Serves one client. Returns when its cluster is over.
-pub fn run(socket: OwnedFd, peer: SocketAddr, key: &Key, config: &Config) {
+pub(crate) fn run(socket: OwnedFd, peer: SocketAddr, key: &Key, config: &Config) {
     platform::name_process(c"chatd-receiver");
     let Ok(open_mask) = signals::RECEIVER.assume() else {
         return diagnostics::error("receiver: cannot set signal dispositions");

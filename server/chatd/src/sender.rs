@@ -17,7 +17,7 @@ use crate::{diagnostics, platform, signals};
 
 /// The byte by which a receiver tells its sender, over the lifeline: write out what the log holds,
 /// then end. A lifeline that ends without it means that the receiver died.
-pub const DRAIN: u8 = b'.';
+pub(crate) const DRAIN: u8 = b'.';
 
 /// How long a client that has closed its half of the connection may leave the other half unread.
 const LINGER: Duration = Duration::from_secs(30);
@@ -39,7 +39,7 @@ impl From<std::io::Error> for End {
 
 /// Writes the log's last lines and whatever is appended to it to `socket`, until the lifeline ends
 /// or the client is gone.
-pub fn run(socket: OwnedFd, lifeline: OwnedFd, config: &Config) {
+pub(crate) fn run(socket: OwnedFd, lifeline: OwnedFd, config: &Config) {
     platform::name_process(c"chatd-sender");
     let Ok(open_mask) = signals::SENDER.assume() else {
         return diagnostics::error("sender: cannot set signal dispositions");

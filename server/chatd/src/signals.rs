@@ -36,37 +36,37 @@ extern "C" fn note(signal: libc::c_int) {
 }
 
 /// Whether `SIGTERM` or `SIGINT` has come. Stays true.
-pub fn terminating() -> bool {
+pub(crate) fn terminating() -> bool {
     TERMINATE.load(Ordering::Relaxed)
 }
 
 /// Whether `SIGHUP` has come since the last call.
-pub fn take_hangup() -> bool {
+pub(crate) fn take_hangup() -> bool {
     HANGUP.swap(false, Ordering::Relaxed)
 }
 
 /// Whether `SIGCHLD` has come since the last call.
-pub fn take_child() -> bool {
+pub(crate) fn take_child() -> bool {
     CHILD.swap(false, Ordering::Relaxed)
 }
 
 /// What a role does with its signals.
 #[derive(Debug, Clone, Copy)]
-pub struct Dispositions {
+pub(crate) struct Dispositions {
     /// Caught, and blocked except inside `ppoll`.
-    pub caught: &'static [Signal],
+    pub(crate) caught: &'static [Signal],
     /// Ignored.
-    pub ignored: &'static [Signal],
+    pub(crate) ignored: &'static [Signal],
 }
 
 /// The daemon's dispositions.
-pub const DAEMON: Dispositions = Dispositions {
+pub(crate) const DAEMON: Dispositions = Dispositions {
     caught: &[Signal::SIGHUP, Signal::SIGINT, Signal::SIGTERM, Signal::SIGCHLD],
     ignored: &[Signal::SIGPIPE, Signal::SIGUSR1, Signal::SIGXFSZ],
 };
 
 /// A receiver's dispositions.
-pub const RECEIVER: Dispositions = Dispositions {
+pub(crate) const RECEIVER: Dispositions = Dispositions {
     caught: &[Signal::SIGINT, Signal::SIGTERM, Signal::SIGCHLD],
     // A killed daemon leaves its clusters an orphaned process group, which is sent SIGHUP when one
     // of them is stopped (POSIX.1-2024, `_Exit`): the chat goes on.
@@ -74,7 +74,7 @@ pub const RECEIVER: Dispositions = Dispositions {
 };
 
 /// A sender's dispositions. `SIGTERM` keeps its default: a sender has nothing to put in order.
-pub const SENDER: Dispositions = Dispositions {
+pub(crate) const SENDER: Dispositions = Dispositions {
     caught: &[Signal::SIGUSR1],
     ignored: &[Signal::SIGHUP, Signal::SIGPIPE, Signal::SIGXFSZ],
 };
@@ -85,7 +85,7 @@ impl Dispositions {
     ///
     /// The caught signals are blocked before any disposition changes, so that none is handled by
     /// the role that the process had before.
-    pub fn assume(&self) -> nix::Result<SigSet> {
+    pub(crate) fn assume(&self) -> nix::Result<SigSet> {
         let mut blocked = SigSet::empty();
         for &signal in self.caught {
             blocked.add(signal);
@@ -127,7 +127,7 @@ fn set(signal: Signal, handler: SigHandler) -> nix::Result<()> {
 
 /// Lets `signal` through while `body` runs: for calls such as `flock` that cannot open the mask
 /// themselves. The signal may come just before the call; whoever sends it must send it again.
-pub fn with_open<T>(signal: Signal, body: impl FnOnce() -> T) -> T {
+pub(crate) fn with_open<T>(signal: Signal, body: impl FnOnce() -> T) -> T {
     let mut set = SigSet::empty();
     set.add(signal);
     let opened = nix::sys::signal::sigprocmask(SigmaskHow::SIG_UNBLOCK, Some(&set), None).is_ok();
@@ -139,7 +139,7 @@ pub fn with_open<T>(signal: Signal, body: impl FnOnce() -> T) -> T {
 }
 
 /// Repeats `call` while a signal interrupts it.
-pub fn retry<T>(mut call: impl FnMut() -> nix::Result<T>) -> nix::Result<T> {
+pub(crate) fn retry<T>(mut call: impl FnMut() -> nix::Result<T>) -> nix::Result<T> {
     loop {
         match call() {
             Err(Errno::EINTR) => {}

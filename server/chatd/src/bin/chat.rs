@@ -1,5 +1,5 @@
-//! `chat`: see `chatd::client`.
+//! `chat`, the command-line client of `chatd`.
 
 fn main() -> std::process::ExitCode {
-    chatd::client::main(std::env::args_os())
+    chatd::client_main(std::env::args_os())
 }

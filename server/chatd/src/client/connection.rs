@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 use nix::sys::socket::{setsockopt, sockopt};
 
-use super::key::Key;
+use super::failure::{Exit, Failure};
 use super::options::Options;
-use super::{Exit, Failure};
+use crate::key::Key;
 use settings::reason;
 
 /// A server takes or refuses a key within about a second. A connection that ends in silence

@@ -11,7 +11,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use super::connection::{Connection, End};
 use super::delivery::Delivery;
 use super::display::Output;
-use super::{Exit, Failure};
+use super::failure::{Exit, Failure};
 use settings::reason;
 
 /// Standard input waits while so many bytes have not been taken by the connection.

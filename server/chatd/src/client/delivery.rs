@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use memchr::memmem;
 
-use super::{Exit, Failure};
+use super::failure::{Exit, Failure};
 
 /// The lines that were sent and have not come back yet.
 ///

@@ -12,8 +12,7 @@ use etcetera::BaseStrategy;
 use nix::unistd::{User, getuid};
 use serde::Deserialize;
 
-use super::{Exit, Failure};
-
+use super::failure::{Exit, Failure};
 
 const DEFAULT_HOST: &str = "localhost";
 const DEFAULT_PORT: NonZeroU16 = NonZeroU16::new(7722).unwrap();

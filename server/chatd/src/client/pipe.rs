@@ -7,7 +7,7 @@ use nix::errno::Errno;
 use super::connection::{Connection, End};
 use super::conversation::{User, wait};
 use super::display::Output;
-use super::{Exit, Failure};
+use super::failure::{Exit, Failure};
 use settings::reason;
 
 /// Prints what arrives until the server closes, which is a loss, or nobody reads it any more.

@@ -17,7 +17,7 @@ use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use super::conversation::User;
 use super::display::{Lines, Output};
-use super::{Exit, Failure};
+use super::failure::{Exit, Failure};
 use settings::reason;
 
 /// To the left edge, and clear from there to the end of the screen: after the terminal was made
