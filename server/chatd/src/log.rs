@@ -67,19 +67,37 @@ impl ChatLog {
     /// `SIGTERM` ends the wait for the lock. It may come just before that wait, so whoever sends
     /// it repeats it, as the daemon does.
     pub(crate) fn append(&mut self, bytes: &[u8]) -> Result<(), AppendError> {
-        loop {
+        self.append_under(bytes, |file| {
             signals::with_open(nix::sys::signal::Signal::SIGTERM, || {
                 loop {
-                    match flock(&self.file, libc::LOCK_EX) {
+                    match flock(file, libc::LOCK_EX) {
                         Err(Errno::EINTR) if signals::terminating() => {
                             return Err(AppendError::Terminated);
                         }
                         Err(Errno::EINTR) => {}
-                        Err(errno) => return Err(AppendError::Io(errno.into())),
-                        Ok(()) => return Ok(()),
+                        other => return other.map_err(|errno| AppendError::Io(errno.into())),
                     }
                 }
-            })?;
+            })
+        })
+    }
+
+    /// As [`append`](Self::append), but gives up when the lock is not free.
+    pub(crate) fn try_append(&mut self, bytes: &[u8]) -> Result<(), AppendError> {
+        self.append_under(bytes, |file| {
+            flock(file, libc::LOCK_EX | libc::LOCK_NB)
+                .map_err(|errno| AppendError::Io(errno.into()))
+        })
+    }
+
+    /// Appends to the file that has the log's name once `lock` has locked it.
+    fn append_under(
+        &mut self,
+        bytes: &[u8],
+        lock: impl Fn(&File) -> Result<(), AppendError>,
+    ) -> Result<(), AppendError> {
+        loop {
+            lock(&self.file)?;
             let locked = Locked(&self.file);
             match self.successor() {
                 None => return write_whole(locked.0, bytes).map_err(AppendError::Io),
@@ -89,14 +107,6 @@ impl ChatLog {
                 }
             }
         }
-    }
-
-    /// As [`append`](Self::append), but gives up when the lock is not free.
-    pub(crate) fn try_append(&mut self, bytes: &[u8]) -> Result<(), AppendError> {
-        flock(&self.file, libc::LOCK_EX | libc::LOCK_NB)
-            .map_err(|errno| AppendError::Io(errno.into()))?;
-        let locked = Locked(&self.file);
-        write_whole(locked.0, bytes).map_err(AppendError::Io)
     }
 
     /// The new file that has taken the log's name, opened. None while the name is this file's, or
@@ -300,11 +310,15 @@ mod tests {
         assert_eq!(log.start_of_last_lines(3).unwrap(), 0);
     }
 
-    #[test]
-    fn an_append_follows_the_name() {
+    #[rstest]
+    #[case::that_waits(ChatLog::append)]
+    #[case::that_gives_up(ChatLog::try_append)]
+    fn an_append_follows_the_name(
+        #[case] append: fn(&mut ChatLog, &[u8]) -> Result<(), AppendError>,
+    ) {
         let (dir, mut log) = log_with(b"old\n");
         std::fs::rename(dir.path().join("log"), dir.path().join("log.1")).unwrap();
-        log.append(b"new\n").unwrap();
+        append(&mut log, b"new\n").unwrap();
         assert_eq!(std::fs::read(dir.path().join("log")).unwrap(), b"new\n");
         assert_eq!(std::fs::read(dir.path().join("log.1")).unwrap(), b"old\n");
     }
