@@ -198,6 +198,9 @@ impl Daemon {
             }
             for &pid in &self.clusters {
                 let _ = kill(pid, Signal::SIGTERM);
+                // A stopped receiver acts on that once it is continued; its sender, stopped or
+                // not, is its own to kill.
+                let _ = kill(pid, Signal::SIGCONT);
             }
             let _ = ppoll(&mut [], Some(REPEAT.into()), Some(self.open_mask));
         }
