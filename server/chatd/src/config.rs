@@ -5,7 +5,7 @@ use std::os::fd::RawFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::Parser;
+use clap::{Args, Parser};
 use serde::Deserialize;
 
 use crate::diagnostics::Sink;
@@ -30,13 +30,31 @@ Signals: SIGTERM and SIGINT end the server and all its clients' processes. SIGHU
 the log is followed by name, so rotating it needs no signal.";
 
 /// A reference forking chat server: a daemon, and a receiver and a sender process per client.
-#[derive(Parser, Debug)]
+#[derive(Parser)]
 #[command(name = "chatd", version, after_help = AFTER_HELP, max_term_width = 100)]
 struct Cli {
-    /// Configuration file (TOML; the keys are the long options with underscores). Options win
+    /// Configuration file (TOML; the keys are the long options from --listen to --log-to). Options
+    /// win; paths in it are relative to it
     #[arg(short, long, value_name = "FILE")]
     config: Option<PathBuf>,
 
+    #[command(flatten)]
+    settings: Settings,
+
+    /// Stay in the foreground, whatever the configuration file says
+    #[arg(short, long)]
+    foreground: bool,
+
+    /// Write a new random key to FILE (mode 0600) and exit
+    #[arg(long, value_name = "FILE", exclusive = true)]
+    generate_key: Option<PathBuf>,
+}
+
+/// What both the options and the configuration file can say. The aliases are the keys' names in
+/// configuration files of earlier versions.
+#[derive(Args, Deserialize, Default)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+struct Settings {
     /// Address to listen on: HOST, HOST:PORT, [IPV6%SCOPE]:PORT or :PORT for both families.
     /// Repeatable. Port 0 lets the system choose. By default every IPv4 and IPv6 address
     #[arg(short, long, value_name = "ADDRESS")]
@@ -50,8 +68,9 @@ struct Cli {
     #[arg(long, value_name = "FILE")]
     log: Option<PathBuf>,
 
-    /// File holding the shared key, exactly 128 bytes
+    /// File holding the shared key, exactly 128 bytes, for its owner only (mode 0600)
     #[arg(short, long, value_name = "FILE")]
+    #[serde(alias = "key_file")]
     key_file: Option<PathBuf>,
 
     /// Lines of the log that a new client sees first [default: 7]
@@ -60,10 +79,12 @@ struct Cli {
 
     /// Seconds within which a client's key must arrive [default: 1]
     #[arg(long, value_name = "SECONDS")]
+    #[serde(alias = "auth_timeout")]
     auth_timeout: Option<f64>,
 
     /// Clients served at a time; further ones are closed at once [default: 1024]
     #[arg(long, value_name = "N")]
+    #[serde(alias = "max_clients")]
     max_clients: Option<usize>,
 
     /// Length of the queue of connections not yet accepted [default: 1024]
@@ -74,20 +95,19 @@ struct Cli {
     #[arg(short, long, conflicts_with = "foreground")]
     daemon: bool,
 
-    /// Stay in the foreground, whatever the configuration file says
-    #[arg(short, long)]
-    foreground: bool,
-
     /// File to write the daemon's process id to
     #[arg(long, value_name = "FILE")]
+    #[serde(alias = "pid_file")]
     pid_file: Option<PathBuf>,
 
     /// File to write, when the server listens, the real addresses to, one a line
     #[arg(long, value_name = "FILE")]
+    #[serde(alias = "ready_file")]
     ready_file: Option<PathBuf>,
 
     /// Descriptor to write the same to, and close
     #[arg(long, value_name = "FD")]
+    #[serde(alias = "ready_fd")]
     ready_fd: Option<RawFd>,
 
     /// User to become when started as root
@@ -96,30 +116,7 @@ struct Cli {
 
     /// Where the server's own messages go [default: stderr, or syslog with --daemon]
     #[arg(long, value_enum, value_name = "WHERE")]
-    log_to: Option<Sink>,
-
-    /// Write a new random key to FILE (mode 0600) and exit
-    #[arg(long, value_name = "FILE", exclusive = true)]
-    generate_key: Option<PathBuf>,
-}
-
-/// The configuration file.
-#[derive(Deserialize, Debug, Default)]
-#[serde(deny_unknown_fields, default)]
-struct File {
-    listen: Vec<String>,
-    port: Option<u16>,
-    log: Option<PathBuf>,
-    key_file: Option<PathBuf>,
-    replay: Option<usize>,
-    auth_timeout: Option<f64>,
-    max_clients: Option<usize>,
-    backlog: Option<i32>,
-    daemon: bool,
-    pid_file: Option<PathBuf>,
-    ready_file: Option<PathBuf>,
-    ready_fd: Option<RawFd>,
-    user: Option<String>,
+    #[serde(alias = "log_to")]
     log_to: Option<Sink>,
 }
 
@@ -188,21 +185,23 @@ impl Request {
         if let Some(path) = cli.generate_key {
             return Ok(Self::GenerateKey(path));
         }
-        let file: File = match &cli.config {
+        let file = match &cli.config {
             Some(path) => {
                 settings::read(path).map_err(|error| StartError::usage(error.to_string()))?
             }
-            None => File::default(),
+            None => Settings::default(),
         };
         Ok(Self::Serve(Box::new(merge(cli, file)?)))
     }
 }
 
-fn merge(cli: Cli, file: File) -> Result<Config, StartError> {
-    let here = std::env::current_dir()
-        .map_err(|error| StartError::failure(format!("current directory: {error}")))?;
+fn merge(cli: Cli, file: Settings) -> Result<Config, StartError> {
+    let Cli { config, settings: cli, foreground, .. } = cli;
+    let here = std::env::current_dir().map_err(|error| {
+        StartError::failure(format!("current directory: {}", settings::reason(&error)))
+    })?;
     // Paths in the configuration file are relative to that file, those of options to here.
-    let beside = match cli.config.as_deref().and_then(Path::parent) {
+    let beside = match config.as_deref().and_then(Path::parent) {
         Some(parent) => here.join(parent),
         None => here.clone(),
     };
@@ -240,12 +239,12 @@ fn merge(cli: Cli, file: File) -> Result<Config, StartError> {
             ))
         })
     };
-    let daemon = (cli.daemon || file.daemon) && !cli.foreground;
+    let daemon = (cli.daemon || file.daemon) && !foreground;
     Ok(Config {
         listen,
         port,
         log: required(path(cli.log, file.log), "--log FILE", "log")?,
-        key_file: required(path(cli.key_file, file.key_file), "--key-file FILE", "key_file")?,
+        key_file: required(path(cli.key_file, file.key_file), "--key-file FILE", "key-file")?,
         replay: cli.replay.or(file.replay).unwrap_or(DEFAULT_REPLAY),
         auth_timeout,
         max_clients,

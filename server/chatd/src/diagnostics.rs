@@ -24,14 +24,16 @@ pub(crate) enum Sink {
 pub(crate) fn open(sink: Sink) {
     TO_SYSLOG.store(sink == Sink::Syslog, Ordering::Relaxed);
     if sink == Sink::Syslog {
-        open_syslog();
+        // SAFETY: openlog keeps the pointer, and a string constant lives for ever. (nix's wrapper
+        // passes a copy on the stack on systems other than Linux.)
+        unsafe { libc::openlog(c"chatd".as_ptr(), libc::LOG_PID, libc::LOG_DAEMON) };
     }
 }
 
 /// Says `message` with its urgency.
-pub(crate) fn say(severity: Severity, message: &str) {
+fn say(severity: Severity, message: &str) {
     // One line, whatever a name or an address may hold.
-    let line: String = message.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
+    let line = settings::printable(message);
     if TO_SYSLOG.load(Ordering::Relaxed) {
         let _ = nix::syslog::syslog(Priority::new(severity, Facility::LOG_DAEMON), line.as_str());
     } else {
@@ -53,10 +55,4 @@ pub(crate) fn warning(message: &str) {
 /// An ordinary event.
 pub(crate) fn info(message: &str) {
     say(Severity::LOG_INFO, message);
-}
-
-fn open_syslog() {
-    // SAFETY: openlog keeps the pointer, and a string constant lives for ever. (nix's wrapper
-    // passes a copy on the stack on systems other than Linux.)
-    unsafe { libc::openlog(c"chatd".as_ptr(), libc::LOG_PID, libc::LOG_DAEMON) };
 }

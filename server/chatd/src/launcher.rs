@@ -14,6 +14,7 @@ use std::path::Path;
 
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{ForkResult, chdir, fork, pipe, setsid};
+use settings::reason;
 
 use crate::config::Config;
 use crate::daemon::Daemon;
@@ -59,7 +60,7 @@ fn serve(
     let served = (|| {
         privileges::drop_to(config.user.as_deref(), &config.log)?;
         let cannot = |path: &Path, error: std::io::Error| {
-            StartError::failure(format!("chat log {}: {error}", path.display()))
+            StartError::failure(format!("chat log {}: {}", path.display(), reason(&error)))
         };
         // Only to see that it can be opened: every process opens the log for itself.
         drop(ChatLog::open(&config.log).map_err(|error| cannot(&config.log, error))?);
@@ -81,7 +82,7 @@ fn serve(
         }
         tell(&lines)?;
         if let Err(error) = platform::notify_ready() {
-            diagnostics::warning(&format!("NOTIFY_SOCKET: {error}"));
+            diagnostics::warning(&format!("NOTIFY_SOCKET: {}", reason(&error)));
         }
         daemon.run();
         if let Some(path) = &ready_file {
@@ -125,9 +126,9 @@ fn launch_daemon(key: Key, config: Config, ready_fd: Option<File>) -> Result<(),
                 serve(key, config, |addresses| {
                     announce_fd(ready_fd, addresses)?;
                     let Some(mut report) = report.take() else { return Ok(()) };
-                    report
-                        .write_all(&[READY])
-                        .map_err(|error| StartError::failure(format!("launcher: {error}")))
+                    report.write_all(&[READY]).map_err(|error| {
+                        StartError::failure(format!("launcher: {}", reason(&error)))
+                    })
                 })
             });
             let status = match result {
@@ -181,7 +182,10 @@ fn detach(config: &Config) -> Result<(), StartError> {
     chdir("/").map_err(|errno| failed("chdir", errno))?;
     let null =
         std::fs::OpenOptions::new().read(true).write(true).open("/dev/null").map_err(|error| {
-            StartError::failure(format!("cannot go into the background: /dev/null: {error}"))
+            StartError::failure(format!(
+                "cannot go into the background: /dev/null: {}",
+                reason(&error)
+            ))
         })?;
     let kept_stderr = config.log_to == Sink::Stderr;
     for descriptor in 0..if kept_stderr { 2 } else { 3 } {
@@ -213,7 +217,7 @@ fn announce_fd(ready_fd: Option<File>, addresses: &str) -> Result<(), StartError
     match ready_fd {
         Some(mut file) => file
             .write_all(addresses.as_bytes())
-            .map_err(|error| StartError::failure(format!("ready descriptor: {error}"))),
+            .map_err(|error| StartError::failure(format!("ready descriptor: {}", reason(&error)))),
         None => Ok(()),
     }
 }
@@ -221,7 +225,11 @@ fn announce_fd(ready_fd: Option<File>, addresses: &str) -> Result<(), StartError
 /// Writes a small file in one step: whoever reads it sees all of it or none.
 fn write_file(path: &Path, what: &str, content: &str) -> Result<(), StartError> {
     let cannot = |error: std::io::Error| {
-        StartError::failure(format!("{what} {}: cannot be written: {error}", path.display()))
+        StartError::failure(format!(
+            "{what} {}: cannot be written: {}",
+            path.display(),
+            reason(&error)
+        ))
     };
     let mut temporary = path.as_os_str().to_owned();
     temporary.push(format!(".{}", std::process::id()));

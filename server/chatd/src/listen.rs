@@ -14,6 +14,7 @@ use nix::sys::socket::{
     AddressFamily, SockFlag, SockType, SockaddrIn, SockaddrIn6, SockaddrLike, bind, getsockname,
     setsockopt, socket, sockopt,
 };
+use settings::reason;
 
 use crate::diagnostics;
 use crate::start_error::StartError;
@@ -120,7 +121,7 @@ pub(crate) fn open(
             }
             ListenAddress::Name(name, port) => {
                 let resolved = (name.as_str(), *port).to_socket_addrs().map_err(|error| {
-                    StartError::failure(format!("cannot listen on {name}: {error}"))
+                    StartError::failure(format!("cannot listen on {name}: {}", reason(&error)))
                 })?;
                 let mut resolved: Vec<SocketAddr> = resolved.collect();
                 resolved.sort();

@@ -8,6 +8,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use nix::unistd::{User, geteuid, getuid, setgid, setuid};
+use settings::reason;
 
 use crate::diagnostics;
 use crate::generations::Generations;
@@ -65,7 +66,7 @@ pub(crate) fn drop_to(user: Option<&str>, log: &Path) -> Result<(), StartError> 
 /// to. What exists is left as it is.
 fn prepare_file(path: &Path, mode: u32, user: &User) -> Result<(), StartError> {
     let cannot = |error: std::io::Error| {
-        StartError::failure(format!("{}: cannot be created: {error}", path.display()))
+        StartError::failure(format!("{}: cannot be created: {}", path.display(), reason(&error)))
     };
     // O_EXCL: never through a link that someone else laid there.
     match OpenOptions::new().write(true).create_new(true).mode(mode).open(path) {

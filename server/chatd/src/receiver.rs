@@ -14,6 +14,7 @@ use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::socket::{MsgFlags, Shutdown, recv, setsockopt, shutdown, sockopt};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, fork, pipe};
+use settings::reason;
 
 use crate::config::Config;
 use crate::generations::Generations;
@@ -119,7 +120,7 @@ impl Receiver {
     fn start(socket: OwnedFd, config: &Config, open_mask: SigSet) -> Result<Self, String> {
         let named = |path: &std::path::Path| {
             let path = path.display().to_string();
-            move |error: std::io::Error| format!("{path}: {error}")
+            move |error: std::io::Error| format!("{path}: {}", reason(&error))
         };
         let log = ChatLog::open(&config.log).map_err(named(&config.log))?;
         let generations =
@@ -222,7 +223,7 @@ impl Receiver {
             }
             Err(AppendError::Terminated) => Err("the server ends".into()),
             Err(AppendError::Io(error)) => {
-                diagnostics::error(&format!("chat log: cannot append: {error}"));
+                diagnostics::error(&format!("chat log: cannot append: {}", reason(&error)));
                 Err("its message could not be stored".into())
             }
         }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, poll, ppoll};
 use nix::sys::socket::{MsgFlags, send};
+use settings::reason;
 
 use crate::config::Config;
 use crate::generations::Generations;
@@ -52,7 +53,7 @@ pub(crate) fn run(socket: OwnedFd, lifeline: OwnedFd, config: &Config) {
     });
     let (mut log, _registered) = match prepared {
         Ok(prepared) => prepared,
-        Err(error) => return diagnostics::error(&format!("sender: chat log: {error}")),
+        Err(error) => return diagnostics::error(&format!("sender: chat log: {}", reason(&error))),
     };
     let mut sender = Sender { socket, lifeline, buffer: vec![0; CHUNK], draining: false };
     let ended = (|| -> Result<(), End> {
@@ -75,7 +76,7 @@ pub(crate) fn run(socket: OwnedFd, lifeline: OwnedFd, config: &Config) {
         }
     })();
     if let Err(End::Log(error)) = ended {
-        diagnostics::error(&format!("sender: chat log: cannot read: {error}"));
+        diagnostics::error(&format!("sender: chat log: cannot read: {}", reason(&error)));
     }
 }
 

@@ -10,12 +10,16 @@ use std::process::{Child, Command as Process, Stdio};
 use std::time::{Duration, Instant};
 
 use assert_cmd::Command;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use predicates::prelude::*;
 use predicates::str::contains;
 use rstest::{fixture, rstest};
 use tempfile::TempDir;
 
-const PATIENCE: Duration = Duration::from_secs(20);
+mod common;
+
+use common::{KEY, PATIENCE, end_of, private};
 
 fn chatd() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_chatd"));
@@ -27,15 +31,10 @@ fn chatd() -> Command {
 #[fixture]
 fn dir() -> TempDir {
     let dir = tempfile::tempdir().unwrap();
-    let write = |name: &str, content: &[u8]| {
-        let path = dir.path().join(name);
-        std::fs::write(&path, content).unwrap();
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
-    };
-    write("key", &[b'k'; 128]);
-    write("key127", &[b'k'; 127]);
-    write("key129", &[b'k'; 129]);
-    write("keynl", &[&[b'k'; 128][..], b"\n"].concat());
+    private(&in_dir(&dir, "key"), &KEY);
+    private(&in_dir(&dir, "key127"), &KEY[1..]);
+    private(&in_dir(&dir, "key129"), &[&KEY[..], b"k"].concat());
+    private(&in_dir(&dir, "keynl"), &[&KEY[..], b"\n"].concat());
     std::fs::create_dir(dir.path().join("directory")).unwrap();
     nix::unistd::mkfifo(&dir.path().join("fifo"), nix::sys::stat::Mode::S_IRWXU).unwrap();
     std::os::unix::fs::symlink("elsewhere", dir.path().join("link")).unwrap();
@@ -47,10 +46,15 @@ struct Server(Child);
 
 impl Drop for Server {
     fn drop(&mut self) {
-        let pid = nix::unistd::Pid::from_raw(self.0.id() as i32);
-        let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM);
-        let _ = self.0.wait();
+        if let Ok(None) = self.0.try_wait() {
+            signal(self.0.id(), Signal::SIGTERM);
+            let _ = self.0.wait();
+        }
     }
+}
+
+fn signal(pid: u32, signal: Signal) {
+    kill(Pid::from_raw(pid as i32), signal).unwrap();
 }
 
 fn serve(dir: &Path, arguments: &[&str]) -> Server {
@@ -67,16 +71,23 @@ fn serve(dir: &Path, arguments: &[&str]) -> Server {
     )
 }
 
-/// Waits until `path` has content, and returns it.
-fn content_of(path: &Path) -> String {
+/// Asks again until there is an answer.
+fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + PATIENCE;
     loop {
-        match std::fs::read_to_string(path) {
-            Ok(text) if !text.is_empty() => return text,
-            _ => assert!(Instant::now() < deadline, "{} never came", path.display()),
+        if let Some(answer) = ask() {
+            return answer;
         }
+        assert!(Instant::now() < deadline, "{what} did not come");
         std::thread::sleep(Duration::from_millis(2));
     }
+}
+
+/// Waits until `path` has content, and returns it.
+fn content_of(path: &Path) -> String {
+    until(&path.display().to_string(), || {
+        std::fs::read_to_string(path).ok().filter(|text| !text.is_empty())
+    })
 }
 
 fn in_dir(dir: &TempDir, name: &str) -> PathBuf {
@@ -85,13 +96,13 @@ fn in_dir(dir: &TempDir, name: &str) -> PathBuf {
 
 #[rstest]
 #[case(&["--key-file", "key"], "no --log FILE: give it, or `log = \"…\"` in the configuration file")]
-#[case(&["--log", "log"], "no --key-file FILE: give it, or `key_file")]
+#[case(&["--log", "log"], "no --key-file FILE: give it, or `key-file")]
 #[case(&["--log", "log", "--key-file", "nokey"], "nokey: cannot be read: No such file or directory")]
-#[case(&["--log", "log", "--key-file", "key127"], "key127: 127 bytes, must be exactly 128")]
-#[case(&["--log", "log", "--key-file", "key129"], "key129: 129 bytes, must be exactly 128")]
-#[case(&["--log", "log", "--key-file", "keynl"], "keynl: 129 bytes, the last one a newline")]
-#[case(&["--log", "log", "--key-file", "directory"], "directory: not a regular file")]
-#[case(&["--log", "log", "--key-file", "fifo"], "fifo: not a regular file")]
+#[case(&["--log", "log", "--key-file", "key127"], "key127: 127 bytes, a key is exactly 128")]
+#[case(&["--log", "log", "--key-file", "key129"], "key129: 129 bytes, a key is exactly 128")]
+#[case(&["--log", "log", "--key-file", "keynl"], "keynl: 129 bytes, the key and a newline")]
+#[case(&["--log", "log", "--key-file", "directory"], "directory: cannot be read: Is a directory")]
+#[case(&["--log", "log", "--key-file", "fifo"], "fifo: 0 bytes")]
 #[case(&["--log", "log", "--key-file", "key", "--listen", "nonsense:x"], "`nonsense:x`: `x` is no port")]
 #[case(&["--log", "log", "--key-file", "key", "--listen", "[::1"], "`[::1`: `]` is missing")]
 #[case(&["--log", "log", "--key-file", "key", "--auth-timeout", "0"], "auth timeout 0: must be above 0")]
@@ -166,7 +177,12 @@ fn a_port_in_use_is_named_and_left_alone(dir: TempDir) {
 #[case("prot = 7722\n", "chatd.toml:1: unknown key `prot`: did you mean `port`?")]
 #[case("replay = 7\nlog = 3\n", "chatd.toml:2: ")]
 #[case("replay = -1\n", "chatd.toml:1: ")]
-#[case("log_to = \"sylsog\"\n", "chatd.toml:1: ")]
+#[case("log-to = \"sylsog\"\n", "chatd.toml:1: ")]
+#[case(
+    "keyfile = \"key\"\n",
+    "did you mean `key-file`? (known: listen, port, log, key-file, replay, \
+    auth-timeout, max-clients, backlog, daemon, pid-file, ready-file, ready-fd, user, log-to)"
+)]
 #[case("listen = [\"127.0.0.1:0\"\n", "chatd.toml:")]
 fn mistakes_in_the_configuration_name_the_line(
     dir: TempDir,
@@ -182,13 +198,16 @@ fn mistakes_in_the_configuration_name_the_line(
         .stderr(contains(words).and(predicate::function(one_line)));
 }
 
-/// Flags win over the file, whose paths are relative to itself.
+/// Flags win over the file, whose paths are relative to itself. Files of earlier versions, with
+/// underscores, are understood.
 #[rstest]
-fn the_configuration_file_and_flags(dir: TempDir) {
+fn the_configuration_file_and_flags(dir: TempDir, #[values("key-file", "key_file")] key: &str) {
     std::fs::create_dir(in_dir(&dir, "etc")).unwrap();
     std::fs::write(
         in_dir(&dir, "etc/chatd.toml"),
-        "listen = [\"127.0.0.1:0\"]\nlog = \"../from-file\"\nkey_file = \"../key\"\nreplay = 1\ndaemon = true\n",
+        format!(
+            "listen = [\"127.0.0.1:0\"]\nlog = \"../from-file\"\n{key} = \"../key\"\nreplay = 1\ndaemon = true\n"
+        ),
     )
     .unwrap();
     std::fs::write(in_dir(&dir, "from-flag"), "one\ntwo\nthree\n").unwrap();
@@ -196,7 +215,7 @@ fn the_configuration_file_and_flags(dir: TempDir) {
     let _server = serve(dir.path(), &arguments);
     let address = content_of(&in_dir(&dir, "ready"));
     let mut client = TcpStream::connect(address.trim()).unwrap();
-    client.write_all(&[b'k'; 128]).unwrap();
+    client.write_all(&KEY).unwrap();
     let mut heard = [0; 10];
     client.read_exact(&mut heard).unwrap();
     assert_eq!(&heard, b"two\nthree\n");
@@ -248,18 +267,62 @@ fn a_daemon_is_ready_when_its_launcher_returns(dir: TempDir) {
             .assert()
             .success()
             .stdout("");
-        let pid: i32 =
-            std::fs::read_to_string(in_dir(&dir, "pid")).unwrap().trim().parse().unwrap();
+        let pid = std::fs::read_to_string(in_dir(&dir, "pid")).unwrap().trim().parse().unwrap();
         let address = std::fs::read_to_string(in_dir(&dir, "ready")).unwrap();
         TcpStream::connect(address.trim()).unwrap();
-        nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGTERM)
-            .unwrap();
-        let deadline = Instant::now() + PATIENCE;
-        while in_dir(&dir, "pid").exists() {
-            assert!(Instant::now() < deadline, "the pid file goes with the daemon");
-            std::thread::sleep(Duration::from_millis(2));
+        signal(pid, Signal::SIGTERM);
+        until("the end of the pid file", || (!in_dir(&dir, "pid").exists()).then_some(()));
+    }
+}
+
+/// What ps(1) says of the processes: id, parent, state.
+fn processes() -> Vec<(u32, u32, String)> {
+    let listed = Process::new("ps").args(["-A", "-o", "pid=,ppid=,state="]).output().unwrap();
+    let listed = String::from_utf8(listed.stdout).unwrap();
+    let process = |line: &str| {
+        let mut fields = line.split_whitespace();
+        let pid = fields.next()?.parse().ok()?;
+        Some((pid, fields.next()?.parse().ok()?, fields.next()?.to_owned()))
+    };
+    listed.lines().filter_map(process).collect()
+}
+
+fn child_of(parent: u32) -> u32 {
+    until("a child", || processes().iter().find(|process| process.1 == parent).map(|child| child.0))
+}
+
+/// A stopped process acts on SIGTERM only once it is continued. (tcpserverd of s6 sends both.)
+#[rstest]
+#[case::receiver(true, false)]
+#[case::sender(false, true)]
+#[case::both(true, true)]
+fn stopped_processes_end_with_the_daemon(
+    dir: TempDir,
+    #[case] receiver_stops: bool,
+    #[case] sender_stops: bool,
+) {
+    std::fs::write(in_dir(&dir, "log"), "one\n").unwrap();
+    let mut server = serve(dir.path(), &["--key-file", "key", "--log", "log", "-l", "127.0.0.1:0"]);
+    let address = content_of(&in_dir(&dir, "ready"));
+    let mut client = TcpStream::connect(address.trim()).unwrap();
+    client.write_all(&KEY).unwrap();
+    client.read_exact(&mut [0; 4]).unwrap();
+    let receiver = child_of(server.0.id());
+    let sender = child_of(receiver);
+    for (pid, stops) in [(receiver, receiver_stops), (sender, sender_stops)] {
+        if stops {
+            signal(pid, Signal::SIGSTOP);
+            let stopped =
+                |(id, _, state): &(u32, u32, String)| *id == pid && state.starts_with('T');
+            until("the stop", || processes().iter().any(stopped).then_some(()));
         }
     }
+    signal(server.0.id(), Signal::SIGTERM);
+    assert!(end_of(&mut server.0).success());
+    assert_eq!(client.read(&mut [0]).unwrap(), 0, "the connection closes in good order");
+    let messages = std::fs::read_to_string(in_dir(&dir, "messages")).unwrap();
+    assert!(messages.contains("left: the server ends"), "{messages}");
+    assert!(!messages.contains("had to be killed"), "{messages}");
 }
 
 #[rstest]
@@ -273,7 +336,7 @@ fn generated_keys_are_private_and_never_overwritten(dir: TempDir) {
         .assert()
         .code(1)
         .stderr(contains("key: cannot be created: File exists"));
-    assert_eq!(std::fs::read(in_dir(&dir, "key")).unwrap(), [b'k'; 128]);
+    assert_eq!(std::fs::read(in_dir(&dir, "key")).unwrap(), KEY);
 }
 
 /// The server and the client, both real: a message through pipes, and a listener.
@@ -299,6 +362,6 @@ fn chat_talks_to_chatd(dir: TempDir) {
         .assert()
         .success()
         .stdout("alice: hi\nalice: there\n");
-    std::fs::write(in_dir(&dir, "wrong"), [b'x'; 128]).unwrap();
+    private(&in_dir(&dir, "wrong"), &[b'x'; 128]);
     chat("mallory", "wrong").write_stdin("let me in\n").assert().code(4);
 }

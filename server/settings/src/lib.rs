@@ -139,7 +139,12 @@ fn explain(error: &toml::de::Error) -> String {
         if let Some(rest) = message.strip_prefix(prefix) {
             let mut names = rest.split('`').skip(1).step_by(2);
             if let Some(wrong) = names.next() {
-                return unknown(noun, wrong, &names.collect::<Vec<_>>());
+                let names: Vec<&str> = names.collect();
+                // An alias of an older format, with underscores: understood, not advertised.
+                let is_old =
+                    |name: &str| name.contains('_') && names.contains(&&*name.replace('_', "-"));
+                let known: Vec<&str> = names.iter().copied().filter(|name| !is_old(name)).collect();
+                return unknown(noun, wrong, &known);
             }
         }
     }
@@ -278,6 +283,13 @@ mod tests {
     #[serde(deny_unknown_fields)]
     struct Nothing {}
 
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields, rename_all = "kebab-case")]
+    struct Renamed {
+        #[serde(alias = "key_file")]
+        key_file: String,
+    }
+
     #[test]
     fn nested_tables_are_read() {
         let text = "port = 7722\n[claims]\ndaemonizes = true\nuser = \"chat\"\n\
@@ -359,6 +371,13 @@ mod tests {
     fn a_table_without_keys_says_so() {
         let error = parse::<Nothing>("a = 1", "n").unwrap_err();
         assert_eq!(error.to_string(), "n:1: unknown key `a`: none is known here");
+    }
+
+    #[test]
+    fn an_old_spelling_is_read_and_not_advertised() {
+        assert_eq!(parse::<Renamed>("key_file = 'k'", "n").unwrap().key_file, "k");
+        let error = parse::<Renamed>("keyfile = 'k'", "n").unwrap_err().to_string();
+        assert_eq!(error, "n:1: unknown key `keyfile`: did you mean `key-file`? (known: key-file)");
     }
 
     #[test]

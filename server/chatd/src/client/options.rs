@@ -6,9 +6,8 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
-use clap::Parser;
 use clap::error::{ContextKind, ContextValue};
-use etcetera::BaseStrategy;
+use clap::{Args, Parser};
 use nix::unistd::{User, getuid};
 use serde::Deserialize;
 
@@ -48,25 +47,11 @@ Exit status:
   130  Ctrl-C";
 
 /// Chat on a papaya line protocol server
-#[derive(Debug, Parser)]
+#[derive(Parser)]
 #[command(name = "chat", version, after_help = AFTER_HELP)]
 pub(super) struct Arguments {
-    /// The server's name or address; all addresses of a name are tried [default: localhost]
-    #[arg(long, env = "CHAT_HOST")]
-    host: Option<String>,
-
-    /// The server's TCP port [default: 7722]
-    #[arg(short, long, env = "CHAT_PORT", value_parser = parse_port)]
-    port: Option<NonZeroU16>,
-
-    /// Your name in the chat [default: $USER, or your login name]
-    #[arg(short, long, env = "CHAT_USERNAME")]
-    username: Option<Username>,
-
-    /// The file with the server's key, exactly 128 bytes [default: `key` in the directory of the
-    /// configuration file]
-    #[arg(short, long, value_name = "FILE", env = "CHAT_KEY_FILE")]
-    key_file: Option<PathBuf>,
+    #[command(flatten)]
+    settings: Settings,
 
     /// Another configuration file
     #[arg(short, long, value_name = "FILE", env = "CHAT_CONFIG")]
@@ -83,6 +68,28 @@ pub(super) struct Arguments {
     /// Send standard input byte for byte, without a username
     #[arg(long, conflicts_with = "listen")]
     raw: bool,
+}
+
+/// What both the arguments and the configuration file can say.
+#[derive(Args, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct Settings {
+    /// The server's name or address; all addresses of a name are tried [default: localhost]
+    #[arg(long, env = "CHAT_HOST")]
+    host: Option<String>,
+
+    /// The server's TCP port [default: 7722]
+    #[arg(short, long, env = "CHAT_PORT", value_parser = parse_port)]
+    port: Option<NonZeroU16>,
+
+    /// Your name in the chat [default: $USER, or your login name]
+    #[arg(short, long, env = "CHAT_USERNAME")]
+    username: Option<Username>,
+
+    /// The file with the server's key, exactly 128 bytes, for its owner only (mode 0600) [default:
+    /// `key` in the directory of the configuration file]
+    #[arg(short, long, value_name = "FILE", env = "CHAT_KEY_FILE")]
+    key_file: Option<PathBuf>,
 
     /// How long to try to connect [default: 10]
     #[arg(long, value_name = "SECONDS")]
@@ -117,18 +124,6 @@ pub(super) fn variable_to_blame(error: &clap::Error) -> Option<&'static str> {
     (std::env::var_os(variable)? == value.as_str()).then_some(variable)
 }
 
-/// The configuration file.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct Configuration {
-    host: Option<String>,
-    port: Option<NonZeroU16>,
-    username: Option<Username>,
-    key_file: Option<PathBuf>,
-    connect_timeout: Option<Seconds>,
-    timeout: Option<Seconds>,
-}
-
 /// Everything decided.
 #[derive(Debug)]
 pub(super) struct Options {
@@ -145,52 +140,61 @@ pub(super) struct Options {
 
 impl Options {
     pub(super) fn resolve(arguments: Arguments) -> Result<Self, Failure> {
+        let Arguments { settings: given, config, listen, print, raw } = arguments;
+        let asked_for = config.is_some();
         // Without a home directory there is no default file, which is no error.
-        let directory = etcetera::choose_base_strategy()
-            .map(|strategy| strategy.config_dir().join("chat"))
-            .ok();
-        let asked_for = arguments.config.is_some();
-        let file = arguments.config.or_else(|| Some(directory.as_ref()?.join("config.toml")));
-        let configuration = match &file {
-            Some(path) => match settings::read::<Configuration>(path) {
-                Err(error) if error.is_missing_file() && !asked_for => Configuration::default(),
+        let directory = configuration_directory();
+        let file = config.or_else(|| Some(directory.as_ref()?.join("config.toml")));
+        let configured = match &file {
+            Some(path) => match settings::read::<Settings>(path) {
+                Err(error) if error.is_missing_file() && !asked_for => Settings::default(),
                 other => other.map_err(|error| Failure::new(Exit::Usage, error.to_string()))?,
             },
-            None => Configuration::default(),
+            None => Settings::default(),
         };
 
-        let key_in_configuration = configuration.key_file.map(|key| {
+        let configured_key = configured.key_file.map(|key| {
             let base = file.as_deref().and_then(Path::parent);
             base.unwrap_or(Path::new("")).join(key)
         });
-        let key_file = arguments
-            .key_file
-            .or(key_in_configuration)
-            .or_else(|| Some(directory?.join("key")))
-            .ok_or_else(|| {
-                Failure::new(Exit::Usage, "no key file: name one with --key-file FILE")
-            })?;
-        let username = match arguments.username.or(configuration.username) {
+        let key_file =
+            given.key_file.or(configured_key).or_else(|| Some(directory?.join("key"))).ok_or_else(
+                || Failure::new(Exit::Usage, "no key file: name one with --key-file FILE"),
+            )?;
+        let username = match given.username.or(configured.username) {
             Some(username) => username,
-            None if arguments.listen || arguments.raw => Username::unused(),
+            None if listen || raw => Username::unused(),
             None => Username::of_this_user()?,
         };
-        let host = arguments.host.or(configuration.host);
-        let seconds = |argument: Option<Seconds>, configured: Option<Seconds>| {
-            argument.or(configured).map_or(DEFAULT_TIMEOUT, |Seconds(duration)| duration)
+        let seconds = |given: Option<Seconds>, configured: Option<Seconds>| {
+            given.or(configured).map_or(DEFAULT_TIMEOUT, |Seconds(duration)| duration)
         };
         Ok(Self {
-            host: host.unwrap_or_else(|| DEFAULT_HOST.to_owned()),
-            port: arguments.port.or(configuration.port).unwrap_or(DEFAULT_PORT).get(),
+            host: given.host.or(configured.host).unwrap_or_else(|| DEFAULT_HOST.to_owned()),
+            port: given.port.or(configured.port).unwrap_or(DEFAULT_PORT).get(),
             username,
             key_file,
-            listen: arguments.listen,
-            print: arguments.print,
-            raw: arguments.raw,
-            connect_timeout: seconds(arguments.connect_timeout, configuration.connect_timeout),
-            timeout: seconds(arguments.timeout, configuration.timeout),
+            listen,
+            print,
+            raw,
+            connect_timeout: seconds(given.connect_timeout, configured.connect_timeout),
+            timeout: seconds(given.timeout, configured.timeout),
         })
     }
+}
+
+/// `chat` in `$XDG_CONFIG_HOME` if that is absolute, or else in `~/.config` (XDG Base Directory
+/// Specification).
+fn configuration_directory() -> Option<PathBuf> {
+    let configured = std::env::var_os("XDG_CONFIG_HOME").map(PathBuf::from);
+    let base = match configured.filter(|path| path.is_absolute()) {
+        Some(base) => base,
+        None => {
+            let home = std::env::var_os("HOME").filter(|home| !home.is_empty()).map(PathBuf::from);
+            home.or_else(|| Some(User::from_uid(getuid()).ok()??.dir))?.join(".config")
+        }
+    };
+    Some(base.join("chat"))
 }
 
 /// A name to put before each line.
