@@ -6,7 +6,6 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
-use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use settings::reason;
 use subtle::ConstantTimeEq;
@@ -91,10 +90,7 @@ pub(crate) fn generate(path: &Path) -> Result<(), String> {
     // 64 characters, so that each takes exactly six of its byte's bits: no bias.
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let mut random = [0u8; KEY_LENGTH];
-    // POSIX.1-2024 getentropy(): at most 256 bytes, and none before the system has collected some.
-    // SAFETY: the pointer is to as many bytes as it says.
-    Errno::result(unsafe { libc::getentropy(random.as_mut_ptr().cast(), random.len()) })
-        .map_err(|errno| format!("no random bytes: {}", errno.desc()))?;
+    getrandom::fill(&mut random).map_err(|error| format!("no random bytes: {error}"))?;
     let key = random.map(|byte| ALPHABET[usize::from(byte & 63)]);
     OpenOptions::new()
         .write(true)
