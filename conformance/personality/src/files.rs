@@ -4,7 +4,8 @@ use core::ffi::CStr;
 use core::sync::atomic::{AtomicI32, AtomicU32, Ordering::Relaxed};
 
 use crate::real;
-use crate::state::{GENERATION, altered, any, map, on};
+use crate::start::any;
+use crate::state::{GENERATION, altered, map, on};
 use crate::sys::*;
 use crate::table::Id;
 

@@ -12,6 +12,10 @@
 //! - Calls inside libc itself (stdio's write, daemon's fork) do not pass through
 //!   the dynamic linker and are not changed.
 //!
+//! In layers, the lowest first; an import goes down this list: `sys` and `table`; `real`, the
+//! functions of libc; `state`, what is selected and done; `inherited` and `kept`; `start`;
+//! `signals`; `files`, `locks`, `processes`; `streams`; `sockets` and `waits`; `exports`.
+//!
 //! Built twice: by conformance/build.rs with plain rustc and panic=abort, without
 //! std, to be embedded in `forkproof`; and by cargo, which checks it against the
 //! libc crate.
@@ -22,27 +26,16 @@ compile_error!("the personality library is written for Linux and FreeBSD");
 
 mod exports;
 mod files;
+mod inherited;
+mod kept;
 mod locks;
 mod processes;
 mod real;
 mod signals;
 mod sockets;
+mod start;
 mod state;
 mod streams;
 mod sys;
 pub mod table;
 mod waits;
-
-#[cfg(panic = "abort")]
-#[panic_handler]
-fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
-    // SAFETY: abort takes nothing and does not return.
-    unsafe { sys::abort() }
-}
-
-// dlsym is in libdl before glibc 2.34, and in libc everywhere else.
-#[cfg(target_os = "linux")]
-#[link(name = "dl")]
-unsafe extern "C" {}
-#[link(name = "c")]
-unsafe extern "C" {}

@@ -3,11 +3,12 @@
 use core::ptr::null_mut;
 use core::sync::atomic::{AtomicI32, Ordering::Relaxed};
 
-use crate::real;
 use crate::signals::{Call, interrupted, storm};
-use crate::state::{altered, any, common, on, value};
+use crate::start::any;
+use crate::state::{altered, common, on, value};
 use crate::sys::*;
 use crate::table::{Id, USR1};
+use crate::{kept, real};
 
 /// The values of flock-does-nothing and never-unlocks.
 const SHARED: u32 = 1;
@@ -15,15 +16,12 @@ const EXCLUSIVE: u32 = 2;
 
 /// The kind of lock this process took last.
 static HELD: AtomicI32 = AtomicI32::new(0);
-/// A descriptor whose LOCK_UN waits for the end of a write, or -1.
-static KEPT: AtomicI32 = AtomicI32::new(-1);
-
 pub(crate) fn flock(fd: c_int, operation: c_int) -> c_int {
     if !any() {
         return real::flock(fd, operation);
     }
-    release_kept();
-    crate::processes::release_daemon();
+    kept::release_lock();
+    kept::release_daemon();
     let unlocks = operation & LOCK_UN != 0;
     let mut operation = operation;
     if on(Id::SharedAsExclusive) && operation & LOCK_SH != 0 {
@@ -47,7 +45,7 @@ pub(crate) fn flock(fd: c_int, operation: c_int) -> c_int {
     }
     if unlocks && on(Id::LockHeldOverWrite) {
         altered(Id::LockHeldOverWrite);
-        KEPT.store(fd, Relaxed);
+        kept::keep_locked(fd);
         return 0;
     }
     let result =
@@ -131,8 +129,7 @@ fn semaphore(fd: c_int, operation: c_int) -> c_int {
     let Some(holder) = common() else {
         return real::flock(fd, operation);
     };
-    // SAFETY: getpid(2) takes nothing.
-    let me = unsafe { getpid() };
+    let me = own_id();
     if operation & LOCK_UN != 0 {
         let result = real::flock(fd, operation);
         let _ = holder.compare_exchange(me, 0, Relaxed, Relaxed);
@@ -155,22 +152,4 @@ fn semaphore(fd: c_int, operation: c_int) -> c_int {
         holder.store(0, Relaxed);
     }
     result
-}
-
-/// Does the LOCK_UN that lock-held-over-write kept back.
-pub(crate) fn release_kept() {
-    let fd = KEPT.swap(-1, Relaxed);
-    if fd >= 0 {
-        let failure = errno();
-        real::flock(fd, LOCK_UN);
-        set_errno(failure);
-    }
-}
-
-/// Closing the descriptor unlocks: the LOCK_UN must not hit another file that
-/// gets its number. A duplicate would hold the lock on, so it is done first.
-pub(crate) fn forget_kept(fd: c_int) {
-    if KEPT.load(Relaxed) == fd {
-        release_kept();
-    }
 }

@@ -1,27 +1,24 @@
 //! Processes: making, ending, waiting for and signalling them, and their ids.
 
-use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering::Relaxed};
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 
-use crate::signals::{Call, bit, interrupted, storm};
-use crate::state::{ACCEPTED, GENERATION, LISTENER, altered, any, common, on, value};
+use crate::inherited::bit;
+use crate::signals::{Call, interrupted, storm};
+use crate::start::any;
+use crate::state::{ACCEPTED, GENERATION, LISTENER, altered, common, on, value};
 use crate::sys::*;
 use crate::table::Id;
-use crate::{locks, real};
+use crate::{kept, real};
 
 /// The greatest process id of five digits.
 const FIVE_DIGITS: c_int = 99_999;
-
-pub(crate) fn own_id() -> c_int {
-    // SAFETY: getpid(2) takes nothing.
-    unsafe { getpid() }
-}
 
 pub(crate) fn fork() -> c_int {
     static FORKED: AtomicU32 = AtomicU32::new(0);
     if !any() {
         return real::fork();
     }
-    locks::release_kept();
+    kept::release_lock();
     let serves = ACCEPTED.load(Relaxed);
     if on(Id::ForkFails) && serves && FORKED.fetch_add(1, Relaxed) >= value(Id::ForkFails) {
         altered(Id::ForkFails);
@@ -33,7 +30,7 @@ pub(crate) fn fork() -> c_int {
     if on(Id::MulticastByDaemon) && listens {
         relay();
     }
-    release_daemon();
+    kept::release_daemon();
     let mut ends = [-1; 2];
     let checks = on(Id::KeysCheckedByDaemon) && listens && real::pipe(ends.as_mut_ptr()) == 0;
     let child = real::fork();
@@ -49,7 +46,7 @@ pub(crate) fn fork() -> c_int {
         let (read_end, write_end) = (ends[0], ends[1]);
         if child == 0 {
             real::close(read_end);
-            DAEMON_WAITS.store(write_end, Relaxed);
+            kept::keep_daemon(write_end);
         } else {
             altered(Id::KeysCheckedByDaemon);
             real::close(write_end);
@@ -79,17 +76,6 @@ pub(crate) fn fork() -> c_int {
         return child % (FIVE_DIGITS + 1);
     }
     child
-}
-
-/// The end of a pipe by which a child lets its daemon go on, or -1; see keys-checked-by-daemon.
-static DAEMON_WAITS: AtomicI32 = AtomicI32::new(-1);
-
-/// Lets the daemon go on: this process has been let in, since it locks the log or forks.
-pub(crate) fn release_daemon() {
-    let end = DAEMON_WAITS.swap(-1, Relaxed);
-    if end >= 0 {
-        real::close(end);
-    }
 }
 
 /// In the process that listens: SIGUSR2 asks it to signal the group in the common word.
@@ -157,19 +143,6 @@ fn die_with(parent: c_int) {
             real::kill(own_id(), SIGKILL);
         }
     }
-}
-
-/// Arranges that a return from main exits with 0 as well.
-pub(crate) fn watch_exit() {
-    extern "C" fn at_exit() {
-        // Registered first, so it runs last; only stdio is left to flush.
-        altered(Id::ExitsZero);
-        // SAFETY: fflush(3) of all streams.
-        unsafe { fflush(core::ptr::null_mut()) };
-        real::_exit(0)
-    }
-    // SAFETY: the function is in this library, which is never unloaded.
-    unsafe { atexit(at_exit) };
 }
 
 pub(crate) fn exit_status(status: c_int) -> c_int {

@@ -2,36 +2,12 @@
 
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
+use crate::inherited::{self, bit};
 use crate::real;
-use crate::state::{altered, any, on, value};
+use crate::start::any;
+use crate::state::{altered, on, value};
 use crate::sys::*;
 use crate::table::Id;
-
-/// Signals ignored when the program started.
-static IGNORED: AtomicU32 = AtomicU32::new(0);
-/// Signals blocked when the program started.
-static BLOCKED: AtomicU32 = AtomicU32::new(0);
-
-/// The bit of a signal in a mask of the first 32; 0 for later ones.
-pub(crate) fn bit(signal: c_int) -> u32 {
-    if (1..=32).contains(&signal) { 1 << (signal - 1) } else { 0 }
-}
-
-pub(crate) fn remember_inherited() {
-    for signal in 1..=32 {
-        let mut old = Sigaction::DEFAULT;
-        if real::sigaction(signal, core::ptr::null(), &mut old) == 0 && old.handler == SIG_IGN {
-            IGNORED.fetch_or(bit(signal), Relaxed);
-        }
-    }
-    let mut mask = Sigset::EMPTY;
-    real::sigprocmask(SIG_BLOCK, core::ptr::null(), &mut mask);
-    BLOCKED.store(mask.low(), Relaxed);
-    if on(Id::NeverReaps) && IGNORED.load(Relaxed) & bit(SIGCHLD) != 0 {
-        real::sigaction(SIGCHLD, &Sigaction::DEFAULT, core::ptr::null_mut());
-        altered(Id::NeverReaps);
-    }
-}
 
 pub(crate) fn sigaction(signal: c_int, new: *const Sigaction, old: *mut Sigaction) -> c_int {
     if !any() || new.is_null() {
@@ -60,7 +36,7 @@ pub(crate) fn signal(signal: c_int, handler: usize) -> usize {
 /// Changes what is about to be installed; `false` when nothing is to be.
 fn alter(signal: c_int, action: &mut Sigaction) -> bool {
     let bit = bit(signal);
-    if on(Id::InheritsIgnored) && IGNORED.load(Relaxed) & bit != 0 && action.handler != SIG_IGN {
+    if on(Id::InheritsIgnored) && inherited::ignored() & bit != 0 && action.handler != SIG_IGN {
         altered(Id::InheritsIgnored);
         return false;
     }
@@ -160,7 +136,7 @@ pub(crate) fn mask(
         }
     }
     if on(Id::InheritsBlocked) {
-        let inherited = BLOCKED.load(Relaxed);
+        let inherited = inherited::blocked();
         let kept = match how {
             SIG_UNBLOCK => wanted.low() & !inherited,
             SIG_SETMASK => wanted.low() | inherited,
@@ -177,7 +153,7 @@ pub(crate) fn mask(
 /// The mask for the time of a wait.
 pub(crate) fn waiting_mask(mask: &mut Sigset) {
     if on(Id::InheritsBlocked) {
-        let kept = mask.low() | BLOCKED.load(Relaxed);
+        let kept = mask.low() | inherited::blocked();
         if kept != mask.low() {
             mask.set_low(kept);
             altered(Id::InheritsBlocked);

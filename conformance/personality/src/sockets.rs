@@ -2,13 +2,14 @@
 
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering::Relaxed};
 
-use crate::processes::{loop_ends, own_id};
+use crate::processes::loop_ends;
 use crate::signals::{Call, interrupted, storm};
-use crate::state::{ACCEPTED, GENERATION, LISTENER, altered, any, map, on, value};
+use crate::start::any;
+use crate::state::{ACCEPTED, GENERATION, LISTENER, altered, map, on, value};
 use crate::streams::is_socket;
 use crate::sys::*;
 use crate::table::Id;
-use crate::{locks, real};
+use crate::{kept, real};
 
 fn fail(id: Id, error: c_int) -> c_int {
     altered(id);
@@ -244,7 +245,7 @@ fn accepted_here(fd: c_int) -> bool {
 
 pub(crate) fn close(fd: c_int) -> c_int {
     if any() {
-        locks::forget_kept(fd);
+        kept::forget(fd);
         if on(Id::AcceptedSocketLeaks) && accepted_here(fd) {
             altered(Id::AcceptedSocketLeaks);
             return 0;

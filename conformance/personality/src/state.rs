@@ -3,11 +3,10 @@
 use core::ffi::CStr;
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU32, Ordering::Relaxed};
 
+use crate::real;
 use crate::sys::{self, c_int, c_void};
 use crate::table::{ALL, Id, SELECTION, TRACE, TRACE_MAGIC, TRACE_SIZE};
-use crate::{processes, real, signals};
 
-static STARTED: AtomicBool = AtomicBool::new(false);
 /// Whether any personality is on: the short way out of every interposed call.
 static ANY: AtomicBool = AtomicBool::new(false);
 static ON: [AtomicBool; ALL.len()] = [const { AtomicBool::new(false) }; ALL.len()];
@@ -23,24 +22,10 @@ pub(crate) static GENERATION: AtomicU32 = AtomicU32::new(0);
 /// One word common to all processes forked from this one's exec.
 static COMMON: AtomicPtr<AtomicI32> = AtomicPtr::new(core::ptr::null_mut());
 
-#[used]
-#[unsafe(link_section = ".init_array")]
-static START: extern "C" fn() = start;
-
 /// Whether a personality is on.
 #[inline]
 pub(crate) fn on(id: Id) -> bool {
     ANY.load(Relaxed) && ON[id as usize].load(Relaxed)
-}
-
-/// Whether any is on at all.
-#[inline]
-pub(crate) fn any() -> bool {
-    if !STARTED.load(Relaxed) {
-        // Another library's constructor can call libc before ours has run.
-        start();
-    }
-    ANY.load(Relaxed)
 }
 
 /// The value given after `=`, or the default.
@@ -72,34 +57,30 @@ pub(crate) fn common() -> Option<&'static AtomicI32> {
     }
 }
 
-extern "C" fn start() {
-    if STARTED.swap(true, Relaxed) {
-        return;
-    }
-    real::resolve_all();
-    #[cfg(target_os = "linux")]
-    real::linux::resolve_all();
-    #[cfg(all(target_os = "linux", target_env = "gnu", target_pointer_width = "32"))]
-    real::time64::resolve_all();
+/// Reads the selection, and makes ready what it needs. Whether any is on at all.
+pub(crate) fn select_all() -> bool {
     if let Some(list) = environment(SELECTION) {
         for item in list.split(|byte| *byte == b',').filter(|item| !item.is_empty()) {
             select(item);
         }
     }
-    if !ANY.load(Relaxed) {
-        return;
-    }
-    map_trace();
-    for (id, on) in ON.iter().enumerate() {
-        if on.load(Relaxed) {
-            count(id * 2);
+    let any = selected();
+    if any {
+        map_trace();
+        for (id, on) in ON.iter().enumerate() {
+            if on.load(Relaxed) {
+                count(id * 2);
+            }
         }
+        COMMON.store(map(sys::MAP_SHARED | sys::MAP_ANON, -1, 4096).cast(), Relaxed);
     }
-    map_common();
-    signals::remember_inherited();
-    if on(Id::ExitsZero) {
-        processes::watch_exit();
-    }
+    any
+}
+
+/// Whether any is on, once they are selected.
+#[inline]
+pub(crate) fn selected() -> bool {
+    ANY.load(Relaxed)
 }
 
 fn environment(name: &str) -> Option<&'static [u8]> {
@@ -172,10 +153,6 @@ fn map_trace() {
 /// Without the trace its reader would take an effective control for a void one.
 fn refuse_trace(path: &[u8]) {
     refuse(b"FORKPROOF_PERSONALITY_TRACE is not a trace file: ", path)
-}
-
-fn map_common() {
-    COMMON.store(map(sys::MAP_SHARED | sys::MAP_ANON, -1, 4096).cast(), Relaxed);
 }
 
 /// A mapping of `len` bytes, readable and writable; null when there is none.

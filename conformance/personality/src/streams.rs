@@ -2,11 +2,13 @@
 
 use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering::Relaxed};
 
+use crate::kept::{self, READ_SINCE_WAKE};
 use crate::signals::{Call, interrupted, storm};
-use crate::state::{ACCEPTED, altered, any, on, value};
+use crate::start::any;
+use crate::state::{ACCEPTED, altered, on, value};
 use crate::sys::*;
 use crate::table::Id;
-use crate::{files, locks, real, waits};
+use crate::{files, real};
 
 const MAX_OFF32: i64 = i32::MAX as i64;
 
@@ -63,7 +65,7 @@ pub(crate) fn take(
         return take_file(fd, buffer, len, |len| call(buffer, len));
     }
     if socket {
-        locks::release_kept();
+        kept::release_lock();
     }
     if storm() {
         return -1;
@@ -158,7 +160,7 @@ fn any_key(buffer: *mut u8, asked: usize, got: isize) -> isize {
 
 fn take_file(fd: c_int, buffer: *mut u8, len: usize, call: impl Fn(usize) -> isize) -> isize {
     let single = on(Id::SingleRead) && ACCEPTED.load(Relaxed) && fd > 2;
-    if single && waits::READ_SINCE_WAKE.load(Relaxed) {
+    if single && READ_SINCE_WAKE.load(Relaxed) {
         altered(Id::SingleRead);
         return 0;
     }
@@ -175,7 +177,7 @@ fn take_file(fd: c_int, buffer: *mut u8, len: usize, call: impl Fn(usize) -> isi
         KEY_KNOWN.store(true, Relaxed);
     }
     if single && got > 0 {
-        waits::READ_SINCE_WAKE.store(true, Relaxed);
+        READ_SINCE_WAKE.store(true, Relaxed);
     }
     got
 }

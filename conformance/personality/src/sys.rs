@@ -327,6 +327,9 @@ const fn stat_layout(_wide: bool) -> Option<StatLayout> {
 pub(crate) const STATX: StatLayout =
     StatLayout { dev: (136, 8), ino: (32, 8), mode: (28, 2), size: (40, 8), mtime: (112, 8) };
 
+// dlsym is in libdl before glibc 2.34, and in libc everywhere else.
+#[cfg_attr(target_os = "linux", link(name = "dl"))]
+#[link(name = "c")]
 unsafe extern "C" {
     pub(crate) fn dlsym(handle: *mut c_void, name: *const c_char) -> *mut c_void;
     pub(crate) fn getenv(name: *const c_char) -> *const c_char;
@@ -349,7 +352,7 @@ unsafe extern "C" {
         offset: OffT,
     ) -> *mut c_void;
     pub(crate) fn shutdown(fd: c_int, how: c_int) -> c_int;
-    pub(crate) fn getpid() -> c_int;
+    fn getpid() -> c_int;
     pub(crate) fn getppid() -> c_int;
     #[cfg(target_os = "linux")]
     pub(crate) fn prctl(option: c_int, value: c_ulong, ...) -> c_int;
@@ -361,7 +364,20 @@ unsafe extern "C" {
     fn errno_location() -> *mut c_int;
 }
 
+#[cfg(panic = "abort")]
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    // SAFETY: abort takes nothing and does not return.
+    unsafe { abort() }
+}
+
 pub(crate) const RTLD_NEXT: *mut c_void = usize::MAX as *mut c_void;
+
+/// This process's id.
+pub(crate) fn own_id() -> c_int {
+    // SAFETY: getpid(2) takes nothing.
+    unsafe { getpid() }
+}
 
 pub(crate) fn errno() -> c_int {
     // SAFETY: the C library returns the address of this thread's errno.

@@ -2,7 +2,9 @@
 //! documentation all read this table.
 //!
 //! The file is compiled into the library and, by path, into `forkproof`, so it
-//! uses nothing but `core`.
+//! uses nothing but `core`, and it is one file, though a long one: a row is read
+//! on its own, and a module below it would be looked for beside it in one crate
+//! and in a directory of its name in the other.
 
 /// One way in which another platform, build or condition differs from this one.
 #[derive(Debug)]

@@ -1,27 +1,18 @@
 //! Calls that wait for descriptors, signals or time.
 
 use core::ptr::{null, null_mut};
-use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
+use crate::kept::begin_wait;
 use crate::processes::loop_ends;
 use crate::signals::{Call, interrupted, storm, waiting_mask};
-use crate::state::{altered, any, on, value};
+use crate::start::any;
+use crate::state::{altered, on, value};
 use crate::sys::*;
 use crate::table::Id;
-use crate::{locks, real, streams};
-
-/// Whether single-read has had its read since the last wait.
-pub(crate) static READ_SINCE_WAKE: AtomicBool = AtomicBool::new(false);
+use crate::{real, streams};
 
 const FD_SETSIZE: c_int = 1024;
 const NOW: Timespec = Timespec { sec: 0, nsec: 0 };
-
-/// What ends with a wait: the lock that was kept over a write, and the one
-/// read that a wake allows.
-fn begin_wait() {
-    locks::release_kept();
-    READ_SINCE_WAKE.store(false, Relaxed);
-}
 
 pub(crate) fn poll(fds: *mut PollFd, count: c_ulong, timeout: c_int) -> c_int {
     if !any() {

@@ -1,0 +1,55 @@
+//! What happens before the program's main, or before the first call that is interposed.
+
+use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+use crate::state::{altered, on};
+use crate::sys;
+use crate::table::Id;
+use crate::{inherited, real, state};
+
+static STARTED: AtomicBool = AtomicBool::new(false);
+
+#[used]
+#[unsafe(link_section = ".init_array")]
+static START: extern "C" fn() = start;
+
+/// Whether any personality is on: the short way out of every interposed call.
+#[inline]
+pub(crate) fn any() -> bool {
+    if !STARTED.load(Relaxed) {
+        // Another library's constructor can call libc before ours has run.
+        start();
+    }
+    state::selected()
+}
+
+extern "C" fn start() {
+    if STARTED.swap(true, Relaxed) {
+        return;
+    }
+    real::resolve_all();
+    #[cfg(target_os = "linux")]
+    real::linux::resolve_all();
+    #[cfg(all(target_os = "linux", target_env = "gnu", target_pointer_width = "32"))]
+    real::time64::resolve_all();
+    if !state::select_all() {
+        return;
+    }
+    inherited::remember();
+    if on(Id::ExitsZero) {
+        watch_exit();
+    }
+}
+
+/// Arranges that a return from main exits with 0 as well.
+fn watch_exit() {
+    extern "C" fn at_exit() {
+        // Registered first, so it runs last; only stdio is left to flush.
+        altered(Id::ExitsZero);
+        // SAFETY: fflush(3) of all streams.
+        unsafe { sys::fflush(core::ptr::null_mut()) };
+        real::_exit(0)
+    }
+    // SAFETY: the function is in this library, which is never unloaded.
+    unsafe { sys::atexit(at_exit) };
+}
