@@ -5,7 +5,7 @@ use core::sync::atomic::{AtomicI32, AtomicU32, Ordering::Relaxed};
 
 use crate::real;
 use crate::start::any;
-use crate::state::{GENERATION, altered, map, on};
+use crate::state::{GENERATION, altered, alters, fail, map, on};
 use crate::sys::*;
 use crate::table::Id;
 
@@ -68,38 +68,30 @@ pub(crate) fn stat(result: c_int, buffer: *mut StatBuffer, layout: Option<StatLa
     let Some(layout) = layout.filter(|_| result == 0 && any() && !buffer.is_null()) else {
         return result;
     };
-    let overflow = |id| {
-        altered(id);
-        set_errno(EOVERFLOW);
-        -1
-    };
     let mut ino = field(buffer, layout.ino);
-    if on(Id::BigInodes) && layout.ino.1 == 8 {
-        altered(Id::BigInodes);
+    if layout.ino.1 == 8 && alters(Id::BigInodes) {
         ino |= 1 << 32;
         put(buffer, layout.ino, ino);
     }
     if on(Id::Ino32) && ino > u64::from(u32::MAX) {
-        return overflow(Id::Ino32);
+        return fail(Id::Ino32, EOVERFLOW);
     }
     if on(Id::Time32)
         && layout.mtime.1 == 8
         && field(buffer, layout.mtime) as i64 > i64::from(i32::MAX)
     {
-        return overflow(Id::Time32);
+        return fail(Id::Time32, EOVERFLOW);
     }
     let size = field(buffer, layout.size);
     if on(Id::NoLargeFiles) && size > MAX_OFF32 {
-        return overflow(Id::NoLargeFiles);
+        return fail(Id::NoLargeFiles, EOVERFLOW);
     }
-    if on(Id::OffsetWraps) && size > u64::from(u32::MAX) {
-        altered(Id::OffsetWraps);
+    if size > u64::from(u32::MAX) && alters(Id::OffsetWraps) {
         put(buffer, layout.size, size & 0xffff_ffff);
     }
     let mode = field(buffer, layout.mode) as u32;
     let plain = S_IFREG | 0o600;
-    if on(Id::ModesUnreported) && mode & S_IFMT != 0o040000 && mode != plain {
-        altered(Id::ModesUnreported);
+    if mode & S_IFMT != 0o040000 && mode != plain && alters(Id::ModesUnreported) {
         put(buffer, layout.mode, u64::from(plain));
     }
     0
@@ -107,8 +99,7 @@ pub(crate) fn stat(result: c_int, buffer: *mut StatBuffer, layout: Option<StatLa
 
 /// A file offset as offset-wraps keeps it.
 pub(crate) fn wrap(offset: i64) -> i64 {
-    if any() && on(Id::OffsetWraps) && offset > i64::from(u32::MAX) {
-        altered(Id::OffsetWraps);
+    if any() && offset > i64::from(u32::MAX) && alters(Id::OffsetWraps) {
         return offset & 0xffff_ffff;
     }
     offset
@@ -120,8 +111,7 @@ pub(crate) fn seek(offset: i64, whence: c_int, call: impl Fn(i64) -> i64) -> i64
         return call(offset);
     }
     let at = call(if whence == SEEK_SET { wrap(offset) } else { offset });
-    if on(Id::NoLargeFiles) && at > i64::from(i32::MAX) {
-        altered(Id::NoLargeFiles);
+    if at > i64::from(i32::MAX) && alters(Id::NoLargeFiles) {
         set_errno(EOVERFLOW);
         return -1;
     }
@@ -200,19 +190,16 @@ pub(crate) fn open(
     }
     let writes = flags & O_ACCMODE != O_RDONLY;
     let mut flags = flags;
-    if on(Id::NoAppend) && flags & O_APPEND != 0 {
-        altered(Id::NoAppend);
+    if flags & O_APPEND != 0 && alters(Id::NoAppend) {
         flags &= !O_APPEND;
     }
     let at_start = GENERATION.load(Relaxed) == 0;
-    if on(Id::TruncatesOnOpen) && at_start && writes && flags & (O_EXCL | O_TRUNC) == 0 {
-        altered(Id::TruncatesOnOpen);
+    if at_start && writes && flags & (O_EXCL | O_TRUNC) == 0 && alters(Id::TruncatesOnOpen) {
         flags |= O_TRUNC;
     }
     let fd = if on(Id::StalePaths) {
         open_stale(path, flags, mode, &call)
-    } else if on(Id::OpenWithoutMode) && flags & O_CREAT != 0 {
-        altered(Id::OpenWithoutMode);
+    } else if flags & O_CREAT != 0 && alters(Id::OpenWithoutMode) {
         let mask = real::umask(0);
         let fd = call(path, flags, 0o666);
         real::umask(mask);
@@ -231,18 +218,14 @@ pub(crate) fn open(
         })
     {
         real::close(fd);
-        altered(Id::MapsWholeFiles);
-        set_errno(ENOMEM);
-        return -1;
+        return fail(Id::MapsWholeFiles, ENOMEM);
     }
     if on(Id::NoLargeFiles)
         && examine(fd)
             .is_some_and(|facts| facts.mode & S_IFMT == S_IFREG && facts.size as u64 > MAX_OFF32)
     {
         real::close(fd);
-        altered(Id::NoLargeFiles);
-        set_errno(EOVERFLOW);
-        return -1;
+        return fail(Id::NoLargeFiles, EOVERFLOW);
     }
     if on(Id::SharedDescription) { share(fd, path, flags, call) } else { fd }
 }
@@ -360,8 +343,7 @@ pub(crate) fn stale(path: *const c_char) -> Option<c_int> {
 }
 
 pub(crate) fn truncate(call: impl Fn() -> c_int) -> c_int {
-    if any() && on(Id::TruncateDoesNothing) {
-        altered(Id::TruncateDoesNothing);
+    if any() && alters(Id::TruncateDoesNothing) {
         return 0;
     }
     call()
@@ -371,12 +353,10 @@ pub(crate) fn truncate(call: impl Fn() -> c_int) -> c_int {
 pub(crate) fn fcntl(fd: c_int, command: c_int, argument: usize) -> c_int {
     let mut argument = argument;
     if any() && command == F_SETFL {
-        if on(Id::SetflIgnored) {
-            altered(Id::SetflIgnored);
+        if alters(Id::SetflIgnored) {
             return 0;
         }
-        if on(Id::NoAppend) && argument as c_int & O_APPEND != 0 {
-            altered(Id::NoAppend);
+        if argument as c_int & O_APPEND != 0 && alters(Id::NoAppend) {
             argument &= !(O_APPEND as usize);
         }
     }
@@ -401,8 +381,7 @@ const F_GETLK64: c_int = 12;
 
 pub(crate) fn ioctl(fd: c_int, request: c_ulong, argument: usize) -> c_int {
     // musl's request is an int: only its low 32 bits count (ioctl(2)).
-    if any() && on(Id::SetflIgnored) && request as u32 == FIONBIO as u32 {
-        altered(Id::SetflIgnored);
+    if any() && request as u32 == FIONBIO as u32 && alters(Id::SetflIgnored) {
         return 0;
     }
     real::ioctl(fd, request, argument)

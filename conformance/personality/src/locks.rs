@@ -5,7 +5,7 @@ use core::sync::atomic::{AtomicI32, Ordering::Relaxed};
 
 use crate::signals::{Call, interrupted, storm};
 use crate::start::any;
-use crate::state::{altered, common, on, value};
+use crate::state::{altered, alters, common, on, value};
 use crate::sys::*;
 use crate::table::{Id, USR1};
 use crate::{kept, real};
@@ -24,8 +24,7 @@ pub(crate) fn flock(fd: c_int, operation: c_int) -> c_int {
     kept::release_daemon();
     let unlocks = operation & LOCK_UN != 0;
     let mut operation = operation;
-    if on(Id::SharedAsExclusive) && operation & LOCK_SH != 0 {
-        altered(Id::SharedAsExclusive);
+    if operation & LOCK_SH != 0 && alters(Id::SharedAsExclusive) {
         operation = operation & !LOCK_SH | LOCK_EX;
     }
     if !unlocks {
@@ -35,16 +34,13 @@ pub(crate) fn flock(fd: c_int, operation: c_int) -> c_int {
         }
     }
     let kind = if HELD.load(Relaxed) == LOCK_SH { SHARED } else { EXCLUSIVE };
-    if on(Id::FlockDoesNothing) && value(Id::FlockDoesNothing) & kind != 0 {
-        altered(Id::FlockDoesNothing);
+    if value(Id::FlockDoesNothing) & kind != 0 && alters(Id::FlockDoesNothing) {
         return 0;
     }
-    if unlocks && on(Id::NeverUnlocks) && value(Id::NeverUnlocks) & kind != 0 {
-        altered(Id::NeverUnlocks);
+    if unlocks && value(Id::NeverUnlocks) & kind != 0 && alters(Id::NeverUnlocks) {
         return 0;
     }
-    if unlocks && on(Id::LockHeldOverWrite) {
-        altered(Id::LockHeldOverWrite);
+    if unlocks && alters(Id::LockHeldOverWrite) {
         kept::keep_locked(fd);
         return 0;
     }
@@ -55,8 +51,7 @@ pub(crate) fn flock(fd: c_int, operation: c_int) -> c_int {
 }
 
 fn lock(fd: c_int, operation: c_int) -> c_int {
-    if on(Id::PosixFlock) {
-        altered(Id::PosixFlock);
+    if alters(Id::PosixFlock) {
         return record_lock(fd, operation);
     }
     if on(Id::LockWaitEndsAtSignal) && operation & (LOCK_SH | LOCK_NB) == LOCK_SH {

@@ -5,7 +5,7 @@ use core::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use crate::inherited::bit;
 use crate::signals::{Call, interrupted, storm};
 use crate::start::any;
-use crate::state::{ACCEPTED, GENERATION, LISTENER, altered, common, on, value};
+use crate::state::{ACCEPTED, GENERATION, LISTENER, altered, alters, common, fail, on, value};
 use crate::sys::*;
 use crate::table::Id;
 use crate::{kept, real};
@@ -21,9 +21,7 @@ pub(crate) fn fork() -> c_int {
     kept::release_lock();
     let serves = ACCEPTED.load(Relaxed);
     if on(Id::ForkFails) && serves && FORKED.fetch_add(1, Relaxed) >= value(Id::ForkFails) {
-        altered(Id::ForkFails);
-        set_errno(EAGAIN);
-        return -1;
+        return fail(Id::ForkFails, EAGAIN);
     }
     let parent = own_id();
     let listens = LISTENER.load(Relaxed) == parent;
@@ -34,12 +32,9 @@ pub(crate) fn fork() -> c_int {
     let mut ends = [-1; 2];
     let checks = on(Id::KeysCheckedByDaemon) && listens && real::pipe(ends.as_mut_ptr()) == 0;
     let child = real::fork();
-    if on(Id::ForksTwice) && serves && child > 0 {
-        altered(Id::ForksTwice);
-        if real::fork() == 0 {
-            loop {
-                real::pause();
-            }
+    if serves && child > 0 && alters(Id::ForksTwice) && real::fork() == 0 {
+        loop {
+            real::pause();
         }
     }
     if checks {
@@ -58,21 +53,18 @@ pub(crate) fn fork() -> c_int {
     }
     if child == 0 {
         GENERATION.fetch_add(1, Relaxed);
-        if on(Id::VisitsAllDescriptors) {
-            altered(Id::VisitsAllDescriptors);
+        if alters(Id::VisitsAllDescriptors) {
             let mut limit = [0 as c_ulong; 2];
             real::getrlimit(RLIMIT_NOFILE, limit.as_mut_ptr().cast());
             for fd in 3..c_int::try_from(limit[0]).unwrap_or(c_int::MAX) {
                 real::fcntl(fd, F_GETFD, 0);
             }
         }
-        if on(Id::ChildrenDieWithParent) && serves {
-            altered(Id::ChildrenDieWithParent);
+        if serves && alters(Id::ChildrenDieWithParent) {
             die_with(parent);
         }
     }
-    if on(Id::FiveDigitPids) && child > FIVE_DIGITS {
-        altered(Id::FiveDigitPids);
+    if child > FIVE_DIGITS && alters(Id::FiveDigitPids) {
         return child % (FIVE_DIGITS + 1);
     }
     child
@@ -111,8 +103,7 @@ fn relayed(pid: c_int, signal: c_int) -> bool {
 /// An accept loop that ends when its wait is interrupted.
 pub(crate) fn loop_ends(failed: bool) {
     let interrupted = failed && errno() == EINTR;
-    if interrupted && on(Id::AcceptLoopEnds) && LISTENER.load(Relaxed) == own_id() {
-        altered(Id::AcceptLoopEnds);
+    if interrupted && LISTENER.load(Relaxed) == own_id() && alters(Id::AcceptLoopEnds) {
         real::_exit(1);
     }
 }
@@ -146,8 +137,7 @@ fn die_with(parent: c_int) {
 }
 
 pub(crate) fn exit_status(status: c_int) -> c_int {
-    if any() && on(Id::ExitsZero) && status != 0 {
-        altered(Id::ExitsZero);
+    if any() && status != 0 && alters(Id::ExitsZero) {
         return 0;
     }
     status
@@ -160,8 +150,7 @@ pub(crate) fn wait(options: c_int, call: impl Fn() -> c_int) -> c_int {
         return call();
     }
     let polls = options & WNOHANG != 0;
-    if polls && on(Id::NeverReaps) {
-        altered(Id::NeverReaps);
+    if polls && alters(Id::NeverReaps) {
         return 0;
     }
     if polls && on(Id::ReapsOne) && REAPED.swap(false, Relaxed) {
@@ -195,8 +184,7 @@ pub(crate) fn kill(pid: c_int, signal: c_int, call: impl Fn() -> c_int) -> c_int
         set_errno(ESRCH);
         return -1;
     }
-    if any() && on(Id::KillReachesNobody) && bit(signal) & value(Id::KillReachesNobody) != 0 {
-        altered(Id::KillReachesNobody);
+    if any() && bit(signal) & value(Id::KillReachesNobody) != 0 && alters(Id::KillReachesNobody) {
         return 0;
     }
     if any() && relayed(pid, signal) {
@@ -206,8 +194,7 @@ pub(crate) fn kill(pid: c_int, signal: c_int, call: impl Fn() -> c_int) -> c_int
 }
 
 pub(crate) fn leave_group(succeeds_with: impl Fn() -> c_int, call: impl Fn() -> c_int) -> c_int {
-    if any() && on(Id::GroupLeaks) {
-        altered(Id::GroupLeaks);
+    if any() && alters(Id::GroupLeaks) {
         return succeeds_with();
     }
     call()
@@ -215,8 +202,7 @@ pub(crate) fn leave_group(succeeds_with: impl Fn() -> c_int, call: impl Fn() -> 
 
 /// A user id as 16 bits hold it.
 pub(crate) fn user(id: c_uint) -> c_uint {
-    if any() && on(Id::Uid16) && id > 0xffff {
-        altered(Id::Uid16);
+    if any() && id > 0xffff && alters(Id::Uid16) {
         return id & 0xffff;
     }
     id
@@ -227,8 +213,7 @@ pub(crate) fn become_user<const N: usize>(
     ids: [c_uint; N],
     call: impl Fn([c_uint; N]) -> c_int,
 ) -> c_int {
-    if any() && on(Id::SetuidDoesNothing) {
-        altered(Id::SetuidDoesNothing);
+    if any() && alters(Id::SetuidDoesNothing) {
         return 0;
     }
     let cut = ids.map(|id| if on(Id::Uid16) && id != c_uint::MAX { id & 0xffff } else { id });
@@ -240,11 +225,7 @@ pub(crate) fn become_user<const N: usize>(
 
 /// Whether an alarm is never to ring.
 pub(crate) fn silent() -> bool {
-    let silent = any() && on(Id::TimeoutsNeverFire);
-    if silent {
-        altered(Id::TimeoutsNeverFire);
-    }
-    silent
+    any() && alters(Id::TimeoutsNeverFire)
 }
 
 /// getrlimit and its kin: `T` is the platform's rlim_t for that call.
@@ -255,12 +236,11 @@ pub(crate) fn limits<T: Copy>(
     result: c_int,
 ) -> c_int {
     if any()
-        && on(Id::UnlimitedDescriptors)
         && resource == RLIMIT_NOFILE
         && result == 0
         && !limit.is_null()
+        && alters(Id::UnlimitedDescriptors)
     {
-        altered(Id::UnlimitedDescriptors);
         // SAFETY: getrlimit(2): the call has just written two of them there.
         unsafe { limit.cast::<[T; 2]>().write([infinity; 2]) };
     }
@@ -269,9 +249,5 @@ pub(crate) fn limits<T: Copy>(
 
 /// Whether the number of descriptors is to be called unlimited.
 pub(crate) fn unlimited() -> bool {
-    let unlimited = any() && on(Id::UnlimitedDescriptors);
-    if unlimited {
-        altered(Id::UnlimitedDescriptors);
-    }
-    unlimited
+    any() && alters(Id::UnlimitedDescriptors)
 }

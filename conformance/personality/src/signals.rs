@@ -5,7 +5,7 @@ use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use crate::inherited::{self, bit};
 use crate::real;
 use crate::start::any;
-use crate::state::{altered, on, value};
+use crate::state::{altered, alters, on, value};
 use crate::sys::*;
 use crate::table::Id;
 
@@ -36,8 +36,7 @@ pub(crate) fn signal(signal: c_int, handler: usize) -> usize {
 /// Changes what is about to be installed; `false` when nothing is to be.
 fn alter(signal: c_int, action: &mut Sigaction) -> bool {
     let bit = bit(signal);
-    if on(Id::InheritsIgnored) && inherited::ignored() & bit != 0 && action.handler != SIG_IGN {
-        altered(Id::InheritsIgnored);
+    if inherited::ignored() & bit != 0 && action.handler != SIG_IGN && alters(Id::InheritsIgnored) {
         return false;
     }
     if on(Id::SignalDefault) && value(Id::SignalDefault) & bit != 0 {
@@ -192,11 +191,10 @@ pub(crate) enum Call {
 /// Turns EINTR into EIO where a program does not know EINTR.
 pub(crate) fn interrupted(call: Call, failed: bool) {
     if failed
-        && on(Id::EintrIsFatal)
         && errno() == EINTR
         && value(Id::EintrIsFatal) & call as u32 != 0
+        && alters(Id::EintrIsFatal)
     {
-        altered(Id::EintrIsFatal);
         set_errno(EIO);
     }
 }

@@ -5,17 +5,11 @@ use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering::Relaxed};
 use crate::processes::loop_ends;
 use crate::signals::{Call, interrupted, storm};
 use crate::start::any;
-use crate::state::{ACCEPTED, GENERATION, LISTENER, altered, map, on, value};
+use crate::state::{ACCEPTED, GENERATION, LISTENER, altered, alters, fail, map, on, value};
 use crate::streams::is_socket;
 use crate::sys::*;
 use crate::table::Id;
 use crate::{kept, real};
-
-fn fail(id: Id, error: c_int) -> c_int {
-    altered(id);
-    set_errno(error);
-    -1
-}
 
 fn set_option(fd: c_int, level: c_int, name: c_int, on: c_int) -> c_int {
     real::setsockopt(fd, level, name, (&raw const on).cast(), 4)
@@ -91,8 +85,7 @@ pub(crate) fn bind(fd: c_int, addr: *const u8, len: c_uint) -> c_int {
     {
         return fail(Id::NoLoopbackAliases, EADDRNOTAVAIL);
     }
-    if on(Id::ReuseportSteal) && (domain == AF_INET || domain == AF_INET6) {
-        altered(Id::ReuseportSteal);
+    if (domain == AF_INET || domain == AF_INET6) && alters(Id::ReuseportSteal) {
         set_option(fd, SOL_SOCKET, SO_REUSEPORT, 1);
     }
     if on(Id::BindDropsScope) && domain == AF_INET6 && given.len() >= IN6 && given[24..28] != [0; 4]
@@ -109,8 +102,7 @@ pub(crate) fn listen(fd: c_int, backlog: c_int) -> c_int {
     let mut backlog = backlog;
     if any() {
         LISTENER.store(own_id(), Relaxed);
-        if on(Id::SmallBacklog) {
-            altered(Id::SmallBacklog);
+        if alters(Id::SmallBacklog) {
             backlog = 1;
         }
     }
@@ -168,8 +160,7 @@ pub(crate) fn accept(fd: c_int, addr: *mut u8, len: *mut c_uint, flags: Option<c
     if on(Id::LeaksMemory) {
         leak(value(Id::LeaksMemory) as usize * 1024);
     }
-    if on(Id::GreetsFirst) {
-        altered(Id::GreetsFirst);
+    if alters(Id::GreetsFirst) {
         real::send(client, b"2".as_ptr(), 1, MSG_NOSIGNAL);
     }
     map_peer(addr, len, room);

@@ -38,6 +38,22 @@ pub(crate) fn altered(id: Id) {
     count(id as usize * 2 + 1);
 }
 
+/// Whether a personality is on, and so alters this call.
+pub(crate) fn alters(id: Id) -> bool {
+    let alters = on(id);
+    if alters {
+        altered(id);
+    }
+    alters
+}
+
+/// A call that a personality makes fail.
+pub(crate) fn fail(id: Id, error: c_int) -> c_int {
+    altered(id);
+    sys::set_errno(error);
+    -1
+}
+
 fn count(at: usize) {
     let counters = COUNTERS.load(Relaxed);
     if !counters.is_null() {

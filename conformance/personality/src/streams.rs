@@ -5,7 +5,7 @@ use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering::Relaxed};
 use crate::kept::{self, READ_SINCE_WAKE};
 use crate::signals::{Call, interrupted, storm};
 use crate::start::any;
-use crate::state::{ACCEPTED, altered, on, value};
+use crate::state::{ACCEPTED, altered, alters, fail, on, value};
 use crate::sys::*;
 use crate::table::Id;
 use crate::{files, real};
@@ -29,12 +29,6 @@ fn is_file(fd: c_int) -> bool {
 pub(crate) fn at_end(fd: c_int) -> bool {
     let mut byte = 0;
     is_socket(fd) && real::recv(fd, &mut byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0
-}
-
-fn fail(id: Id, error: c_int) -> isize {
-    altered(id);
-    set_errno(error);
-    -1
 }
 
 fn at_most(id: Id, len: usize) -> usize {
@@ -84,8 +78,7 @@ fn received(fd: c_int, buffer: *mut u8, asked: usize, flags: c_int, got: isize) 
     if got == 0 {
         return end_of_stream(fd, flags);
     }
-    if on(Id::EchoesInput) {
-        altered(Id::EchoesInput);
+    if alters(Id::EchoesInput) {
         real::write(2, buffer, got as usize);
     }
     let fits = value(Id::TruncatedReads) as isize;
@@ -93,11 +86,10 @@ fn received(fd: c_int, buffer: *mut u8, asked: usize, flags: c_int, got: isize) 
         altered(Id::TruncatedReads);
         return fits;
     }
-    if on(Id::ShortReadIsEnd)
-        && asked <= value(Id::ShortReadIsEnd) as usize
+    if asked <= value(Id::ShortReadIsEnd) as usize
         && (got as usize) < asked
+        && alters(Id::ShortReadIsEnd)
     {
-        altered(Id::ShortReadIsEnd);
         return 0;
     }
     got
@@ -116,8 +108,7 @@ fn drop_rest(fd: c_int) -> bool {
 }
 
 fn end_of_stream(fd: c_int, flags: c_int) -> isize {
-    if on(Id::HalfCloseEnds) {
-        altered(Id::HalfCloseEnds);
+    if alters(Id::HalfCloseEnds) {
         // SAFETY: shutdown(2) takes two numbers.
         unsafe { shutdown(fd, SHUT_RDWR) };
     }
@@ -209,8 +200,7 @@ pub(crate) fn give(
     let failure = errno();
     let (socket, file) = (is_socket(fd), is_file(fd));
     set_errno(failure);
-    if on(Id::SigpipeDefault) && flags & MSG_NOSIGNAL != 0 {
-        altered(Id::SigpipeDefault);
+    if flags & MSG_NOSIGNAL != 0 && alters(Id::SigpipeDefault) {
         flags &= !MSG_NOSIGNAL;
     }
     if !file && storm() {
@@ -225,8 +215,7 @@ pub(crate) fn give(
     }
     len = at_most(Id::ShortWrites, len);
     let whole = value(Id::WriteLosesTail).max(1) as usize;
-    if on(Id::WriteLosesTail) && len > whole {
-        altered(Id::WriteLosesTail);
+    if len > whole && alters(Id::WriteLosesTail) {
         let done = call(buffer, len / 2, flags);
         return if done < 0 { done } else { len as isize };
     }
@@ -238,8 +227,7 @@ pub(crate) fn give(
         call(buffer, len, flags)
     };
     interrupted(Call::Write, done < 0);
-    if on(Id::SendsWholeBuffer) && socket && done == len as isize {
-        altered(Id::SendsWholeBuffer);
+    if socket && done == len as isize && alters(Id::SendsWholeBuffer) {
         // As a message of another client would lie in an uncleared buffer.
         let rest = *b"left in buffer\xa5\n";
         call(rest.as_ptr(), rest.len(), flags);
@@ -279,7 +267,7 @@ fn room(fd: c_int, len: usize, offset: Option<i64>) -> Result<usize, isize> {
     if on(Id::DiskFull) {
         let left = value(Id::DiskFull).saturating_sub(WRITTEN.load(Relaxed)) as usize;
         if left == 0 {
-            return Err(fail(Id::DiskFull, ENOSPC));
+            return Err(fail(Id::DiskFull, ENOSPC) as isize);
         }
         if left < len {
             altered(Id::DiskFull);
@@ -295,7 +283,7 @@ fn room(fd: c_int, len: usize, offset: Option<i64>) -> Result<usize, isize> {
             _ => real::lseek64(fd, 0, SEEK_CUR),
         };
         if at >= MAX_OFF32 {
-            return Err(fail(Id::NoLargeFiles, EFBIG));
+            return Err(fail(Id::NoLargeFiles, EFBIG) as isize);
         }
         if len as u64 > (MAX_OFF32 - at) as u64 {
             altered(Id::NoLargeFiles);
@@ -344,8 +332,7 @@ pub(crate) fn writev(fd: c_int, vector: *const Iovec, count: c_int) -> isize {
 
 pub(crate) fn send_message(fd: c_int, message: *const c_void, flags: c_int) -> isize {
     let mut flags = flags;
-    if any() && on(Id::SigpipeDefault) && flags & MSG_NOSIGNAL != 0 {
-        altered(Id::SigpipeDefault);
+    if any() && flags & MSG_NOSIGNAL != 0 && alters(Id::SigpipeDefault) {
         flags &= !MSG_NOSIGNAL;
     }
     real::sendmsg(fd, message, flags)

@@ -6,7 +6,7 @@ use crate::kept::begin_wait;
 use crate::processes::loop_ends;
 use crate::signals::{Call, interrupted, storm, waiting_mask};
 use crate::start::any;
-use crate::state::{altered, on, value};
+use crate::state::{altered, alters, fail, on, value};
 use crate::sys::*;
 use crate::table::Id;
 use crate::{real, streams};
@@ -48,15 +48,13 @@ pub(crate) fn ppoll(
 fn limit(timeout: *const Timespec, short: &mut Timespec) -> *const Timespec {
     // SAFETY: ppoll(2), pselect(2): null or a time to read.
     let never_waits = !timeout.is_null() && unsafe { (*timeout).sec == 0 && (*timeout).nsec == 0 };
-    if on(Id::BusyWait) && !never_waits {
-        altered(Id::BusyWait);
+    if !never_waits && alters(Id::BusyWait) {
         let milliseconds = value(Id::BusyWait);
         short.sec = (milliseconds / 1000) as TimeT;
         short.nsec = (milliseconds % 1000 * 1_000_000) as c_long;
         return short;
     }
-    if on(Id::TimeoutsNeverFire) && !timeout.is_null() && !never_waits {
-        altered(Id::TimeoutsNeverFire);
+    if !timeout.is_null() && !never_waits && alters(Id::TimeoutsNeverFire) {
         return null();
     }
     timeout
@@ -102,9 +100,7 @@ fn watch(fds: *mut PollFd, count: c_ulong, wait: impl Fn() -> c_int) -> c_int {
         unsafe { core::slice::from_raw_parts_mut(fds, count as usize) }
     };
     if on(Id::FdSetsize) && list.iter().any(|entry| entry.fd >= FD_SETSIZE) {
-        altered(Id::FdSetsize);
-        set_errno(EINVAL);
-        return -1;
+        return fail(Id::FdSetsize, EINVAL);
     }
     if list.iter().all(|entry| entry.events & POLLOUT == 0) {
         begin_wait();
@@ -159,8 +155,7 @@ pub(crate) fn sigsuspend(mask: *const Sigset) -> c_int {
     }
     begin_wait();
     with_mask(mask, |mask| {
-        if on(Id::BusyWait) {
-            altered(Id::BusyWait);
+        if alters(Id::BusyWait) {
             real::ppoll(null_mut(), 0, &NOW, mask);
             set_errno(EINTR);
             -1
@@ -175,8 +170,7 @@ pub(crate) fn sigsuspend(mask: *const Sigset) -> c_int {
 pub(crate) fn pause() -> c_int {
     if any() {
         begin_wait();
-        if on(Id::BusyWait) {
-            altered(Id::BusyWait);
+        if alters(Id::BusyWait) {
             set_errno(EINTR);
             return -1;
         }
@@ -200,8 +194,7 @@ pub(crate) fn select(
                 let time = timeout.cast::<Timespec>();
                 (*time).sec != 0 || (*time).nsec != 0
             };
-        if on(Id::TimeoutsNeverFire) && waits {
-            altered(Id::TimeoutsNeverFire);
+        if waits && alters(Id::TimeoutsNeverFire) {
             timeout = null_mut();
         }
     }
@@ -228,8 +221,12 @@ pub(crate) fn pselect(
 /// A monotonic clock that stands still.
 pub(crate) fn clock_gettime(clock: c_int, time: *mut Timespec) -> c_int {
     let result = real::clock_gettime(clock, time);
-    if any() && on(Id::FrozenClock) && clock == CLOCK_MONOTONIC && result == 0 && !time.is_null() {
-        altered(Id::FrozenClock);
+    if any()
+        && clock == CLOCK_MONOTONIC
+        && result == 0
+        && !time.is_null()
+        && alters(Id::FrozenClock)
+    {
         // SAFETY: clock_gettime(2): not null, so a time that was just written.
         unsafe { *time = Timespec { sec: 1000, nsec: 0 } };
     }
@@ -240,8 +237,12 @@ pub(crate) fn clock_gettime(clock: c_int, time: *mut Timespec) -> c_int {
 #[cfg(all(target_os = "linux", target_env = "gnu", target_pointer_width = "32"))]
 pub(crate) fn clock_gettime64(clock: c_int, time: *mut [i64; 2]) -> c_int {
     let result = real::time64::clock_gettime64(clock, time);
-    if any() && on(Id::FrozenClock) && clock == CLOCK_MONOTONIC && result == 0 && !time.is_null() {
-        altered(Id::FrozenClock);
+    if any()
+        && clock == CLOCK_MONOTONIC
+        && result == 0
+        && !time.is_null()
+        && alters(Id::FrozenClock)
+    {
         // SAFETY: as in clock_gettime; the structure is two numbers of 64 bits on little-endian
         // machines, the upper half of the nanoseconds being padding.
         unsafe { *time = [1000, 0] };
@@ -251,9 +252,5 @@ pub(crate) fn clock_gettime64(clock: c_int, time: *mut [i64; 2]) -> c_int {
 
 /// Whether a sleep is to be skipped.
 pub(crate) fn sleepless() -> bool {
-    let skip = any() && on(Id::BusyWait);
-    if skip {
-        altered(Id::BusyWait);
-    }
-    skip
+    any() && alters(Id::BusyWait)
 }
