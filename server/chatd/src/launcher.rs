@@ -6,14 +6,14 @@
 //! supervisor over a file, a descriptor or `NOTIFY_SOCKET`.
 
 use std::cell::Cell;
-use std::fs::File;
-use std::io::{Read, Write};
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Write};
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{FromRawFd, OwnedFd};
 use std::path::Path;
 
 use nix::sys::stat::{Mode, umask};
-use nix::unistd::{ForkResult, chdir, fork, pipe, setsid};
+use nix::unistd::{ForkResult, chdir, dup2_stderr, dup2_stdin, dup2_stdout, fork, pipe, setsid};
 use settings::reason;
 
 use crate::config::Config;
@@ -59,7 +59,7 @@ fn serve(
     }
     let served = (|| {
         privileges::drop_to(config.user.as_deref(), &config.log)?;
-        let cannot = |path: &Path, error: std::io::Error| {
+        let cannot = |path: &Path, error: io::Error| {
             StartError::failure(format!("chat log {}: {}", path.display(), reason(&error)))
         };
         // Only to see that it can be opened: every process opens the log for itself.
@@ -105,9 +105,6 @@ fn serve(
 const READY: u8 = b'+';
 
 fn launch_daemon(key: Key, config: Config, ready_fd: Option<File>) -> Result<(), StartError> {
-    let failed = |what: &str, errno: nix::Error| {
-        StartError::failure(format!("cannot go into the background: {what}: {}", errno.desc()))
-    };
     let (outcome, report) = pipe().map_err(|errno| failed("pipe", errno))?;
     // SAFETY: this process has one thread.
     match unsafe { fork() }.map_err(|errno| failed("fork", errno))? {
@@ -165,11 +162,12 @@ fn await_daemon(outcome: OwnedFd) -> Result<(), StartError> {
     }
 }
 
+fn failed(what: &str, error: impl Into<io::Error>) -> StartError {
+    StartError::failure(format!("cannot go into the background: {what}: {}", reason(&error.into())))
+}
+
 /// Leaves the session, the terminal and the directory of the launcher. Returns in the daemon.
 fn detach(config: &Config) -> Result<(), StartError> {
-    let failed = |what: &str, errno: nix::Error| {
-        StartError::failure(format!("cannot go into the background: {what}: {}", errno.desc()))
-    };
     setsid().map_err(|errno| failed("setsid", errno))?;
     // Once more, so that the daemon is no session leader and never acquires a terminal by opening
     // one (POSIX.1-2024, 11.1.3).
@@ -180,18 +178,12 @@ fn detach(config: &Config) -> Result<(), StartError> {
         ForkResult::Child => {}
     }
     chdir("/").map_err(|errno| failed("chdir", errno))?;
-    let null =
-        std::fs::OpenOptions::new().read(true).write(true).open("/dev/null").map_err(|error| {
-            StartError::failure(format!(
-                "cannot go into the background: /dev/null: {}",
-                reason(&error)
-            ))
-        })?;
-    let kept_stderr = config.log_to == Sink::Stderr;
-    for descriptor in 0..if kept_stderr { 2 } else { 3 } {
-        // SAFETY: both are descriptors of this process; 0 to 2 belong to nobody's `OwnedFd`.
-        nix::errno::Errno::result(unsafe { libc::dup2(null.as_fd().as_raw_fd(), descriptor) })
-            .map_err(|errno| failed("dup2", errno))?;
+    let null = OpenOptions::new().read(true).write(true).open("/dev/null");
+    let null = null.map_err(|error| failed("/dev/null", error))?;
+    dup2_stdin(&null).map_err(|errno| failed("dup2", errno))?;
+    dup2_stdout(&null).map_err(|errno| failed("dup2", errno))?;
+    if config.log_to != Sink::Stderr {
+        dup2_stderr(&null).map_err(|errno| failed("dup2", errno))?;
     }
     diagnostics::open(config.log_to);
     Ok(())
@@ -224,7 +216,7 @@ fn announce_fd(ready_fd: Option<File>, addresses: &str) -> Result<(), StartError
 
 /// Writes a small file in one step: whoever reads it sees all of it or none.
 fn write_file(path: &Path, what: &str, content: &str) -> Result<(), StartError> {
-    let cannot = |error: std::io::Error| {
+    let cannot = |error: io::Error| {
         StartError::failure(format!(
             "{what} {}: cannot be written: {}",
             path.display(),

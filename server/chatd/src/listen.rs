@@ -6,13 +6,13 @@
 //! and the default is two sockets on one port.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, ToSocketAddrs};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
 use nix::sys::socket::{
-    AddressFamily, SockFlag, SockType, SockaddrIn, SockaddrIn6, SockaddrLike, bind, getsockname,
-    setsockopt, socket, sockopt,
+    AddressFamily, SockFlag, SockType, SockaddrIn, SockaddrIn6, SockaddrLike, SockaddrStorage,
+    bind, getsockname, setsockopt, socket, sockopt,
 };
 use settings::reason;
 
@@ -116,8 +116,7 @@ pub(crate) fn open(
         match address {
             ListenAddress::Any(port) => listeners.extend(open_any(*port, backlog)?),
             ListenAddress::Literal(address) => {
-                listeners
-                    .push(open_one(*address, backlog).map_err(|errno| refuse(*address, errno))?);
+                listeners.push(open_literal(*address, backlog)?);
             }
             ListenAddress::Name(name, port) => {
                 let resolved = (name.as_str(), *port).to_socket_addrs().map_err(|error| {
@@ -132,8 +131,7 @@ pub(crate) fn open(
                     )));
                 }
                 for address in resolved {
-                    listeners
-                        .push(open_one(address, backlog).map_err(|errno| refuse(address, errno))?);
+                    listeners.push(open_literal(address, backlog)?);
                 }
             }
         }
@@ -149,8 +147,7 @@ fn open_any(port: u16, backlog: i32) -> Result<Vec<Listener>, StartError> {
     const TRIES: usize = 16;
     let mut attempt = 1;
     loop {
-        let wanted = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
-        let v4 = open_one(wanted, backlog).map_err(|errno| refuse(wanted, errno))?;
+        let v4 = open_literal((Ipv4Addr::UNSPECIFIED, port).into(), backlog)?;
         let wanted = SocketAddr::from((Ipv6Addr::UNSPECIFIED, v4.address.port()));
         match open_one(wanted, backlog) {
             Ok(v6) => return Ok(vec![v4, v6]),
@@ -165,6 +162,10 @@ fn open_any(port: u16, backlog: i32) -> Result<Vec<Listener>, StartError> {
             Err(errno) => return Err(refuse(wanted, errno)),
         }
     }
+}
+
+fn open_literal(address: SocketAddr, backlog: i32) -> Result<Listener, StartError> {
+    open_one(address, backlog).map_err(|errno| refuse(address, errno))
 }
 
 fn open_one(address: SocketAddr, backlog: i32) -> nix::Result<Listener> {
@@ -186,17 +187,13 @@ fn open_one(address: SocketAddr, backlog: i32) -> nix::Result<Listener> {
     // applies its own ceiling.
     // SAFETY: a descriptor that is open and an integer.
     Errno::result(unsafe { libc::listen(socket.as_raw_fd(), backlog) })?;
-    let address = local_address(&socket)?;
+    let address: SockaddrStorage = getsockname(socket.as_raw_fd())?;
+    let address = to_std(&address).ok_or(Errno::EAFNOSUPPORT)?;
     Ok(Listener { socket, address })
 }
 
-fn local_address(socket: &impl AsFd) -> nix::Result<SocketAddr> {
-    let storage: nix::sys::socket::SockaddrStorage = getsockname(socket.as_fd().as_raw_fd())?;
-    to_std(&storage).ok_or(Errno::EAFNOSUPPORT)
-}
-
 /// The standard library's form of an IPv4 or IPv6 address.
-pub(crate) fn to_std(storage: &nix::sys::socket::SockaddrStorage) -> Option<SocketAddr> {
+pub(crate) fn to_std(storage: &SockaddrStorage) -> Option<SocketAddr> {
     match storage.family()? {
         AddressFamily::Inet => {
             storage.as_sockaddr_in().map(|v4| SocketAddr::from((v4.ip(), v4.port())))

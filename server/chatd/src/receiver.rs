@@ -159,7 +159,6 @@ impl Receiver {
                 if !self.pending.is_empty() {
                     let _ = self.log.try_append(&self.pending);
                 }
-                self.kill_sender();
                 return "the server ends".into();
             }
             if signals::take_child() && self.sender_is_gone() {
@@ -173,7 +172,6 @@ impl Receiver {
                 Ok(count) => {
                     self.pending.extend_from_slice(&buffer[..count]);
                     if let Err(error) = self.append_whole_lines() {
-                        self.kill_sender();
                         return error;
                     }
                 }
@@ -182,7 +180,6 @@ impl Receiver {
                     let mut ready = [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)];
                     if let Ok(0) = ppoll(&mut ready, patience, Some(self.open_mask)) {
                         if let Err(error) = self.append_pending() {
-                            self.kill_sender();
                             return error;
                         }
                     }
@@ -191,7 +188,6 @@ impl Receiver {
                 Err(errno) => {
                     // Nobody is there to read any more. What was said before still counts.
                     let _ = self.append_pending();
-                    self.kill_sender();
                     return errno.desc().to_lowercase();
                 }
             }
@@ -233,20 +229,12 @@ impl Receiver {
     /// holds and then ends.
     fn finish(&mut self, appended: Result<(), String>) -> String {
         if let Err(error) = appended {
-            self.kill_sender();
             return error;
         }
         if let Some(lifeline) = self.lifeline.take() {
             let _ = nix::unistd::write(&lifeline, &[DRAIN]);
         }
-        while self.sender.is_some() {
-            if signals::terminating() {
-                self.kill_sender();
-                break;
-            }
-            if signals::take_child() && self.sender_is_gone() {
-                break;
-            }
+        while !(signals::terminating() || signals::take_child() && self.sender_is_gone()) {
             let _ = ppoll(&mut [], None, Some(self.open_mask));
         }
         "it closed the connection".into()
@@ -263,19 +251,13 @@ impl Receiver {
         }
     }
 
-    fn kill_sender(&mut self) {
-        if let Some(pid) = self.sender {
-            // It only reads: there is nothing it could leave half done. SIGKILL reaches it even
-            // when it is stopped.
-            let _ = kill(pid, Signal::SIGKILL);
-        }
-    }
-
-    /// Lets the lifeline go and waits for the sender, so that no process outlives its cluster's
-    /// head.
+    /// Lets the lifeline go, ends the sender and waits for it, so that no process outlives its
+    /// cluster's head.
     fn end_sender(&mut self) {
         self.lifeline = None;
         if let Some(pid) = self.sender.take() {
+            // It only reads: there is nothing it could leave half done. SIGKILL reaches it even
+            // when it is stopped.
             let _ = kill(pid, Signal::SIGKILL);
             let _ = signals::retry(|| waitpid(pid, None));
         }

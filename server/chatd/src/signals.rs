@@ -119,10 +119,7 @@ impl Dispositions {
 fn set(signal: Signal, handler: SigHandler) -> nix::Result<()> {
     let action = SigAction::new(handler, SaFlags::empty(), SigSet::empty());
     // SAFETY: the handler only stores to atomics, which is async-signal-safe.
-    match unsafe { nix::sys::signal::sigaction(signal, &action) } {
-        Ok(_) => Ok(()),
-        Err(errno) => Err(errno),
-    }
+    unsafe { nix::sys::signal::sigaction(signal, &action) }.map(drop)
 }
 
 /// Lets `signal` through while `body` runs: for calls such as `flock` that cannot open the mask

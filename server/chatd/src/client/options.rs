@@ -1,13 +1,12 @@
 //! What the user asked for: arguments, then the environment, then the configuration file.
 
-use std::fmt;
 use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
 use clap::error::{ContextKind, ContextValue};
-use clap::{Args, Parser};
+use clap::{Args, CommandFactory, Parser};
 use nix::unistd::{User, getuid};
 use serde::Deserialize;
 
@@ -106,22 +105,18 @@ fn parse_port(text: &str) -> Result<NonZeroU16, &'static str> {
 
 /// The environment variable that holds the value clap complains about, if one does: clap names
 /// only the argument.
-pub(super) fn variable_to_blame(error: &clap::Error) -> Option<&'static str> {
+pub(super) fn variable_to_blame(error: &clap::Error) -> Option<String> {
     let ContextValue::String(argument) = error.get(ContextKind::InvalidArg)? else {
         return None;
     };
     let ContextValue::String(value) = error.get(ContextKind::InvalidValue)? else {
         return None;
     };
-    let variable = match argument.split(' ').next()? {
-        "--host" => "CHAT_HOST",
-        "--port" => "CHAT_PORT",
-        "--username" => "CHAT_USERNAME",
-        "--key-file" => "CHAT_KEY_FILE",
-        "--config" => "CHAT_CONFIG",
-        _ => return None,
-    };
-    (std::env::var_os(variable)? == value.as_str()).then_some(variable)
+    let name = argument.split(' ').next()?.strip_prefix("--")?;
+    let command = Arguments::command();
+    let blamed = command.get_arguments().find(|known| known.get_long() == Some(name))?;
+    let variable = blamed.get_env()?.to_str()?;
+    (std::env::var_os(variable)? == value.as_str()).then(|| variable.to_owned())
 }
 
 /// Everything decided.
@@ -256,38 +251,28 @@ impl FromStr for Username {
 #[serde(try_from = "f64")]
 struct Seconds(Duration);
 
-/// What a time has to be.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct NotSeconds;
-
-impl fmt::Display for NotSeconds {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a time is a number of seconds above 0, as 10 or 0.5")
-    }
-}
-
-impl std::error::Error for NotSeconds {}
+const NOT_SECONDS: &str = "a time is a number of seconds above 0, as 10 or 0.5";
 
 impl TryFrom<f64> for Seconds {
-    type Error = NotSeconds;
+    type Error = &'static str;
 
     fn try_from(seconds: f64) -> Result<Self, Self::Error> {
         if seconds.is_nan() {
-            return Err(NotSeconds);
+            return Err(NOT_SECONDS);
         }
         // A day is for ever, and keeps the sums with points in time from overflowing.
         match Duration::try_from_secs_f64(seconds.min(86_400.0)) {
             Ok(duration) if !duration.is_zero() => Ok(Self(duration)),
-            _ => Err(NotSeconds),
+            _ => Err(NOT_SECONDS),
         }
     }
 }
 
 impl FromStr for Seconds {
-    type Err = NotSeconds;
+    type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Self::try_from(text.parse::<f64>().map_err(|_| NotSeconds)?)
+        Self::try_from(text.parse::<f64>().map_err(|_| NOT_SECONDS)?)
     }
 }
 

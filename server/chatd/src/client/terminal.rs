@@ -67,6 +67,10 @@ impl Terminal {
         write(&screen)
     }
 
+    fn print_if_any(&self, above: &str) -> Result<(), Failure> {
+        if above.is_empty() { Ok(()) } else { self.print(above).map_err(unusable) }
+    }
+
     /// Draws the part of the typed line around the cursor.
     fn draw(&self, screen: &mut String) {
         let columns = terminal_size::terminal_size().map_or(80, |(width, _)| usize::from(width.0));
@@ -108,8 +112,8 @@ impl Terminal {
                 self.input.handle(InputRequest::DeleteNextChar);
             }
             Key::Interrupt => return Err(Failure::interrupted()),
-            Key::Suspend => self.suspend().map_err(|errno| unusable(&errno.into()))?,
-            Key::ClearScreen => write("\x1b[H\x1b[2J").map_err(|error| unusable(&error))?,
+            Key::Suspend => self.suspend().map_err(|errno| unusable(errno.into()))?,
+            Key::ClearScreen => write("\x1b[H\x1b[2J").map_err(unusable)?,
             Key::None => {}
         }
         Ok(true)
@@ -148,7 +152,7 @@ impl User for Terminal {
             Ok(0) | Err(Errno::EIO) => return Ok(false),
             Ok(count) => count,
             Err(Errno::EINTR | Errno::EAGAIN) => return Ok(true),
-            Err(errno) => return Err(unusable(&errno.into())),
+            Err(errno) => return Err(unusable(errno.into())),
         };
         self.keys.extend_from_slice(&buffer[..count]);
         while let Some((key, length)) = Key::first(&self.keys) {
@@ -157,24 +161,18 @@ impl User for Terminal {
                 return Ok(false);
             }
         }
-        self.print("").map_err(|error| unusable(&error))?;
+        self.print("").map_err(unusable)?;
         Ok(true)
     }
 
     fn show(&mut self, bytes: &[u8]) -> Result<(), Failure> {
         let lines = self.lines.push(bytes);
-        match lines.is_empty() {
-            true => Ok(()),
-            false => self.print(&lines).map_err(|error| unusable(&error)),
-        }
+        self.print_if_any(&lines)
     }
 
     fn finish(&mut self) -> Result<(), Failure> {
         let rest = self.lines.finish();
-        match rest.is_empty() {
-            true => Ok(()),
-            false => self.print(&rest).map_err(|error| unusable(&error)),
-        }
+        self.print_if_any(&rest)
     }
 
     fn output(&self) -> Option<&Output> {
@@ -427,8 +425,8 @@ fn write(text: &str) -> io::Result<()> {
     stdout.flush()
 }
 
-fn unusable(error: &io::Error) -> Failure {
-    let message = format!("cannot use the terminal: {}", reason(error));
+fn unusable(error: io::Error) -> Failure {
+    let message = format!("cannot use the terminal: {}", reason(&error));
     Failure::new(Exit::LocalIo, message)
 }
 
