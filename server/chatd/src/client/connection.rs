@@ -84,9 +84,10 @@ impl Connection {
                 ),
             );
         }
-        let silence = match heard {
-            true => String::new(),
-            false => format!(", {} s after it had taken the key", age.as_secs()),
+        let silence = if heard {
+            String::new()
+        } else {
+            format!(", {} s after it had taken the key", age.as_secs())
         };
         let how = match end {
             End::Closed => format!("{server} closed the connection{silence}"),
@@ -127,8 +128,9 @@ fn connect(options: &Options) -> Result<TcpStream, String> {
             Err(error) => refusals.push(format!("{address}: {}", reason(&error))),
         }
     }
-    match refusals.is_empty() {
-        true => Err("the name has no address".to_owned()),
-        false => Err(refusals.join("; ")),
+    if refusals.is_empty() {
+        Err("the name has no address".to_owned())
+    } else {
+        Err(refusals.join("; "))
     }
 }

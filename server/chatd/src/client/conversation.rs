@@ -107,9 +107,10 @@ pub(super) fn converse(
                 user.finish()?;
                 let known = heard || user.saw_the_chat();
                 let all_back = half_closed && known && delivery.missing() == 0;
-                return match all_back {
-                    true => Ok(()),
-                    false => Err(delivery.explain(connection.lost(&end, heard))),
+                return if all_back {
+                    Ok(())
+                } else {
+                    Err(delivery.explain(connection.lost(&end, heard)))
                 };
             }
         }

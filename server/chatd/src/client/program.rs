@@ -68,10 +68,7 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
         })?;
         return converse(&connection, &mut terminal, options.timeout);
     }
-    let prefix = match options.raw {
-        true => None,
-        false => Some(format!("{}: ", options.username.as_str())),
-    };
+    let prefix = if options.raw { None } else { Some(format!("{}: ", options.username.as_str())) };
     // Who types at a terminal without having said --print still wants to see the chat somewhere.
     let output = (options.print || at_terminal).then(Output::stdout);
     converse(&connection, &mut Pipe::new(prefix, output), options.timeout)

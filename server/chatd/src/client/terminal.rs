@@ -74,10 +74,7 @@ impl Terminal {
     /// Draws the part of the typed line around the cursor.
     fn draw(&self, screen: &mut String) {
         let columns = terminal_size::terminal_size().map_or(80, |(width, _)| usize::from(width.0));
-        let prefix = match self.prefix.width() + 8 < columns {
-            true => self.prefix.as_str(),
-            false => "> ",
-        };
+        let prefix = if self.prefix.width() + 8 < columns { self.prefix.as_str() } else { "> " };
         // The last column stays free: with a character there, terminals disagree on where the
         // cursor is.
         let room = columns.saturating_sub(prefix.width() + 1).max(1);
@@ -487,9 +484,10 @@ mod tests {
         let mut input = Input::new("draft".to_owned());
         let mut seen = Vec::new();
         for older in [true, true, true, false, false, false] {
-            match older {
-                true => history.older(&mut input),
-                false => history.newer(&mut input),
+            if older {
+                history.older(&mut input)
+            } else {
+                history.newer(&mut input)
             }
             seen.push(input.value().to_owned());
         }
