@@ -4,41 +4,13 @@
 //! runs side by side on one machine, and read ratios. The processor times are the scheduler's own
 //! ([`platform::processor_time`]), which count short wake-ups too.
 
-use std::fmt::Write as _;
-use std::path::PathBuf;
-use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use crate::cli::{complain_no_verdict, complain_usage, print, private_dir, program_target};
-use crate::execution::run_task;
-use crate::facts::Facts;
 use crate::harness::{Check, Crowd, Options, Server, line_of};
 use crate::platform;
-use crate::verdict::{Step, Stop};
-use crate::warden::{Task, Work};
-
-/// The options of `forkproof bench`.
-#[derive(clap::Args, Debug)]
-pub struct Arguments {
-    /// Measure this program, which has the reference server's command line, instead of the one
-    /// inside
-    #[arg(long, value_name = "FILE")]
-    program: Option<PathBuf>,
-
-    /// Numbers of clients to measure with
-    #[arg(long, value_name = "N,…", value_delimiter = ',', default_values_t = [2, 8, 32, 64])]
-    clients: Vec<usize>,
-
-    /// Seconds that each measurement takes
-    #[arg(long, value_name = "SECONDS", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=600))]
-    seconds: u16,
-
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
-}
+use crate::stop::{Step, Stop};
 
 /// What is to be measured.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -80,83 +52,8 @@ pub struct CrowdFigures {
     pub latency_p99_us: f64,
 }
 
-/// `forkproof bench`.
-pub fn main(arguments: &Arguments) -> ExitCode {
-    if arguments.clients.iter().any(|&clients| clients == 0 || clients > 500) {
-        return complain_usage("--clients: each number must be from 1 to 500");
-    }
-    let target = match program_target(arguments.program.as_deref()) {
-        Ok(target) => target,
-        Err(status) => return status,
-    };
-    let dir = match private_dir() {
-        Ok(dir) => dir,
-        Err(status) => return status,
-    };
-    let facts = Facts::gather(dir.path());
-    let task = Task {
-        work: Work::Benchmark(Measures {
-            clients: arguments.clients.clone(),
-            time: Duration::from_secs(u64::from(arguments.seconds)),
-        }),
-        dir: dir.path().join("bench"),
-        keep: false,
-        slowness: crate::slowness::measure(),
-        limit: Duration::from_secs(
-            120 + 3 * u64::from(arguments.seconds) * (2 + arguments.clients.len() as u64),
-        ),
-        target,
-        personality: None,
-    };
-    if let Err(errno) = crate::execution::catch_interrupts() {
-        return complain_no_verdict(format!("signals: {}", errno.desc()));
-    }
-    let Some(finding) = run_task(&task) else { return complain_no_verdict("interrupted") };
-    let Some(figures) = finding.figures else {
-        let reason = finding
-            .reason
-            .or(finding.failure.map(|failure| format!("{}: {}", failure.expected, failure.actual)));
-        return complain_no_verdict(reason.unwrap_or_else(|| "no figures".into()));
-    };
-    if arguments.json {
-        let document = serde_json::json!({ "platform": facts, "figures": figures });
-        match serde_json::to_string_pretty(&document) {
-            Ok(text) => print(&format!("{text}\n")),
-            Err(error) => complain_no_verdict(error),
-        }
-    } else {
-        print(&table(&figures, &facts))
-    }
-}
-
-fn table(figures: &Figures, facts: &Facts) -> String {
-    let mut text = format!("{}\n\n", facts.line());
-    // Writing to a String cannot fail.
-    let _ = writeln!(
-        text,
-        "{:>8} {:>14} {:>18} {:>12} {:>12}",
-        "clients", "deliveries/s", "deliveries/CPU-s", "p50 (µs)", "p99 (µs)"
-    );
-    for crowd in &figures.crowds {
-        let _ = writeln!(
-            text,
-            "{:>8} {:>14.0} {:>18.0} {:>12.0} {:>12.0}",
-            crowd.clients,
-            crowd.delivered_per_second,
-            crowd.delivered_per_cpu_second,
-            crowd.latency_p50_us,
-            crowd.latency_p99_us
-        );
-    }
-    let _ = writeln!(text, "\njoins per second              {:>10.0}", figures.joins_per_second);
-    let _ = writeln!(text, "memory per client (PSS, KiB)  {:>10.0}", figures.memory_per_client_kib);
-    let _ = writeln!(text, "memory of the daemon (KiB)    {:>10.0}", figures.daemon_memory_kib);
-    let _ = writeln!(text, "64 idle clients (CPU ms/s)    {:>10.3}", figures.idle_ms_per_second);
-    text
-}
-
 /// Measures everything, one after the other.
-pub(crate) fn measure(check: &mut Check, measures: &Measures) -> Step<Figures> {
+pub fn measure(check: &mut Check, measures: &Measures) -> Step<Figures> {
     let mut crowds = Vec::new();
     for &clients in &measures.clients {
         let server = check.server()?;

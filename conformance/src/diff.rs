@@ -1,44 +1,24 @@
-//! `forkproof diff A.json B.json`: what changed between two systems or two releases, and nothing
-//! else. Both files are facts (`forkproof-probe/1`), or both are reports (`forkproof-report/1`).
+//! What changed between two systems or two releases, and nothing else. Both sides are facts
+//! (`forkproof-probe/1`), or both are reports (`forkproof-report/1`).
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::path::Path;
 
 use anstyle::{AnsiColor, Style};
+use forkproof_report::{Entry, Facts, PROBE_SCHEMA, Report, SCHEMA, schema_of};
 use serde::Serialize;
 use serde_json::Value;
+use settings::{printable, reason};
 
-use crate::cli::{complain_no_verdict, complain_usage, print};
-use crate::facts::Facts;
-use crate::probe::report::{ProbeReport, SCHEMA as PROBE};
-use crate::report::{Report, SCHEMA as REPORT};
+use crate::probe::ProbeReport;
 
 /// The name and version of the format that `--json` gives.
-pub const SCHEMA: &str = "forkproof-diff/1";
-
-/// What `--help` says last.
-pub const AFTER_HELP: &str = "\
-Exit status: 0 no fact or verdict differs · 1 some do · 2 usage, also files that cannot be compared.
-A difference of the platforms alone is shown and does not count.";
-
-/// The command's arguments.
-#[derive(clap::Args, Debug)]
-pub struct Arguments {
-    /// What `forkproof probe --json` gave, or `forkproof run --report`
-    a: PathBuf,
-    /// The same from the other system
-    b: PathBuf,
-
-    /// Show the differences as JSON
-    #[arg(long)]
-    json: bool,
-}
+const DIFF_SCHEMA: &str = "forkproof-diff/1";
 
 /// What can be compared: a platform, and words by id.
-struct Side {
-    kind: &'static str,
+pub struct Side {
+    pub kind: &'static str,
     platform: Facts,
     /// In the file's order.
     entries: Vec<(String, Value)>,
@@ -46,7 +26,7 @@ struct Side {
 
 /// Everything that differs.
 #[derive(Debug, Serialize)]
-struct Difference {
+pub struct Difference {
     schema: &'static str,
     /// The schema of both files.
     compared: &'static str,
@@ -79,74 +59,44 @@ struct Only {
     value: Value,
 }
 
-/// The command.
-pub fn main(arguments: &Arguments) -> ExitCode {
-    let (a, b) = match (read(&arguments.a), read(&arguments.b)) {
-        (Ok(a), Ok(b)) => (a, b),
-        (Err(message), _) | (_, Err(message)) => return complain_usage(message),
-    };
-    if a.kind != b.kind {
-        return complain_usage(format!(
-            "{} is {} and {} is {}: compare two of a kind",
-            arguments.a.display(),
-            a.kind,
-            arguments.b.display(),
-            b.kind
-        ));
-    }
-    let difference = match compare(a, b) {
-        Ok(difference) => difference,
-        Err(error) => return complain_no_verdict(error),
-    };
-    let text = if arguments.json {
-        match serde_json::to_string_pretty(&difference) {
-            Ok(text) => text + "\n",
-            Err(error) => return complain_no_verdict(error),
-        }
-    } else {
-        difference.text(&arguments.a, &arguments.b)
-    };
-    let printed = print(&text);
-    if difference.is_empty() { printed } else { ExitCode::from(1) }
-}
-
 /// Reads a file of either kind; the error names it.
-fn read(path: &Path) -> Result<Side, String> {
+pub fn read(path: &Path) -> Result<Side, String> {
     let wrong = |what: String| format!("{}: {what}", path.display());
-    let text = std::fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
-    let json: Value =
-        serde_json::from_str(&text).map_err(|error| wrong(format!("is not JSON: {error}")))?;
-    let expected = format!("expected `{PROBE}` or `{REPORT}`");
-    let side = match json.get("schema").and_then(Value::as_str) {
-        Some(PROBE) => serde_json::from_value(json).and_then(|report: ProbeReport| {
-            let entries = report
-                .facts
-                .into_iter()
-                .map(|fact| Ok((fact.id, serde_json::to_value(fact.measured)?)))
-                .collect::<serde_json::Result<_>>()?;
-            Ok(Side { kind: PROBE, platform: report.platform, entries })
-        }),
-        Some(REPORT) => serde_json::from_value(json).map(|report: Report| Side {
-            kind: REPORT,
-            platform: report.platform,
-            entries: report
-                .requirements
-                .into_iter()
-                .map(|entry| (entry.id, Value::from(entry.verdict.word())))
-                .collect(),
-        }),
-        Some(other) => return Err(wrong(format!("its schema is `{other}`: {expected}"))),
-        None => return Err(wrong(format!("has no schema: {expected}"))),
+    let bytes = std::fs::read(path).map_err(|error| wrong(reason(&error)))?;
+    let side = match schema_of(&bytes).map_err(wrong)?.as_str() {
+        PROBE_SCHEMA => facts(&bytes)
+            .map_err(|error| wrong(printable(&format!("is not as its schema says: {error}"))))?,
+        SCHEMA => {
+            let report = Report::parse(&bytes).map_err(wrong)?;
+            let word = |entry: Entry| (entry.id, Value::from(entry.verdict.word()));
+            let entries = report.requirements.into_iter().map(word).collect();
+            Side { kind: SCHEMA, platform: report.platform, entries }
+        }
+        other => {
+            return Err(wrong(format!(
+                "its schema is `{other}`: expected `{PROBE_SCHEMA}` or `{SCHEMA}`"
+            )));
+        }
     };
-    let side = side.map_err(|error| wrong(format!("is not as its schema says: {error}")))?;
     let mut seen = std::collections::HashSet::new();
     match side.entries.iter().find(|(id, _)| !seen.insert(id)) {
-        Some((id, _)) => Err(wrong(format!("has `{id}` twice"))),
+        Some((id, _)) => Err(wrong(format!("has `{}` twice", printable(id)))),
         None => Ok(side),
     }
 }
 
-fn compare(a: Side, b: Side) -> serde_json::Result<Difference> {
+fn facts(bytes: &[u8]) -> serde_json::Result<Side> {
+    let report: ProbeReport = serde_json::from_slice(bytes)?;
+    let entries = report
+        .facts
+        .into_iter()
+        .map(|fact| Ok((fact.id, serde_json::to_value(fact.measured)?)))
+        .collect::<serde_json::Result<_>>()?;
+    Ok(Side { kind: PROBE_SCHEMA, platform: report.platform, entries })
+}
+
+/// What differs between the sides, which are of one kind.
+pub fn compare(a: Side, b: Side) -> serde_json::Result<Difference> {
     let mut others: BTreeMap<String, Value> = b.entries.iter().cloned().collect();
     let (mut changed, mut only_in_a) = (Vec::new(), Vec::new());
     for (id, value) in a.entries {
@@ -174,14 +124,21 @@ fn compare(a: Side, b: Side) -> serde_json::Result<Difference> {
             }
         }
     }
-    Ok(Difference { schema: SCHEMA, compared: a.kind, platform, changed, only_in_a, only_in_b })
+    Ok(Difference {
+        schema: DIFF_SCHEMA,
+        compared: a.kind,
+        platform,
+        changed,
+        only_in_a,
+        only_in_b,
+    })
 }
 
 /// A value as a person reads it.
 fn plain(value: &Value) -> String {
     match value {
         Value::Null => "unknown".into(),
-        Value::String(text) => text.clone(),
+        Value::String(text) => printable(text),
         Value::Array(list) => list.iter().map(plain).collect::<Vec<_>>().join(", "),
         Value::Object(members) => match members.get("error").and_then(Value::as_str) {
             Some(error) => format!("not measured: {error}"),
@@ -192,11 +149,13 @@ fn plain(value: &Value) -> String {
 }
 
 impl Difference {
-    fn is_empty(&self) -> bool {
+    /// Whether no fact or verdict differs; that the platforms do is no matter.
+    pub fn is_empty(&self) -> bool {
         self.changed.is_empty() && self.only_in_a.is_empty() && self.only_in_b.is_empty()
     }
 
-    fn text(&self, a: &Path, b: &Path) -> String {
+    /// For a person; `a` and `b` are what the sides are called.
+    pub fn text(&self, a: &Path, b: &Path) -> String {
         const BOLD: Style = Style::new().bold();
         const A: Style = AnsiColor::Red.on_default();
         const B: Style = AnsiColor::Green.on_default();

@@ -1,43 +1,47 @@
 //! Portability and conformance test suite for Unix servers that fork.
 //!
+//! The modules are layers, from the bottom up; an import goes down this list, never up
+//! (`tests/architecture.rs` says so):
+//!
+//! | layer | what it is |
+//! |---|---|
+//! | `stop` | how a check ends before its last line |
+//! | `offspring` | a forked process that tells what it has come to |
+//! | `platform` | what differs between systems, behind one door |
+//! | `personality` | the interposed library: a program on another platform |
+//! | `subject` | the server under test: manifest, claims, program |
+//! | `needs` | what a requirement takes |
+//! | `harness` | what checks are written with: servers, clients, waits, evidence |
+//! | `requirement`, `requirements` | what a requirement is, and all of them |
+//! | `probe`, `bench` | what is measured: the system's facts, a server's speed and cost |
+//! | `run` | selection, plan, execution, wardens, findings, the report |
+//! | `controls`, `diff` | the proof that requirements can fail; what changed between two reports |
+//! | `render` | every text and document that is shown |
+//! | `commands` | the command line, printing, exit statuses |
+//!
 //! Data flows one way:
 //!
 //! ```text
-//! catalogue ─ selection ─ plan ─ execution ─ findings ─ report
-//! requirements/            │        │                    ├ terminal
-//!   └ harness/ ── target   │      warden (a process      ├ json, junit
-//!                      slowness    per check)            └ markdown
+//! requirements ─ selection ─ plan ─ execution ─ findings ─ report ─ terminal, JSON, JUnit, …
+//!   └ harness ── subject       │        └ warden (a process per check) ─ worker
+//!                          slowness
 //! ```
-//!
-//! A report never reaches back into execution, and a requirement never prints. What differs between
-//! systems is behind [`platform`].
-//!
-//! Beside that, [`probe`] measures facts of the operating system itself, each below a warden too,
-//! and [`diff`] tells what changed between two files of facts, or two reports. [`matrix`] merges the
-//! reports of many platforms into one page.
-//! and [`diff`] tells what changed between two files of facts, or two reports.
-//! A [`baseline`] tells a run which failures are known.
 
-pub mod baseline;
-pub mod bench;
-pub mod catalogue;
-pub mod cli;
-pub mod controls;
-mod destination;
-pub mod diff;
-pub mod execution;
-pub mod facts;
-pub mod harness;
-pub mod matrix;
-pub mod needs;
+mod bench;
+mod commands;
+mod controls;
+mod diff;
+mod harness;
+mod needs;
+mod offspring;
 pub mod personality;
-pub mod platform;
-pub mod probe;
-mod rehearsal;
-pub mod report;
-pub mod requirements;
-pub mod selection;
-pub mod slowness;
-pub mod target;
-pub mod verdict;
-pub mod warden;
+mod platform;
+mod probe;
+mod render;
+mod requirement;
+mod requirements;
+mod run;
+mod stop;
+mod subject;
+
+pub use commands::main;

@@ -1,5 +1,5 @@
 //! The program `forkproof`.
 
 fn main() -> std::process::ExitCode {
-    forkproof::cli::main()
+    forkproof::main()
 }

@@ -5,7 +5,7 @@ use std::net::{Ipv6Addr, TcpListener};
 use serde::Serialize;
 
 use crate::platform::{self, Namespace};
-use crate::verdict::Stop;
+use crate::stop::Stop;
 
 /// Something that not every platform or every run has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -15,8 +15,6 @@ pub enum Need {
     Ipv6,
     /// The run has root's rights.
     Root,
-    /// The run has not root's rights: root is exempt from what is checked.
-    NotRoot,
     /// The system tells about processes: parents, states, signal dispositions.
     ProcessTable,
     /// The system tells which sockets a process has open.
@@ -51,7 +49,6 @@ impl Need {
         match self {
             Self::Ipv6 => "IPv6",
             Self::Root => "root",
-            Self::NotRoot => "an ordinary user",
             Self::ProcessTable => "a process table",
             Self::DescriptorTable => "other processes' descriptors",
             Self::LockTable => "the system's lock table",
@@ -77,9 +74,6 @@ impl Need {
                 Stop::Unsupported(format!("this machine has no IPv6 loopback: {error}"))
             }),
             Self::Root => (!root).then(|| Stop::NotRun("needs root".into())),
-            Self::NotRoot => root.then(|| {
-                Stop::NotRun("root is exempt from what is checked; run it as a user".into())
-            }),
             Self::Credentials => platform::credentials(own).err().map(Stop::NotRun),
             Self::ForeignLimits => platform::descriptor_limit_of(own).err().map(Stop::NotRun),
             Self::Retransmissions => retransmissions_missing(),

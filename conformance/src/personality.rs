@@ -13,7 +13,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use object::read::elf::{FileHeader, ProgramHeader};
+use forkproof_host::Elf;
 #[path = "../personality/src/table.rs"]
 pub mod table;
 
@@ -40,15 +40,10 @@ pub fn find(name: &str) -> Result<&'static Personality, String> {
     if let Some(found) = ALL.iter().find(|personality| personality.name == name) {
         return Ok(found);
     }
-    let near = ALL
-        .iter()
-        .map(|personality| (strsim::jaro_winkler(personality.name, name), personality.name))
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .filter(|(likeness, _)| *likeness > 0.7);
-    Err(match near {
-        Some((_, near)) => format!("no personality is called `{name}`; did you mean `{near}`?"),
-        None => format!("no personality is called `{name}`"),
-    })
+    let names: Vec<&str> = ALL.iter().map(|personality| personality.name).collect();
+    let hint = settings::did_you_mean(name, &names)
+        .unwrap_or_else(|| "`forkproof as --list` shows them all".to_owned());
+    Err(format!("no personality is called `{name}`: {hint}"))
 }
 
 /// A personality and the value it was given, if any.
@@ -301,20 +296,19 @@ fn refuse_elf(named: &str, program: &Path, bytes: &[u8]) -> Result<(), String> {
             "{named} has file capabilities: the dynamic linker ignores LD_PRELOAD for it"
         ));
     }
-    let theirs =
-        elf(bytes).ok_or_else(|| format!("{named} is neither an ELF program nor a script"))?;
+    let theirs = Elf::parse(bytes)
+        .ok_or_else(|| format!("{named} is neither an ELF program nor a script"))?;
     let library = match library()? {
         Library::File(path) => {
             fs::read(&path).map_err(|error| format!("{}: {error}", path.display()))?
         }
         Library::Embedded(bytes) => bytes.to_vec(),
     };
-    let ours = elf(&library).ok_or("the personality library is not an ELF file")?;
-    if (theirs.class, theirs.machine) != (ours.class, ours.machine) {
+    let ours = Elf::parse(&library).ok_or("the personality library is not an ELF file")?;
+    if (theirs.bits, theirs.machine) != (ours.bits, ours.machine) {
         return Err(format!(
-            "{named} is {} and the personality library is {}: use a forkproof built for the program's machine",
-            theirs.kind(),
-            ours.kind()
+            "{named} is {theirs} and the personality library is {ours}: use a forkproof built for the \
+             program's machine"
         ));
     }
     let Some(linker) = theirs.interpreter else {
@@ -348,51 +342,6 @@ fn has_capabilities(_program: &Path) -> bool {
     false
 }
 
-/// What matters here of an ELF file.
-struct Elf {
-    /// 32 or 64.
-    class: u8,
-    machine: u16,
-    /// The dynamic linker it asks for, if it asks for one.
-    interpreter: Option<Vec<u8>>,
-}
-
-impl Elf {
-    fn kind(&self) -> String {
-        let machine = match self.machine {
-            object::elf::EM_386 => "x86".to_owned(),
-            object::elf::EM_X86_64 => "x86-64".to_owned(),
-            object::elf::EM_ARM => "ARM".to_owned(),
-            object::elf::EM_AARCH64 => "AArch64".to_owned(),
-            object::elf::EM_RISCV => "RISC-V".to_owned(),
-            other => format!("machine {other}"),
-        };
-        format!("{}-bit {machine}", self.class)
-    }
-}
-
-fn elf(bytes: &[u8]) -> Option<Elf> {
-    use object::elf::{FileHeader32, FileHeader64};
-    match object::FileKind::parse(bytes).ok()? {
-        object::FileKind::Elf32 => elf_of::<FileHeader32<object::Endianness>>(bytes, 32),
-        object::FileKind::Elf64 => elf_of::<FileHeader64<object::Endianness>>(bytes, 64),
-        _ => None,
-    }
-}
-
-fn elf_of<Header: FileHeader<Endian = object::Endianness>>(bytes: &[u8], class: u8) -> Option<Elf> {
-    let header = Header::parse(bytes).ok()?;
-    let endian = header.endian().ok()?;
-    let segments = header.program_headers(endian, bytes).ok()?;
-    let interpreter =
-        segments.iter().find_map(|segment| segment.interpreter(endian, bytes).ok().flatten());
-    Some(Elf {
-        class,
-        machine: header.e_machine(endian),
-        interpreter: interpreter.map(<[u8]>::to_vec),
-    })
-}
-
 /// The body of `forkproof as`: becomes `command`, under these personalities.
 /// Returns only with the reason why it could not.
 pub fn run_as(
@@ -402,7 +351,8 @@ pub fn run_as(
     let [name, arguments @ ..] = command else {
         return Err("no command was given to run".to_owned());
     };
-    let program = on_path(name)?;
+    let program = which::which(name)
+        .map_err(|_| format!("{}: no such program on PATH", name.to_string_lossy()))?;
     refuse_uninterposable(&program)?;
     let library = match library()? {
         Library::File(path) => path,
@@ -415,20 +365,6 @@ pub fn run_as(
         .envs(variables(&library, &join(selected)))
         .exec();
     Err(format!("{}: {error}", program.display()))
-}
-
-/// The program that execvp(3) would run.
-fn on_path(name: &OsStr) -> Result<PathBuf, String> {
-    if name.as_bytes().contains(&b'/') {
-        return Ok(PathBuf::from(name));
-    }
-    let path = std::env::var_os("PATH").unwrap_or_else(|| "/usr/bin:/bin".into());
-    std::env::split_paths(&path)
-        .map(|directory| directory.join(name))
-        .find(|file| {
-            fs::metadata(file).is_ok_and(|facts| facts.is_file() && facts.mode() & 0o111 != 0)
-        })
-        .ok_or_else(|| format!("{}: no such program on PATH", name.to_string_lossy()))
 }
 
 /// Puts the library where it outlives this process, which becomes the program

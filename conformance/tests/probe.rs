@@ -180,7 +180,7 @@ fn globs_select(#[case] globs: &[&str], #[case] ids: &[&str]) {
 }
 
 #[rstest]
-#[case("of-t", 4, "no probe matches `of-t`: did you mean widths/off-t")]
+#[case("of-t", 4, "no probe matches `of-t`: did you mean `widths/off-t`")]
 #[case("xyzzy", 4, "`forkproof probe` shows them all")]
 #[case("[", 2, "is no glob")]
 fn a_selection_without_a_match_is_an_error(
@@ -215,7 +215,7 @@ fn a_probe_that_is_not_over_in_time_is_an_error_of_its_own() {
     assert_eq!(facts.len(), 2);
     for fact in facts {
         let error = fact["measured"]["error"].as_str().unwrap();
-        assert!(error.contains("the probe was not over after 0 s"), "{error}");
+        assert!(error.contains("it was not over after 0 s"), "{error}");
         assert_eq!(fact["as_documented"], Value::Null);
     }
     let schema: Value = serde_json::from_str(SCHEMA).unwrap();
@@ -299,9 +299,9 @@ fn run_report(platform: &Value, id: &str, verdict: &str) -> Value {
         "platform": platform,
         "target": { "name": "reference", "program": "forkproof" },
         "options": { "jobs": 1, "repeat": 1, "slowness": 1.0 },
-        "conclusion": "conformant",
+        "conclusion": if ["fail", "xpass"].contains(&verdict) { "not-conformant" } else { "conformant" },
         "interrupted": false,
-        "counts": {},
+        "counts": { verdict: 1 },
         "requirements": [{
             "id": id, "title": "t", "level": "must", "clause": "c", "verdict": verdict,
             "runs": 1, "not_passed": 0, "duration_ms": 7
@@ -358,7 +358,7 @@ fn verdicts_with_a_baseline_are_compared_by_their_words(#[case] a: &str, #[case]
 #[rstest]
 #[case::missing(None, "No such file")]
 #[case::not_json(Some("facts"), "is not JSON")]
-#[case::no_schema(Some("{}"), "has no schema: expected `forkproof-probe/1`")]
+#[case::no_schema(Some("{}"), "has no schema: expected `forkproof-report/1`")]
 #[case::other_schema(
     Some(r#"{"schema":"forkproof-probe/2"}"#),
     "its schema is `forkproof-probe/2`"

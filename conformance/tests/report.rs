@@ -124,7 +124,9 @@ fn output(dir: &TempDir, option: &str, arguments: &[&Path], more: &[&str]) -> (S
         .unwrap();
     let errors = String::from_utf8(run.stderr).unwrap();
     assert_eq!(errors, "");
-    (std::fs::read_to_string(path).unwrap(), run.status.code().unwrap())
+    // Quotes and slashes are escaped on a page; nothing depends on that.
+    let text = std::fs::read_to_string(path).unwrap().replace("&#x2f;", "/");
+    (text.replace("&#x27;", "'"), run.status.code().unwrap())
 }
 
 fn paths(files: &[PathBuf]) -> Vec<&Path> {
@@ -231,7 +233,7 @@ fn the_policy_allows_this_style_and_this_script_alone() {
     let style = hash(between("<style>", "</style>"));
     let script = hash(between("<script>", "</script>"));
     // The template escapes the quotes.
-    let policy = between("Content-Security-Policy\" content=\"", "\">").replace("&#39;", "'");
+    let policy = between("Content-Security-Policy\" content=\"", "\">");
     assert_eq!(
         policy,
         format!(
@@ -273,7 +275,7 @@ fn what_reports_say_cannot_become_markup() {
 
     let (page, _) = output(&dir, "--html", &files, &title);
     assert_eq!(page.matches("<script").count(), 1, "only the page's own");
-    assert!(page.matches("&#60;script&#62;alert(1)").count() > 20, "shown as it was written");
+    assert!(page.matches("&lt;script&gt;alert(1)").count() > 20, "shown as it was written");
     assert!(!page.contains(['\u{1b}', '\u{202e}']));
 
     let (markdown, _) = output(&dir, "--markdown", &files, &title);
@@ -359,7 +361,7 @@ fn the_status_is_that_of_the_worst_column(
 )]
 #[case::lacking(
     "{\"schema\": \"forkproof-report/1\"}",
-    "is not as its schema says: .: missing field `forkproof`"
+    "is not as its schema says: missing field `forkproof`"
 )]
 fn a_file_that_is_no_report_is_named(#[case] content: &str, #[case] words: &str) {
     let dir = tempfile::tempdir().unwrap();
@@ -369,8 +371,8 @@ fn a_file_that_is_no_report_is_named(#[case] content: &str, #[case] words: &str)
 }
 
 #[rstest]
-#[case::unknown_verdict(|r: &mut Value| r["requirements"][2]["verdict"] = "perhaps".into(), "requirements[2].verdict: unknown variant `perhaps`")]
-#[case::type_of_a_member(|r: &mut Value| r["duration_ms"] = "long".into(), "duration_ms: invalid type")]
+#[case::unknown_verdict(|r: &mut Value| r["requirements"][2]["verdict"] = "perhaps".into(), "unknown variant `perhaps`")]
+#[case::type_of_a_member(|r: &mut Value| r["duration_ms"] = "long".into(), "invalid type: string "long"")]
 #[case::id(|r: &mut Value| r["requirements"][0]["id"] = "<b>/x".into(), "`<b>/x` is no requirement's id")]
 #[case::twice(|r: &mut Value| r["requirements"][0]["id"] = "auth/exact-key".into(), "has `auth/exact-key` twice")]
 #[case::counts(|r: &mut Value| r["counts"]["fail"] = 2.into(), "counts 2 requirements as fail, and has 1")]

@@ -4,37 +4,39 @@
 //!
 //! What cannot be checked on this machine is *ignored* with the reason in its kind, never passed.
 
-use std::collections::HashMap;
 use std::fs::File;
 use std::os::fd::AsRawFd;
 use std::process::Command;
 
-use forkproof::catalogue::{self, Requirement};
 use libtest_mimic::{Arguments, Failed, Trial};
 
 fn main() -> std::process::ExitCode {
     let arguments = Arguments::from_args();
-    let missing = what_is_missing();
-    let trials = catalogue::all().map(|requirement| trial(requirement, &missing)).collect();
+    let trials = catalogue().into_iter().map(trial).collect();
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 
-/// Which requirements cannot be checked here, and why. The program itself is asked: some needs are
-/// tried by executing it.
-fn what_is_missing() -> HashMap<String, String> {
+/// One requirement, as `forkproof list` tells it.
+#[derive(serde::Deserialize)]
+struct Requirement {
+    id: String,
+    exclusive: bool,
+    /// Why it cannot be checked here.
+    missing: Option<String>,
+}
+
+fn catalogue() -> Vec<Requirement> {
     let output = Command::new(env!("CARGO_BIN_EXE_forkproof"))
         .args(["list", "--format", "json"])
         .output()
         .expect("forkproof can be executed");
-    let list: Vec<serde_json::Value> =
-        serde_json::from_slice(&output.stdout).expect("`forkproof list` prints JSON");
-    let text = |entry: &serde_json::Value, key: &str| entry[key].as_str().map(str::to_owned);
-    list.iter().filter_map(|entry| Some((text(entry, "id")?, text(entry, "missing")?))).collect()
+    serde_json::from_slice(&output.stdout).expect("`forkproof list` prints JSON")
 }
 
-fn trial(requirement: &'static Requirement, missing: &HashMap<String, String>) -> Trial {
-    let trial = Trial::test(requirement.id, move || check(requirement));
-    match missing.get(requirement.id) {
+fn trial(requirement: Requirement) -> Trial {
+    let missing = requirement.missing.clone();
+    let trial = Trial::test(requirement.id.clone(), move || check(&requirement));
+    match missing {
         None => trial,
         Some(reason) => trial.with_kind(reason).with_ignored_flag(true),
     }
@@ -43,7 +45,7 @@ fn trial(requirement: &'static Requirement, missing: &HashMap<String, String>) -
 fn check(requirement: &Requirement) -> Result<(), Failed> {
     let _turn = take_turn(requirement.exclusive)?;
     let output = Command::new(env!("CARGO_BIN_EXE_forkproof"))
-        .args(["run", requirement.id])
+        .args(["run", &requirement.id])
         .output()
         .map_err(|error| format!("forkproof: {error}"))?;
     if output.status.success() {

@@ -3,6 +3,7 @@
 use object::Endianness;
 use object::elf::{self, FileHeader32, FileHeader64};
 use object::read::elf::{FileHeader, ProgramHeader};
+use object::{Object, ObjectSymbol};
 
 /// What matters here of an ELF file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,6 +12,8 @@ pub struct Elf {
     pub bits: u8,
     /// The processor it is for.
     pub machine: Machine,
+    /// Whether the low byte of a number comes first.
+    pub little_endian: bool,
     /// `EI_OSABI`: FreeBSD's programs are branded with 9, Linux's have 0 or 3.
     pub os_abi: u8,
     /// The dynamic linker that it asks for; none when it is static.
@@ -51,6 +54,17 @@ impl Elf {
     /// `EI_OSABI` of FreeBSD's programs.
     pub const FREEBSD: u8 = elf::ELFOSABI_FREEBSD;
 
+    /// The dynamic symbols that a whole file takes from others, `open64` for instance: none when it
+    /// is static, or no ELF file.
+    #[must_use]
+    pub fn imports(file: &[u8]) -> Vec<&str> {
+        let Ok(file) = object::File::parse(file) else { return Vec::new() };
+        file.dynamic_symbols()
+            .filter(|symbol| symbol.is_undefined())
+            .filter_map(|symbol| symbol.name().ok())
+            .collect()
+    }
+
     /// Reads the header of a whole file; none when it is no ELF file, or a damaged one.
     #[must_use]
     pub fn parse(file: &[u8]) -> Option<Self> {
@@ -71,6 +85,7 @@ fn read<Header: FileHeader<Endian = Endianness>>(file: &[u8], bits: u8) -> Optio
     Some(Elf {
         bits,
         machine: Machine(header.e_machine(endian)),
+        little_endian: endian == Endianness::Little,
         os_abi: header.e_ident().os_abi,
         interpreter: interpreter.map(<[u8]>::to_vec),
     })

@@ -19,6 +19,7 @@ mod exception;
 mod facts;
 mod read;
 mod report;
+mod schema;
 mod verdict;
 
 pub use conclusion::{Conclusion, ExitStatus};
@@ -27,9 +28,5 @@ pub use exception::{Exception, Expected};
 pub use facts::{Facts, known_names};
 pub use read::schema_of;
 pub use report::{Entry, Rehearsal, Report, RunOptions, TargetInfo, area};
+pub use schema::{PROBE_SCHEMA, SCHEMA};
 pub use verdict::{Failure, Level, Verdict};
-
-/// The name and version of a report's format.
-pub const SCHEMA: &str = "forkproof-report/1";
-/// The name and version of the format of an operating system's facts.
-pub const PROBE_SCHEMA: &str = "forkproof-probe/1";

@@ -9,8 +9,8 @@ use settings::{printable, reason};
 
 use crate::conclusion::Conclusion;
 use crate::report::Report;
+use crate::schema::{PROBE_SCHEMA, SCHEMA};
 use crate::verdict::{Level, Verdict};
-use crate::{PROBE_SCHEMA, SCHEMA};
 
 impl Report {
     /// Reads the report in the file `path`.

@@ -1,6 +1,7 @@
 //! A client of the server under test. It compares what it hears line by line, and it waits for
 //! what it expects, never for time to pass.
 
+use std::cell::RefCell;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -10,10 +11,10 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, poll};
 
-use super::server::Running;
-use super::{World, excerpt};
-use crate::target::manifest::Ending;
-use crate::verdict::{OrError, Outcome, Step, Stop, fail};
+use super::record::excerpt;
+use super::world::World;
+use crate::stop::{OrError, Outcome, Step, Stop, fail};
+use crate::subject::Ending;
 
 /// What a barrier line begins with. Barriers are part of the chat like any other line; readers of
 /// lines pass over them.
@@ -28,6 +29,31 @@ pub(super) fn is_barrier(line: &[u8]) -> bool {
 /// A line as the server carries it: with its newline.
 pub fn line_of(text: &str) -> Vec<u8> {
     format!("{text}\n").into_bytes()
+}
+
+/// A client that says nothing and hears what others say, where speakers do not hear themselves. It
+/// joins when it is needed first.
+#[derive(Debug)]
+pub(super) struct Witness {
+    key: Vec<u8>,
+    address: SocketAddr,
+    client: RefCell<Option<Client>>,
+}
+
+impl Witness {
+    /// For a server with that key at that address.
+    pub(super) fn new(key: Vec<u8>, address: SocketAddr) -> Self {
+        Self { key, address, client: RefCell::default() }
+    }
+
+    pub(super) fn is_there(&self) -> bool {
+        self.client.borrow().is_some()
+    }
+
+    /// Lets it go.
+    pub(super) fn dismiss(&self) {
+        drop(self.client.take());
+    }
 }
 
 /// One connection.
@@ -48,7 +74,7 @@ pub struct Client {
     /// How the connection ended, if it has.
     ended: Option<&'static str>,
     /// Its server, where speakers do not hear themselves: see [`Client::witnessed`].
-    deaf_to_itself: Option<Rc<Running>>,
+    deaf_to_itself: Option<Rc<Witness>>,
     /// What it has said that nobody was yet asked about; empty where speakers hear themselves.
     said: Vec<u8>,
 }
@@ -58,7 +84,7 @@ impl Client {
         world: &Rc<World>,
         name: &str,
         address: SocketAddr,
-        server: Option<&Rc<Running>>,
+        server: Option<&Rc<Witness>>,
     ) -> Step<Self> {
         let stream = match TcpStream::connect_timeout(&address, world.patience()) {
             Ok(stream) => stream,
@@ -79,7 +105,7 @@ impl Client {
         world: &Rc<World>,
         name: &str,
         stream: TcpStream,
-        deaf_to_itself: Option<Rc<Running>>,
+        deaf_to_itself: Option<Rc<Witness>>,
     ) -> Step<Self> {
         stream.set_nonblocking(true).or_error("O_NONBLOCK")?;
         // Messages leave when they are said, not when an earlier one is acknowledged.
@@ -114,7 +140,7 @@ impl Client {
         let begin = self.outbox.len();
         self.outbox.extend_from_slice(bytes);
         if let Some(server) = &self.deaf_to_itself {
-            self.said.extend_from_slice(bytes.strip_prefix(server.key()).unwrap_or(bytes));
+            self.said.extend_from_slice(bytes.strip_prefix(server.key.as_slice()).unwrap_or(bytes));
         }
         if self.world.orders.target.manifest.wire.ending_in == Ending::Nul {
             exchange(&mut self.outbox[begin..], b'\n', 0);
@@ -131,7 +157,7 @@ impl Client {
         let Some(at) = position(&self.said, bytes) else { return Ok(false) };
         self.said.drain(at..at + bytes.len());
         let patience = self.world.patience();
-        let mut witness = server.witness.borrow_mut();
+        let mut witness = server.client.borrow_mut();
         let Some(witness) = witness.as_mut() else { return Ok(false) };
         wait_for(&mut [self, witness], patience, |clients| {
             position(clients[1].unread(), bytes).is_some() || clients[1].ended.is_some()
@@ -166,7 +192,7 @@ impl Client {
 
     /// Waits until the witness hears this client and this client hears the witness, which is let in
     /// first if need be.
-    fn meet_witness(&mut self, server: &Rc<Running>, token: &[u8]) -> Step<bool> {
+    fn meet_witness(&mut self, server: &Rc<Witness>, token: &[u8]) -> Step<bool> {
         /// How long after an unheard word it is said again: whoever joins may miss the first.
         const AGAIN: Duration = Duration::from_millis(10);
         if let Some(at) = position(&self.said, token) {
@@ -174,11 +200,11 @@ impl Client {
         }
         let patience = self.world.patience();
         let deadline = Instant::now() + patience;
-        let mut slot = server.witness.borrow_mut();
+        let mut slot = server.client.borrow_mut();
         if slot.is_none() {
-            let mut fresh = Self::connect(&self.world, "witness", server.addresses[0], None)?;
-            if !server.key().is_empty() {
-                fresh.send(server.key())?;
+            let mut fresh = Self::connect(&self.world, "witness", server.address, None)?;
+            if !server.key.is_empty() {
+                fresh.send(&server.key)?;
             }
             *slot = Some(fresh);
         }

@@ -4,9 +4,10 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use super::client::{is_barrier, wait_for};
-use super::{Client, Server, excerpt};
-use crate::verdict::{Outcome, Step, Stop, fail};
+use super::client::{Client, is_barrier, wait_for};
+use super::record::excerpt;
+use super::server::Server;
+use crate::stop::{Outcome, Step, Stop, fail};
 
 /// Clients that have all been let in and have heard the same last line.
 #[derive(Debug)]
@@ -15,8 +16,15 @@ pub struct Crowd {
     pub clients: Vec<Client>,
 }
 
+impl Server {
+    /// Many clients that have been let in, all at once.
+    pub fn crowd(&self, size: usize) -> Step<Crowd> {
+        Crowd::join(self, size)
+    }
+}
+
 impl Crowd {
-    pub(super) fn join(server: &Server, size: usize) -> Step<Self> {
+    fn join(server: &Server, size: usize) -> Step<Self> {
         // One after the other: what a client says while many others join may be further back in
         // the log than its replay begins, and then it does not hear itself.
         let clients = (0..size)

@@ -1,88 +1,16 @@
 //! What a failure is shown with, so that nobody needs strace: the bytes in and out with their
 //! times, the processes with their signal states, the locks, the server's own words.
 
-use std::collections::VecDeque;
 use std::os::unix::fs::MetadataExt;
-use std::time::Instant;
 
-use serde::{Deserialize, Serialize};
+use forkproof_report::Evidence;
 
-use super::World;
+use super::record::Scene;
+use super::world::World;
 use crate::platform::{self, signal_names};
 
-/// How many events are kept: the first ones and the last ones tell the story.
-const FIRST_EVENTS: usize = 20;
-const LAST_EVENTS: usize = 60;
 /// How much of a server's output is kept, in bytes from its end.
 const OUTPUT: u64 = 4096;
-
-/// Everything that is known about a failed check.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Evidence {
-    /// What happened when, oldest first.
-    pub timeline: Vec<String>,
-    /// The server's processes, with their signal states.
-    pub processes: Vec<String>,
-    /// Locks on the chat log, held and awaited.
-    pub locks: Vec<String>,
-    /// The end of the server's own output.
-    pub output: Vec<String>,
-}
-
-/// The events of a check.
-#[derive(Debug)]
-pub struct Timeline {
-    start: Instant,
-    first: Vec<String>,
-    last: VecDeque<String>,
-    dropped: usize,
-}
-
-impl Timeline {
-    pub(super) fn new() -> Self {
-        Self { start: Instant::now(), first: Vec::new(), last: VecDeque::new(), dropped: 0 }
-    }
-
-    pub(super) fn note(&mut self, who: &str, what: String) {
-        let event = format!("{:>9.3} ms  {who}: {what}", self.start.elapsed().as_secs_f64() * 1e3);
-        if self.first.len() < FIRST_EVENTS {
-            self.first.push(event);
-            return;
-        }
-        if self.last.len() == LAST_EVENTS {
-            self.last.pop_front();
-            self.dropped += 1;
-        }
-        self.last.push_back(event);
-    }
-
-    fn lines(&self) -> Vec<String> {
-        let mut lines = self.first.clone();
-        if self.dropped > 0 {
-            lines.push(format!("             … {} events left out …", self.dropped));
-        }
-        lines.extend(self.last.iter().cloned());
-        lines
-    }
-}
-
-/// `bytes` for a person: printable, with escapes, cut after 60 bytes, with the length.
-pub fn excerpt(bytes: &[u8]) -> String {
-    const SHOWN: usize = 60;
-    let shown = bytes[..bytes.len().min(SHOWN)].escape_ascii();
-    if bytes.len() <= SHOWN {
-        format!("\"{shown}\"")
-    } else {
-        format!("\"{shown}…\" ({} bytes)", bytes.len())
-    }
-}
-
-/// What was there at one moment.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Scene {
-    processes: Vec<String>,
-    locks: Vec<String>,
-}
 
 /// What is there right now.
 pub(super) fn scene(world: &World) -> Scene {
@@ -137,7 +65,7 @@ pub(super) fn gather(world: &World) -> Evidence {
     let Scene { mut processes, locks } =
         world.scene.borrow_mut().take().unwrap_or_else(|| scene(world));
     for (pid, status) in world.ended.borrow().iter() {
-        processes.push(format!("{pid} has ended: {}", super::processes::status_words(status)));
+        processes.push(format!("{pid} has ended: {}", status));
     }
     let mut output = Vec::new();
     for server in world.servers.borrow().iter() {

@@ -20,7 +20,6 @@ pub struct Options {
     pub(super) ready_file: Option<PathBuf>,
     pub(super) log: Option<PathBuf>,
     pub(super) key_file: Option<PathBuf>,
-    pub(super) port: Option<u16>,
     pub(super) ignored: Vec<Signal>,
     pub(super) all_blocked: bool,
     pub(super) without_ipv6: bool,
@@ -48,12 +47,6 @@ impl Options {
     /// Names no address: the server's own default, on a port that the system chooses.
     pub fn default_addresses(mut self) -> Self {
         self.default_addresses = true;
-        self
-    }
-
-    /// With [`default_addresses`](Self::default_addresses): on this port.
-    pub fn port(mut self, port: u16) -> Self {
-        self.port = Some(port);
         self
     }
 
@@ -161,7 +154,7 @@ impl Options {
     }
 
     /// Sends its messages to the system's log instead of standard error.
-    pub fn to_syslog(mut self) -> Self {
+    pub fn syslog(mut self) -> Self {
         self.to_syslog = true;
         self
     }

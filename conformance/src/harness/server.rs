@@ -1,68 +1,64 @@
-//! A private server: launched, found, asked, ended.
+//! A server that listens: clients for it, its processes, its end, and what is left after that.
 
-use std::cell::{Cell, RefCell};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
+use forkproof_report::Failure;
 use nix::sys::signal::Signal;
-use nix::sys::wait::WaitStatus;
 
-use super::processes::{self, Cluster, descends, status_words};
-use super::{Check, Client, Crowd, LockMode, World, try_lock};
+use super::client::{Client, Witness};
+use super::locks::{LockMode, try_lock};
+use super::processes::{self, Cluster, descends};
+use super::world::{Ending, Running, World};
 use crate::platform::{self, Process};
-use crate::target::manifest::Ends;
-use crate::verdict::{OrError, Outcome, Step, Stop, ensure, fail};
-
-/// What is known about a server that was started.
-#[derive(Debug)]
-pub(crate) struct Running {
-    pub(crate) name: String,
-    pub(crate) daemon: Cell<i32>,
-    pub(crate) addresses: Vec<SocketAddr>,
-    pub(crate) log: PathBuf,
-    pub(super) key: Vec<u8>,
-    pub(super) output: PathBuf,
-    /// The check has ended it, or seen it end; nothing more is expected of it.
-    pub(crate) over: Cell<bool>,
-    /// A client that hears what others say, where speakers do not hear themselves.
-    pub(super) witness: RefCell<Option<Client>>,
-}
-
-impl Running {
-    pub(super) fn key(&self) -> &[u8] {
-        &self.key
-    }
-
-    pub(super) fn output_tail(&self, length: u64) -> String {
-        tail(&self.output, length)
-    }
-}
-
-pub(super) fn tail(path: &Path, length: u64) -> String {
-    let mut bytes = Vec::new();
-    if let Ok(mut file) = File::open(path) {
-        let end = file.seek(SeekFrom::End(0)).unwrap_or(0);
-        let _ = file.seek(SeekFrom::Start(end.saturating_sub(length)));
-        let _ = file.take(length).read_to_end(&mut bytes);
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
-}
+use crate::stop::{OrError, Outcome, Step, Stop, ensure, fail};
+use crate::subject::Ends;
 
 /// What became of a server that was launched.
 #[derive(Debug)]
 pub struct Launched {
-    /// The launcher's exit status; none while a foreground server runs, or after a signal.
-    pub status: Option<i32>,
+    /// How what was started has ended; none while a foreground server runs.
+    pub ending: Option<Ending>,
     /// What it has said so far, on standard output and standard error.
     pub output: String,
     /// The server, if it listens.
     pub server: Option<Server>,
-    /// How long it took from exec to the answer.
-    pub took: Duration,
+}
+
+impl Launched {
+    /// Whether what was started has ended with an exit status that tells of a failure.
+    pub fn failed(&self) -> bool {
+        matches!(self.ending, Some(Ending::Exit(status)) if status != 0)
+    }
+
+    /// How it has ended, in words.
+    pub fn outcome(&self) -> String {
+        match self.ending {
+            Some(ending) => format!("it {ending}"),
+            None => "it runs on".into(),
+        }
+    }
+
+    /// That it should have started, and what it did.
+    pub(super) fn refusal(&self) -> Stop {
+        let ended = match self.ending {
+            Some(Ending::Exit(status)) => format!("it ended with exit status {status}"),
+            Some(Ending::Signal(signal)) => format!("it was killed by {}", signal.as_str()),
+            None => "it does not listen".into(),
+        };
+        let said = match self.output.trim() {
+            "" => "nothing".into(),
+            words => words.replace('\n', " / "),
+        };
+        Stop::Fail(Failure {
+            expected: "the server starts and listens".into(),
+            actual: format!("{ended}, and says: {said}"),
+        })
+    }
 }
 
 /// A server that listens.
@@ -70,10 +66,8 @@ pub struct Launched {
 pub struct Server {
     pub(super) world: Rc<World>,
     pub(super) running: Rc<Running>,
-}
-
-pub(super) fn ended(world: &World, pid: i32) -> Option<WaitStatus> {
-    world.ended.borrow().iter().find(|(ended, _)| *ended == pid).map(|(_, status)| *status)
+    /// Who hears what others say, where speakers do not hear themselves.
+    pub(super) witness: Rc<Witness>,
 }
 
 impl Server {
@@ -95,7 +89,7 @@ impl Server {
     /// How many processes there are while `clients` are served: the daemon's, theirs, and those of
     /// the harness's own witness, if it needs one.
     pub fn process_count(&self, clients: usize) -> usize {
-        let witness = usize::from(self.running.witness.borrow().is_some());
+        let witness = usize::from(self.witness.is_there());
         1 + self.world.orders.target.manifest.processes_per_client() * (clients + witness)
     }
 
@@ -144,7 +138,7 @@ impl Server {
 
     /// Connects to `address`, and says nothing yet.
     pub fn connect_to(&self, name: &str, address: SocketAddr) -> Step<Client> {
-        Client::connect(&self.world, name, address, Some(&self.running))
+        Client::connect(&self.world, name, address, Some(&self.witness))
     }
 
     /// Connects and sends the key, and waits for nothing.
@@ -211,11 +205,6 @@ impl Server {
         }
     }
 
-    /// Many clients that have been let in, all at once.
-    pub fn crowd(&self, size: usize) -> Step<Crowd> {
-        Crowd::join(self, size)
-    }
-
     /// The server's processes that are still there, zombies included.
     pub fn processes(&self) -> Step<Vec<Process>> {
         descends()
@@ -232,44 +221,47 @@ impl Server {
     }
 
     /// Stops a process and waits until it is stopped.
-    pub fn freeze(&self, check: &Check, pid: i32) -> Outcome {
+    pub fn freeze(&self, pid: i32) -> Outcome {
         self.signal(pid, Signal::SIGSTOP)?;
-        check.until(
+        self.world.until(
             Duration::from_secs(5),
             "a process stops at SIGSTOP",
             || Ok(self.process(pid)?.is_some_and(|p| p.state == platform::State::Stopped)),
-            || format!("process {pid} did not"),
+            || format!("process {pid} did not stop"),
         )
     }
 
     /// Stops a process that does not hold the log's lock just then: whoever stands still with it
     /// keeps all others out, and nobody could blame the server.
-    pub fn freeze_at_rest(&self, check: &Check, pid: i32) -> Outcome {
+    pub fn freeze_at_rest(&self, pid: i32) -> Outcome {
         const TRIES: usize = 10;
         let is_free = |limit| -> Step<bool> {
             let log = self.log();
             let look = || Ok(!log.exists() || try_lock(log, LockMode::Exclusive)?.is_some());
-            Ok(self.world.wait(check.scaled(limit), || Ok(look()?.then_some(())))?.is_some())
+            Ok(self.world.wait(self.world.scaled(limit), || Ok(look()?.then_some(())))?.is_some())
         };
         for _ in 0..TRIES {
             // It has to get on to let the lock go.
             is_free(Duration::from_secs(1))?;
-            self.freeze(check, pid)?;
+            self.freeze(pid)?;
             if is_free(Duration::from_millis(100))? {
                 return Ok(());
             }
-            check.note(format!("process {pid} stands still with the log's lock: lets it go on"));
+            self.world.note(
+                "check",
+                format!("process {pid} stands still with the log's lock: lets it go on"),
+            );
             self.signal(pid, Signal::SIGCONT)?;
         }
         // A lock that is never let go is the server's affair: the check goes on and tells so.
-        self.freeze(check, pid)
+        self.freeze(pid)
     }
 
     /// Kills the daemon at once, and leaves its clusters alone. Waits until it is gone.
-    pub fn kill_daemon(&self, check: &Check) -> Outcome {
+    pub fn kill_daemon(&self) -> Outcome {
         self.running.over.set(true);
         self.signal(self.daemon(), Signal::SIGKILL)?;
-        check.until(
+        self.world.until(
             Duration::from_secs(5),
             "a killed daemon is gone",
             || Ok(self.process(self.daemon())?.is_none()),
@@ -278,13 +270,13 @@ impl Server {
     }
 
     /// Sends `signal` to the daemon and waits until it has ended; returns how.
-    pub fn end_with(&self, signal: Signal) -> Step<String> {
+    pub fn end_with(&self, signal: Signal) -> Step<Ending> {
         self.running.over.set(true);
         self.signal(self.daemon(), signal)?;
         let limit = self.world.end_limit();
-        let status = self.world.wait(limit, || Ok(ended(&self.world, self.daemon())))?;
+        let status = self.world.wait(limit, || Ok(self.world.ending_of(self.daemon())))?;
         match status {
-            Some(status) => Ok(status_words(&status)),
+            Some(ending) => Ok(ending),
             None => fail(
                 format!(
                     "the server ends within {:.1} s of {}",
@@ -296,56 +288,76 @@ impl Server {
         }
     }
 
-    /// Ends the server as an administrator does, and checks that it ends well.
+    /// Ends the server as its manifest says; it must exit in time, and with the status that it
+    /// should.
     pub fn end(&self) -> Outcome {
-        end(&self.world, &self.running)
+        self.dismiss_witness();
+        if self.running.over.get() {
+            return Ok(());
+        }
+        let stop = &self.world.orders.target.manifest.stop;
+        let signal = stop.signal.0;
+        let ending = self.end_with(signal)?;
+        let Some(status) = stop.status else { return Ok(()) };
+        ensure(
+            ending == Ending::Exit(status.into()),
+            format!("{} ends the server with exit status {status}", signal.as_str()),
+            || format!("the daemon {ending}"),
+        )
     }
 
-    /// Nothing more is expected of this server at the end of the check.
-    pub fn is_over(&self) {
-        self.running.over.set(true);
+    /// Lets the harness's own client go.
+    pub(super) fn dismiss_witness(&self) {
+        self.witness.dismiss();
     }
-}
 
-/// At the end of a check: is the server still one?
-pub(super) fn check_sane(world: &Rc<World>, running: &Rc<Running>) -> Outcome {
-    if running.over.get() {
-        return Ok(());
+    /// At the end of a check: is the server still one?
+    pub(super) fn check_sane(&self) -> Outcome {
+        if self.running.over.get() {
+            return Ok(());
+        }
+        self.world.reap();
+        if let Some(ending) = self.world.ending_of(self.daemon()) {
+            return fail(
+                "the server is still alive at the end of the check",
+                format!("its daemon {} {ending}", self.daemon()),
+            );
+        }
+        self.world.note("check", format!("looks whether {} still serves", self.running.name));
+        self.join("last").map(drop).map_err(|stop| match stop {
+            Stop::Fail(failure) => Stop::Fail(Failure {
+                expected: "the server still serves a new client at the end of the check".into(),
+                actual: failure.actual,
+            }),
+            other => other,
+        })
     }
-    let server = Server { world: world.clone(), running: running.clone() };
-    processes::reap(world);
-    if let Some(status) = ended(world, server.daemon()) {
-        return fail(
-            "the server is still alive at the end of the check",
-            format!("its daemon {} {}", server.daemon(), status_words(&status)),
-        );
-    }
-    world.note("check", format!("looks whether {} still serves", running.name));
-    server.join("last").map(drop).map_err(|stop| match stop {
-        Stop::Fail(failure) => Stop::Fail(crate::verdict::Failure {
-            expected: "the server still serves a new client at the end of the check".into(),
-            actual: failure.actual,
-        }),
-        other => other,
-    })
-}
 
-/// Ends a server as its manifest says; it must exit in time, and with the status that it should.
-pub(super) fn end(world: &Rc<World>, running: &Rc<Running>) -> Outcome {
-    drop(running.witness.take());
-    if running.over.get() {
-        return Ok(());
+    /// After a server's end: no lock, no bound port.
+    ///
+    /// Where no process is left the ports are free, and asking could only find another check's server
+    /// that the system has given the same port since.
+    pub(super) fn check_nothing_held(&self, no_process_left: bool) -> Outcome {
+        let limit = self.world.end_limit();
+        if self.world.orders.target.manifest.stop.ends == Ends::Daemon {
+            return Ok(());
+        }
+        for address in self.addresses() {
+            if !no_process_left && std::net::TcpStream::connect_timeout(address, limit).is_ok() {
+                return fail(
+                    "the port is free after the server's end",
+                    format!("{address} still accepts connections"),
+                );
+            }
+        }
+        if self.log().is_file() && try_lock(self.log(), LockMode::Exclusive)?.is_none() {
+            return fail(
+                "the chat log is unlocked after the server's end",
+                "someone still holds a lock",
+            );
+        }
+        Ok(())
     }
-    let server = Server { world: world.clone(), running: running.clone() };
-    let stop = &world.orders.target.manifest.stop;
-    let signal = stop.signal.0;
-    let words = server.end_with(signal)?;
-    let Some(status) = stop.status else { return Ok(()) };
-    ensure(
-        words == format!("exited with status {status}"),
-        format!("{} ends the server with exit status {status}", signal.as_str()),
-        || format!("the daemon {words}"),
-    )
 }
 
 /// After the end of all servers, those included that never listened: no process is left. Returns
@@ -353,9 +365,6 @@ pub(super) fn end(world: &Rc<World>, running: &Rc<Running>) -> Outcome {
 pub(super) fn check_no_process_left(world: &Rc<World>) -> Step<bool> {
     let mut left = Vec::new();
     let mut known = true;
-    for server in world.servers.borrow().iter() {
-        drop(server.witness.take());
-    }
     if world.orders.target.manifest.stop.ends == Ends::Daemon {
         // What serves clients ends with them, and not by the end of the daemon. The warden ends it.
         return Ok(false);
@@ -375,39 +384,6 @@ pub(super) fn check_no_process_left(world: &Rc<World>) -> Step<bool> {
     if gone.is_some() {
         return Ok(known);
     }
-    let names: Vec<String> = left
-        .iter()
-        .map(|process| format!("{} {} ({})", process.name, process.pid, process.state.word()))
-        .collect();
+    let names: Vec<String> = left.iter().map(Process::to_string).collect();
     fail("no process of the server is left after its end", names.join(", "))
-}
-
-/// After a server's end: no lock, no bound port.
-///
-/// Where no process is left the ports are free, and asking could only find another check's server
-/// that the system has given the same port since.
-pub(super) fn check_nothing_held(
-    world: &Rc<World>,
-    running: &Rc<Running>,
-    no_process_left: bool,
-) -> Outcome {
-    let limit = world.end_limit();
-    if world.orders.target.manifest.stop.ends == Ends::Daemon {
-        return Ok(());
-    }
-    for address in &running.addresses {
-        if !no_process_left && std::net::TcpStream::connect_timeout(address, limit).is_ok() {
-            return fail(
-                "the port is free after the server's end",
-                format!("{address} still accepts connections"),
-            );
-        }
-    }
-    if running.log.is_file() && try_lock(&running.log, LockMode::Exclusive)?.is_none() {
-        return fail(
-            "the chat log is unlocked after the server's end",
-            "someone still holds a lock",
-        );
-    }
-    Ok(())
 }

@@ -7,13 +7,14 @@
 
 use std::path::{Path, PathBuf};
 
-use super::places;
+use super::world::places;
+use crate::needs::Need;
 use crate::platform::{self, Namespace};
-use crate::target::Target;
-use crate::verdict::{OrError, Outcome, Stop};
+use crate::stop::{OrError, Outcome, Stop};
+use crate::subject::Target;
 
 /// Enters the surroundings that `target` wants, with `dir` as the check's private directory.
-pub(crate) fn enter(target: &Target, dir: &Path) -> Outcome {
+pub fn enter(target: &Target, dir: &Path) -> Outcome {
     let launch = &target.manifest.launch;
     if launch.port.is_some() && platform::namespace_missing(Namespace::Network).is_none() {
         platform::enter_private_network().map_err(Stop::NotRun)?;
@@ -42,4 +43,29 @@ pub(crate) fn enter(target: &Target, dir: &Path) -> Outcome {
     let scratch = dir.join("mounts");
     std::fs::create_dir(&scratch).or_error(scratch.display())?;
     platform::cover_paths(&covers, &scratch).map_err(Stop::NotRun)
+}
+
+/// Why the surroundings that `target` wants, private paths, cannot be made here.
+pub fn missing(target: &Target) -> Option<Stop> {
+    let bind = &target.manifest.launch.bind;
+    if bind.is_empty() {
+        return None;
+    }
+    Need::MountNamespace.missing().map(|stop| {
+        let paths: Vec<String> = bind.iter().map(|b| b.path.display().to_string()).collect();
+        let about = |reason: String| {
+            format!("the target {} has fixed paths ({}): {reason}", target.name, paths.join(", "))
+        };
+        match stop {
+            Stop::Unsupported(reason) => Stop::Unsupported(about(reason)),
+            Stop::NotRun(reason) => Stop::NotRun(about(reason)),
+            other => other,
+        }
+    })
+}
+
+/// Whether only one check of `target` at a time can run: its port is fixed, and there is one network.
+pub fn is_alone(target: &Target) -> bool {
+    target.manifest.launch.port.is_some()
+        && platform::namespace_missing(Namespace::Network).is_some()
 }

@@ -3,180 +3,22 @@
 //! Where a system does not tell something, the function says so in words; the requirements that
 //! need it are then `not-run` with those words as the reason.
 
-#[cfg(target_os = "linux")]
-#[path = "linux.rs"]
-mod system;
+mod facts;
+mod model;
 #[cfg(target_os = "freebsd")]
-#[path = "freebsd.rs"]
+#[path = "freebsd/mod.rs"]
+mod system;
+#[cfg(target_os = "linux")]
+#[path = "linux/mod.rs"]
 mod system;
 #[cfg(not(any(target_os = "linux", target_os = "freebsd")))]
 #[path = "other.rs"]
 mod system;
-
 #[cfg(not(target_os = "linux"))]
 mod without_namespaces;
 
+pub use facts::facts;
+pub use model::*;
 pub use system::*;
 #[cfg(not(target_os = "linux"))]
 pub use without_namespaces::*;
-
-/// Whether the kernel knows IPv6 at all: `ipv6.disable=1` on Linux, or a kernel built without it,
-/// and a socket cannot even be made (POSIX.1-2024, socket: `EAFNOSUPPORT`).
-pub fn kernel_has_ipv6() -> bool {
-    use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
-    let made = socket(AddressFamily::Inet6, SockType::Stream, SockFlag::empty(), None);
-    made.err() != Some(nix::errno::Errno::EAFNOSUPPORT)
-}
-
-/// A process id that five digits don't hold.
-pub const HIGH_PROCESS_ID: i32 = 150_000;
-
-/// What a check can have for itself, apart from the rest of the machine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum Namespace {
-    /// Interfaces, addresses and their settings.
-    Network,
-    /// Mounted file systems.
-    Mounts,
-    /// Process ids.
-    Processes,
-}
-
-impl Namespace {
-    /// The word by which [`clap::ValueEnum`] knows it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Network => "network",
-            Self::Mounts => "mounts",
-            Self::Processes => "processes",
-        }
-    }
-
-    /// It in words, as something that is needed.
-    pub fn words(self) -> &'static str {
-        match self {
-            Self::Network => "a private network namespace",
-            Self::Mounts => "a private mount namespace",
-            Self::Processes => "a private process namespace with ids above 99999",
-        }
-    }
-}
-
-/// A directory that this process and its children find at another path.
-#[derive(Debug, Clone)]
-pub struct Cover {
-    /// Where they find it; an absolute path, which need not exist.
-    pub path: std::path::PathBuf,
-    /// What they find.
-    pub from: std::path::PathBuf,
-    /// Whether they cannot write there.
-    pub read_only: bool,
-}
-
-/// What a process is doing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum State {
-    /// Running, ready to run or in an uninterruptible wait.
-    Active,
-    /// In an interruptible wait.
-    Sleeping,
-    /// Stopped by a signal.
-    Stopped,
-    /// Ended and not reaped.
-    Zombie,
-}
-
-impl State {
-    /// The word in evidence.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Active => "active",
-            Self::Sleeping => "sleeping",
-            Self::Stopped => "stopped",
-            Self::Zombie => "zombie",
-        }
-    }
-}
-
-/// One process, as the system tells it.
-#[derive(Debug, Clone)]
-pub struct Process {
-    /// Process id.
-    pub pid: i32,
-    /// Parent's process id.
-    pub parent: i32,
-    /// Process group.
-    pub group: i32,
-    /// Session.
-    pub session: i32,
-    /// Whether it has a controlling terminal.
-    pub has_terminal: bool,
-    /// What it is doing.
-    pub state: State,
-    /// Its name, as process listings show it.
-    pub name: String,
-}
-
-/// What a process does with its signals. Bit `n - 1` of a set stands for signal `n`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SignalState {
-    /// Ignored.
-    pub ignored: u64,
-    /// Caught by a handler.
-    pub caught: u64,
-    /// Blocked.
-    pub blocked: u64,
-    /// Pending.
-    pub pending: u64,
-}
-
-/// A lock on a file that some process holds or waits for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Lock {
-    /// `FLOCK` or `POSIX`.
-    pub kind: String,
-    /// Whether it is exclusive.
-    pub exclusive: bool,
-    /// Whether the process is still waiting for it.
-    pub waiting: bool,
-    /// The process; 0 or below where the system does not tell.
-    pub pid: i32,
-    /// The file's inode.
-    pub inode: u64,
-}
-
-/// The signals of a set, by name.
-pub fn signal_names(set: u64) -> String {
-    use nix::sys::signal::Signal;
-    let mut names = Vec::new();
-    for number in 1..=64 {
-        if set & (1 << (number - 1)) != 0 {
-            match Signal::try_from(number) {
-                Ok(signal) => names.push(signal.as_str().trim_start_matches("SIG").to_owned()),
-                Err(_) => names.push(number.to_string()),
-            }
-        }
-    }
-    if names.is_empty() { "-".into() } else { names.join(",") }
-}
-
-/// The set that holds just these signals.
-pub fn signal_set(signals: &[nix::sys::signal::Signal]) -> u64 {
-    signals.iter().fold(0, |set, &signal| set | 1 << (signal as i32 - 1))
-}
-
-/// The processes among `table` that descend from `ancestor`, parents before children.
-pub fn descendants(table: &[Process], ancestor: i32) -> Vec<Process> {
-    let mut found: Vec<Process> = Vec::new();
-    let mut ancestors = vec![ancestor];
-    while let Some(parent) = ancestors.pop() {
-        for process in table.iter().filter(|process| process.parent == parent) {
-            if process.pid != parent && found.iter().all(|known| known.pid != process.pid) {
-                ancestors.push(process.pid);
-                found.push(process.clone());
-            }
-        }
-    }
-    found.sort_by_key(|process| process.pid);
-    found
-}

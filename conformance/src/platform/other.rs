@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-use super::{Lock, Process, SignalState};
-use crate::verdict::Stop;
+use super::model::{Lock, Process, SignalState};
+use crate::stop::Stop;
 
 const NOT_READ: &str = "this system's process table is not read yet";
 

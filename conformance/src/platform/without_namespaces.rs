@@ -3,8 +3,8 @@
 
 use std::path::Path;
 
-use super::Namespace;
-use crate::verdict::Stop;
+use super::model::{Cover, Namespace};
+use crate::stop::Stop;
 
 const NO_NAMESPACES: &str = "this system has no namespaces of the kind (namespaces(7) of Linux); jails take root and a set-up";
 const NO_FILTER: &str = "this system has no system call filter of the kind (seccomp(2) of Linux)";
@@ -25,7 +25,7 @@ pub fn enter_private_mounts() -> Result<(), String> {
 }
 
 /// Puts directories in the place of others in private mounts: not here.
-pub fn cover_paths(_covers: &[super::Cover], _scratch: &Path) -> Result<(), String> {
+pub fn cover_paths(_covers: &[Cover], _scratch: &Path) -> Result<(), String> {
     Err(NO_NAMESPACES.into())
 }
 

@@ -9,8 +9,8 @@ use nix::sys::signal::{SigHandler, Signal, signal};
 use nix::sys::socket::{MsgFlags, recv, send};
 
 use super::experiment::{Doing, Subject};
+use super::model::{Measure, Probe, Value, fixed, open};
 use super::sockets::{V4_LOOPBACK, listener, pair, reset};
-use super::{Measure, Probe, Value, fixed, open};
 
 pub(super) const PROBES: &[Probe] = &[
     Probe {

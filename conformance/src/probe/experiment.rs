@@ -12,7 +12,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::waitpid;
 use nix::unistd::{ForkResult, Pid, fork, pipe2};
 
-use super::{Measure, Value};
+use super::model::{Measure, Value};
 use crate::platform::{self, State};
 
 /// Turns an error of the experiment's own preparation into words.

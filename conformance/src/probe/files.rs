@@ -13,7 +13,7 @@ use nix::sys::stat::Mode;
 use nix::unistd::{PathconfVar, fpathconf, pipe2};
 
 use super::experiment::{Doing, file, word_or_errno};
-use super::{Documented, Measure, Probe, Value, fixed, open};
+use super::model::{Documented, Measure, Probe, Value, fixed, open};
 
 pub(super) const PROBES: &[Probe] = &[
     Probe {

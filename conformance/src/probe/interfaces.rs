@@ -7,7 +7,8 @@ use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signa
 use nix::sys::signal::{raise, sigaction, sigprocmask};
 
 use super::experiment::{Doing, either};
-use super::{Documented, Measure, Probe, fixed, open, system};
+use super::model::{Documented, Measure, Probe, fixed, open};
+use super::system;
 
 const THERE: &str = "available";
 const ABSENT: &str = "absent";

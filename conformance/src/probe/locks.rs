@@ -7,7 +7,8 @@ use std::path::Path;
 use nix::errno::Errno;
 
 use super::experiment::{Doing, Settled, Subject, file, word_or_errno};
-use super::{Measure, Probe, Value, fixed, open, system};
+use super::model::{Measure, Probe, Value, fixed, open};
+use super::system;
 
 const NOT_POSIX: &str = "flock() is not in POSIX";
 const LINUX_DESCRIPTION: &str =

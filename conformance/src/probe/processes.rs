@@ -7,7 +7,8 @@ use nix::sys::signal::kill;
 use nix::unistd::getppid;
 
 use super::experiment::{Doing, Subject, word_or_errno};
-use super::{Measure, Probe, fixed, open, system};
+use super::model::{Measure, Probe, fixed, open};
+use super::system;
 use crate::platform::{self, State};
 
 pub(super) const PROBES: &[Probe] = &[

@@ -12,7 +12,8 @@ use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, kill, sig
 use nix::unistd::{pipe2, read};
 
 use super::experiment::{Doing, Settled, Subject, file};
-use super::{Measure, Probe, Value, fixed, locks, open};
+use super::locks;
+use super::model::{Measure, Probe, Value, fixed, open};
 
 const SIGACTION: &str =
     "sigaction(), SA_RESTART: interruptible functions restart unless their page says otherwise";

@@ -13,7 +13,7 @@ use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, fork, setpgid};
 
 use super::experiment::{Doing, Subject, either};
-use super::{Measure, Probe, Value, fixed, open};
+use super::model::{Measure, Probe, Value, fixed, open};
 
 pub(super) const PROBES: &[Probe] = &[
     Probe {
@@ -331,7 +331,7 @@ struct Inherited {
 }
 
 /// Prints what [`exec_with`] reads: the executed half of the probes about exec.
-pub(crate) fn state_after_exec() -> Result<String, String> {
+pub fn state_after_exec() -> Result<String, String> {
     // In front the mark of a result, see `Subject`.
     Ok(format!(
         "+{};{};{};{};{}",

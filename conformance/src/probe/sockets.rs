@@ -11,7 +11,8 @@ use nix::sys::socket::{
 };
 
 use super::experiment::{Doing, either, word_or_errno};
-use super::{Measure, Probe, Value, fixed, open, system};
+use super::model::{Measure, Probe, Value, fixed, open};
+use super::system;
 
 const NOT_INHERITED: &str = "accept(): fresh descriptor and file status flags, none inherited";
 const LINUX_FLAGS: &str = "accept(2), Notes: the new socket does not inherit file status flags";

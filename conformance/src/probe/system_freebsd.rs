@@ -4,7 +4,7 @@ use std::ffi::CString;
 
 use nix::errno::Errno;
 
-use super::Measure;
+use super::model::Measure;
 
 /// getsockopt(2); sys/socket.h.
 pub(super) const SO_NOSIGPIPE: Option<libc::c_int> = Some(libc::SO_NOSIGPIPE);

@@ -2,7 +2,7 @@
 
 use nix::errno::Errno;
 
-use super::Measure;
+use super::model::Measure;
 
 /// Where there is none, the socket option that spares a socket SIGPIPE.
 pub(super) const SO_NOSIGPIPE: Option<libc::c_int> = None;

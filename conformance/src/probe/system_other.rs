@@ -1,6 +1,6 @@
 //! Systems that nobody has written this for yet: what cannot be asked is said.
 
-use super::Measure;
+use super::model::Measure;
 
 /// Not known.
 pub(super) const SO_NOSIGPIPE: Option<libc::c_int> = None;

@@ -4,8 +4,7 @@
 //! (`_FILE_OFFSET_BITS`, `_TIME_BITS`).
 
 use super::experiment::either;
-use super::{Documented, Measure, Probe, fixed, open};
-use crate::facts::Facts;
+use super::model::{Documented, Measure, Probe, fixed, open};
 
 const WORD: &str = if usize::BITS == 64 { "64" } else { "32" };
 
@@ -150,7 +149,7 @@ pub(super) const PROBES: &[Probe] = &[
         linux: open("uname(2), machine; personality(2) can hide a 64-bit kernel"),
         freebsd: open("uname(3), machine; COMPAT_FREEBSD32 runs 32-bit programs"),
         measure: |dir| {
-            let facts = Facts::gather(dir);
+            let facts = crate::platform::facts(dir);
             Ok(match facts.kernel_bits {
                 0 => format!("{}-bit userland, kernel {}", facts.userland_bits, facts.machine),
                 bits => format!("{}-bit userland, {bits}-bit kernel", facts.userland_bits),

@@ -4,11 +4,12 @@ use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
-use super::{auth_timeout, lines, remembered};
-use crate::catalogue::{Controls, Level, Requirement, by};
+use super::situations::{auth_timeout, lines, remembered};
 use crate::harness::{Check, Client, Options, Server, excerpt};
-use crate::target::Claim;
-use crate::verdict::{OrError, Outcome, ensure, fail};
+use crate::requirement::{Controls, Requirement, by};
+use crate::stop::{OrError, Outcome, ensure, fail};
+use crate::subject::Claim;
+use forkproof_report::Level;
 
 const PROTOCOL: &str = "papaya line protocol: the client sends exactly the key's bytes; a missing or wrong key gets the connection closed without a byte";
 
@@ -198,7 +199,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
 ];
 
 /// A server whose log has something to leak, if it has one.
-fn server_with_history(check: &mut Check) -> Result<Server, crate::verdict::Stop> {
+fn server_with_history(check: &mut Check) -> Result<Server, crate::stop::Stop> {
     if check.target().has(Claim::ChatLog) {
         remembered(check, &lines("a secret", 7, 40))?;
     }
@@ -361,7 +362,7 @@ fn late_key_accepted(check: &mut Check) -> Outcome {
         }
         return alice.barrier();
     }
-    Err(crate::verdict::Stop::Error(format!(
+    Err(crate::stop::Stop::Error(format!(
         "this machine is too busy to send anything {:?} after connecting",
         timeout.mul_f64(0.9)
     )))

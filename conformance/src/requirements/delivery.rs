@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use super::{blocked_client, lines};
-use crate::catalogue::{Control, Controls, Level, Requirement, by};
+use super::situations::{blocked_client, lines};
 use crate::harness::{Check, Options, excerpt};
 use crate::needs::Need;
-use crate::target::Claim;
-use crate::verdict::{OrError, Outcome, ensure, fail};
+use crate::requirement::{Control, Controls, Requirement, by};
+use crate::stop::{OrError, Outcome, ensure, fail};
+use crate::subject::Claim;
+use forkproof_report::Level;
 
 const PROTOCOL: &str = "papaya line protocol: on success the server sends the last lines of the chat log, then every byte appended to it";
 const ONE_ORDER_TRAP: &str = "a wake-up lost or a read cut short under load; counting bytes hides it, since a loss and a repetition cancel out";
@@ -304,11 +305,11 @@ fn no_replay(check: &mut Check) -> Outcome {
     server.end()
 }
 
-fn in_case(stop: crate::verdict::Stop, case: &str) -> crate::verdict::Stop {
+fn in_case(stop: crate::stop::Stop, case: &str) -> crate::stop::Stop {
     match stop {
-        crate::verdict::Stop::Fail(mut failure) => {
+        crate::stop::Stop::Fail(mut failure) => {
             failure.actual = format!("with {case}: {}", failure.actual);
-            crate::verdict::Stop::Fail(failure)
+            crate::stop::Stop::Fail(failure)
         }
         other => other,
     }
@@ -335,7 +336,7 @@ fn missed_messages_on_return(check: &mut Check) -> Outcome {
     let first = bob.next_line(check.scaled(Duration::from_secs(5)))?.unwrap_or_default();
     let begin = expected.iter().take(2).position(|line| line.as_bytes() == first);
     let Some(begin) = begin else {
-        return crate::verdict::fail(
+        return crate::stop::fail(
             format!("the replay begins {lines} lines before the end"),
             format!("it begins with {}", excerpt(&first)),
         );

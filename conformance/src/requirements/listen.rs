@@ -5,13 +5,14 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
-use super::{blocked_client, idle_cost, lines, refuses_to_start};
-use crate::catalogue::{Controls, Level, Requirement, by};
+use super::situations::{blocked_client, idle_cost, lines, refuses_to_start, remembered};
 use crate::harness::{Check, Client, Options, Server};
 use crate::needs::Need;
 use crate::platform;
-use crate::target::Claim;
-use crate::verdict::{OrError, Outcome, Step, Stop, ensure, fail};
+use crate::requirement::{Controls, Requirement, by};
+use crate::stop::{OrError, Outcome, Step, Stop, ensure, fail};
+use crate::subject::Claim;
+use forkproof_report::Level;
 
 pub(super) const REQUIREMENTS: &[Requirement] = &[
     Requirement {
@@ -367,7 +368,7 @@ fn same_port_both_families(check: &mut Check) -> Outcome {
         let Some(server) = launched.server else {
             return fail(
                 format!("{} and {} can be listened on together", order[0], order[1]),
-                format!("exit status {:?}: {}", launched.status, launched.output.trim()),
+                format!("{}: {}", launched.outcome(), launched.output.trim()),
             );
         };
         server.join_at("alice, IPv4", SocketAddr::from((Ipv4Addr::LOCALHOST, port)))?;
@@ -516,7 +517,7 @@ fn rebind_while_clusters_live(check: &mut Check) -> Outcome {
     let mut alice = old.join("alice")?;
     let mut bob = old.join("bob")?;
     alice.barrier()?;
-    old.kill_daemon(check)?;
+    old.kill_daemon()?;
     alice.say("without a daemon")?;
     bob.hears("without a daemon")?;
     let new = check.server_with(Options::new().listen(old.address()))?;
@@ -596,10 +597,10 @@ fn accepted_socket_state(check: &mut Check) -> Outcome {
 fn connect_burst(check: &mut Check) -> Outcome {
     const CLIENTS: usize = 200;
     // Something to send to each that is let in, so that nobody needs to speak.
-    let history = super::remembered(check, &lines("history", 3, 40))?;
+    let history = remembered(check, &lines("history", 3, 40))?;
     let server = check.server()?;
     // Before the daemon can accept a single one, all are there: as from many machines at once.
-    server.freeze(check, server.daemon())?;
+    server.freeze(server.daemon())?;
     let begin = Instant::now();
     let mut clients: Vec<Client> =
         (0..CLIENTS).map(|n| server.connect(&format!("client-{n}"))).collect::<Result<_, _>>()?;
@@ -627,7 +628,7 @@ fn connect_burst(check: &mut Check) -> Outcome {
 fn aborted_before_accept(check: &mut Check) -> Outcome {
     let server = check.server()?;
     let mut alice = server.join("alice")?;
-    server.freeze(check, server.daemon())?;
+    server.freeze(server.daemon())?;
     for number in 0..10 {
         let mut gone = server.connect(&format!("gone-{number}"))?;
         if number % 2 == 0 {

@@ -8,15 +8,14 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 use nix::unistd::{ForkResult, Pid, fork, pause};
 
-use super::lines;
-use crate::catalogue::{Controls, Level, Requirement, by};
-use crate::harness::{
-    Check, Client, Cluster, LockMode, Options, Server, lock, lock_waiters, try_lock,
-};
+use super::situations::{blocked_client, lines, remembered};
+use crate::harness::{Check, Client, Cluster, LockMode, Options, Server, lock_waiters, try_lock};
 use crate::needs::Need;
 use crate::platform;
-use crate::target::Claim;
-use crate::verdict::{OrError, Outcome, Step, Stop, ensure, fail};
+use crate::requirement::{Controls, Requirement, by};
+use crate::stop::{OrError, Outcome, Step, Stop, ensure, fail};
+use crate::subject::Claim;
+use forkproof_report::Level;
 
 pub(super) const REQUIREMENTS: &[Requirement] = &[
     Requirement {
@@ -277,7 +276,7 @@ fn writer_waits(check: &mut Check, mode: LockMode) -> Outcome {
     let server = check.server()?;
     let (mut alice, cluster) = server.join_with_cluster("alice")?;
     let mut bob = server.join("bob")?;
-    let held = lock(check, server.log(), mode)?;
+    let held = check.lock(server.log(), mode)?;
     let before = server.log_content()?.len();
     let used_before = platform::processor_time(cluster.receiver).map_err(Stop::NotRun)?;
     alice.say("said while the log was locked")?;
@@ -315,7 +314,7 @@ fn append_from_outside(server: &Server, line: &[u8], senders: &[&Cluster]) -> Ou
 fn reader_waits_for_exclusive(check: &mut Check) -> Outcome {
     let server = check.server()?;
     let (mut alice, cluster) = server.join_with_cluster("alice")?;
-    let held = lock(check, server.log(), LockMode::Exclusive)?;
+    let held = check.lock(server.log(), LockMode::Exclusive)?;
     append_from_outside(&server, b"not finished yet\n", &[&cluster])?;
     check.throughout(
         Duration::from_millis(300),
@@ -330,7 +329,7 @@ fn reader_waits_for_exclusive(check: &mut Check) -> Outcome {
 fn readers_share(check: &mut Check) -> Outcome {
     let server = check.server()?;
     let (mut alice, cluster) = server.join_with_cluster("alice")?;
-    let held = lock(check, server.log(), LockMode::Shared)?;
+    let held = check.lock(server.log(), LockMode::Shared)?;
     append_from_outside(&server, b"read it while I look\n", &[&cluster])?;
     alice.hears("read it while I look")?;
     drop(held);
@@ -356,7 +355,7 @@ fn catch_in_append(
             client.queue(&said);
         }
         client.heard_so_far();
-        server.freeze(check, cluster.receiver)?;
+        server.freeze(cluster.receiver)?;
         // Readers of the server itself only share, so a shared lock that cannot be had means that
         // a writer is in its critical section, and the one writer there is stands still. Looked at
         // twice: the kernel may still be granting the lock.
@@ -463,7 +462,7 @@ fn locking_process(check: &Check, log: &Path) -> Step<i32> {
     // SAFETY: this process has one thread.
     match unsafe { fork() }.or_error("fork")? {
         ForkResult::Child => {
-            let held = lock(check, log, LockMode::Exclusive);
+            let held = check.lock(log, LockMode::Exclusive);
             if held.is_ok() {
                 loop {
                     pause();
@@ -485,7 +484,7 @@ fn locking_process(check: &Check, log: &Path) -> Step<i32> {
 }
 
 fn idle_holds_no_lock(check: &mut Check) -> Outcome {
-    let history = super::remembered(check, &lines("history", 3, 40))?;
+    let history = remembered(check, &lines("history", 3, 40))?;
     let server = check.server()?;
     let mut alice = server.enter("alice")?;
     alice.hears_bytes(&history)?;
@@ -498,7 +497,7 @@ fn idle_holds_no_lock(check: &mut Check) -> Outcome {
 fn is_unlocked(check: &Check, server: &Server, when: &str) -> Outcome {
     const EXPECTED: &str = "the log of an idle server can be locked at any time";
     let held = || format!("someone holds a lock {when}, while nobody speaks");
-    drop(lock(check, server.log(), LockMode::Exclusive)?);
+    drop(check.lock(server.log(), LockMode::Exclusive)?);
     // Whoever was kept waiting by that lock reads now, and a second signal for the same line makes
     // another look: a short one is no matter. What is held while the server waits lasts.
     let free = || Ok(try_lock(server.log(), LockMode::Exclusive)?.is_some());
@@ -510,8 +509,8 @@ fn slow_client_holds_no_lock(check: &mut Check) -> Outcome {
     let server = check.server()?;
     let mut alice = server.join("alice")?;
     let mut carol = server.join("carol")?;
-    let (bob, ..) = super::blocked_client(check, &server, &mut alice, "bob")?;
-    drop(lock(check, server.log(), LockMode::Exclusive)?);
+    let (bob, ..) = blocked_client(check, &server, &mut alice, "bob")?;
+    drop(check.lock(server.log(), LockMode::Exclusive)?);
     carol.barrier()?;
     for number in 0..20 {
         let line = format!("past the slow one {number}");
@@ -598,9 +597,9 @@ fn one_daemon_per_log(check: &mut Check) -> Outcome {
     let launched = check.launch(Options::new())?;
     let Some(second) = launched.server else {
         return ensure(
-            launched.status.is_some_and(|status| status != 0) && launched.output.contains(&log),
+            launched.failed() && launched.output.contains(&log),
             "a second daemon that refuses exits non-zero and names the log",
-            || format!("status {:?}: {}", launched.status, launched.output.trim()),
+            || format!("{}: {}", launched.outcome(), launched.output.trim()),
         );
     };
     let mut alice = first.join("alice")?;

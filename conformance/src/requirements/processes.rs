@@ -8,13 +8,14 @@ use std::time::Duration;
 use nix::sys::resource::Resource;
 use nix::sys::signal::Signal;
 
-use super::idle_cost;
-use crate::catalogue::{Controls, Level, Requirement, by};
+use super::situations::{auth_timeout, idle_cost};
 use crate::harness::{Check, Client, Cluster, Options, Server};
 use crate::needs::Need;
 use crate::platform;
-use crate::target::Claim;
-use crate::verdict::{OrError, Outcome, Step, Stop, ensure, fail};
+use crate::requirement::{Controls, Requirement, by};
+use crate::stop::{OrError, Outcome, Step, Stop, ensure, fail};
+use crate::subject::Claim;
+use forkproof_report::Level;
 
 pub(super) const REQUIREMENTS: &[Requirement] = &[
     Requirement {
@@ -356,7 +357,7 @@ fn chat_survives_stopped_daemon(check: &mut Check) -> Outcome {
     let mut bob = server.join("bob")?;
     alice.barrier()?;
     bob.barrier()?;
-    server.freeze(check, server.daemon())?;
+    server.freeze(server.daemon())?;
     they_chat(&mut alice, &mut bob, "while the daemon is stopped")?;
     server.signal(server.daemon(), Signal::SIGCONT)
 }
@@ -367,8 +368,8 @@ fn chat_survives_killed_daemon(check: &mut Check) -> Outcome {
     let (mut bob, cluster) = server.join_with_cluster("bob")?;
     alice.barrier()?;
     // With a stopped member the orphaned process group is sent SIGHUP and SIGCONT.
-    server.freeze_at_rest(check, cluster.sender)?;
-    server.kill_daemon(check)?;
+    server.freeze_at_rest(cluster.sender)?;
+    server.kill_daemon()?;
     server.signal(cluster.sender, Signal::SIGCONT)?;
     bob.barrier()?;
     they_chat(&mut alice, &mut bob, "after the daemon was killed")?;
@@ -380,10 +381,10 @@ fn chat_survives_killed_daemon(check: &mut Check) -> Outcome {
 fn old_and_new_clients_meet_after_restart(check: &mut Check) -> Outcome {
     let old = check.server()?;
     let mut alice = old.join("alice")?;
-    old.kill_daemon(check)?;
+    old.kill_daemon()?;
     let middle = check.server()?;
     let mut bob = middle.join("bob")?;
-    middle.kill_daemon(check)?;
+    middle.kill_daemon()?;
     let new = check.server()?;
     let mut carol = new.join("carol")?;
     for client in [&mut alice, &mut bob, &mut carol] {
@@ -566,7 +567,7 @@ fn idle_is_idle(check: &mut Check) -> Outcome {
 }
 
 fn daemonizes(check: &mut Check) -> Outcome {
-    let server = check.server_with(Options::new().daemon().to_syslog())?;
+    let server = check.server_with(Options::new().daemon().syslog())?;
     server.join("alice")?;
     let pid = server.daemon();
     let daemon = server.process(pid)?.ok_or_else(|| Stop::Error("no such process".into()))?;
@@ -645,9 +646,9 @@ fn launcher_status_is_honest(check: &mut Check) -> Outcome {
                 launched => launched?,
             };
             ensure(
-                launched.server.is_none() && launched.status.is_some_and(|status| status != 0),
+                launched.server.is_none() && launched.failed(),
                 format!("with {what} the launcher exits non-zero"),
-                || format!("its exit status is {:?}", launched.status),
+                || launched.outcome(),
             )?;
             ensure(
                 launched.output.contains(named),
@@ -694,7 +695,7 @@ fn slow_loris_is_bounded(check: &mut Check) -> Outcome {
     let mut strangers: Vec<Client> =
         (0..40).map(|n| server.connect(&format!("loris-{n}"))).collect::<Result<_, _>>()?;
     let mut alice = server.join("alice")?;
-    let timeout = super::auth_timeout(check);
+    let timeout = auth_timeout(check);
     let limit = check.scaled(timeout + Duration::from_secs(2));
     // A byte now and then: at this pace the key would take three times as long as all of this may.
     let pace = limit * 3 / key.len() as u32;

@@ -5,14 +5,15 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 
-use super::{blocked_client, idle_cost, lines};
-use crate::catalogue::{Controls, Level, Requirement, by};
-use crate::harness::{Check, LockMode, Options, Server, lock, lock_waiters};
+use super::situations::{blocked_client, idle_cost, lines};
+use crate::harness::{Check, Ending, LockMode, Options, Server, lock_waiters};
 use crate::needs::Need;
 use crate::platform::{self, SignalState, State, signal_names, signal_set};
-use crate::target::Claim;
-use crate::target::manifest::SignalName;
-use crate::verdict::{OrError, Outcome, Step, Stop, ensure, fail};
+use crate::requirement::{Controls, Requirement, by};
+use crate::stop::{OrError, Outcome, Step, Stop, ensure, fail};
+use crate::subject::Claim;
+use crate::subject::SignalName;
+use forkproof_report::Level;
 
 pub(super) const REQUIREMENTS: &[Requirement] = &[
     Requirement {
@@ -351,7 +352,7 @@ fn burst_drains(check: &mut Check) -> Outcome {
         let (mut bob, cluster) = server.join_with_cluster("bob")?;
         alice.barrier()?;
         // All of the burst's signals become one for a sender that stands still meanwhile.
-        server.freeze_at_rest(check, cluster.sender)?;
+        server.freeze_at_rest(cluster.sender)?;
         let said = lines("burst", size / 64, 64).concat();
         alice.queue(&said);
         alice.hears_bytes(&said)?;
@@ -436,7 +437,7 @@ fn waiting_for_lock_survives_signal(check: &mut Check) -> Outcome {
     let server = check.server()?;
     let (mut alice, cluster) = server.join_with_cluster("alice")?;
     let mut bob = server.join("bob")?;
-    let held = lock(check, server.log(), LockMode::Exclusive)?;
+    let held = check.lock(server.log(), LockMode::Exclusive)?;
     alice.say("said while the log was locked")?;
     for _ in 0..5 {
         check.until(
@@ -490,7 +491,7 @@ fn ends_all(check: &mut Check, signal: Signal) -> Outcome {
     let stranger = server.connect("a stranger who has not sent a key")?;
     let how = server.end_with(signal)?;
     ensure(
-        how == "exited with status 0",
+        how == Ending::Exit(0),
         format!("the daemon exits with status 0 at {}", signal.as_str()),
         || format!("it {how}"),
     )?;
@@ -521,9 +522,7 @@ fn sigterm_under_load(check: &mut Check) -> Outcome {
     })?;
     ensure(begun, "a busy chat is carried", || "64 KiB did not come back to every client".into())?;
     let how = server.end_with(Signal::SIGTERM)?;
-    ensure(how == "exited with status 0", "the daemon exits with status 0", || {
-        format!("it {how}")
-    })?;
+    ensure(how == Ending::Exit(0), "the daemon exits with status 0", || format!("it {how}"))?;
     let log = server.log_content()?;
     ensure(log.ends_with(b"\n"), "the log ends with a whole line", || {
         crate::harness::excerpt(&log[log.len().saturating_sub(70)..])
@@ -721,7 +720,7 @@ fn stop_and_continue(check: &mut Check) -> Outcome {
     let (mut alice, speaking) = server.join_with_cluster("alice")?;
     let (mut bob, listening) = server.join_with_cluster("bob")?;
 
-    server.freeze_at_rest(check, listening.sender)?;
+    server.freeze_at_rest(listening.sender)?;
     for number in 0..10 {
         alice.say(&format!("bob stands still {number}"))?;
     }
@@ -731,12 +730,12 @@ fn stop_and_continue(check: &mut Check) -> Outcome {
         bob.hears(&format!("bob stands still {number}"))?;
     }
 
-    server.freeze_at_rest(check, speaking.receiver)?;
+    server.freeze_at_rest(speaking.receiver)?;
     alice.say("alice stands still")?;
     server.signal(speaking.receiver, Signal::SIGCONT)?;
     bob.hears("alice stands still")?;
 
-    server.freeze(check, server.daemon())?;
+    server.freeze(server.daemon())?;
     let mut carol = server.enter("carol")?;
     server.signal(server.daemon(), Signal::SIGCONT)?;
     carol.barrier()

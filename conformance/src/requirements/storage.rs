@@ -10,14 +10,15 @@ use nix::errno::Errno;
 use nix::sys::resource::Resource;
 use nix::sys::stat::Mode;
 
-use super::{lines, refuses_to_start};
-use crate::catalogue::{Controls, Level, Requirement, by};
+use super::situations::{last_lines, lines, refuses_to_start};
 use crate::harness::{Check, Client, Options, Server, excerpt};
 use crate::needs::Need;
 use crate::platform;
-use crate::target::Claim;
-use crate::target::manifest::SymbolicLinks;
-use crate::verdict::{OrError, Outcome, Step, Stop, ensure, fail};
+use crate::requirement::{Controls, Requirement, by};
+use crate::stop::{OrError, Outcome, Step, Stop, ensure, fail};
+use crate::subject::Claim;
+use crate::subject::SymbolicLinks;
+use forkproof_report::Level;
 
 pub(super) const REQUIREMENTS: &[Requirement] = &[
     Requirement {
@@ -249,7 +250,7 @@ fn disk_full(check: &mut Check) -> Outcome {
         let message = lines("too much for a full disk", 1, 16 * 1024).concat();
         is_refused_whole(&server, &mut alice, &message, WHEN)?;
         says_why(check, &server, Errno::ENOSPC)?;
-        let replay = super::last_lines(&server.log_content()?, replay);
+        let replay = last_lines(&server.log_content()?, replay);
         let mut carol = server.enter("carol, on a full disk")?;
         carol.hears_bytes(&replay)?;
         ensure(!bob.has_ended(), format!("{WHEN} those who say nothing stay"), || {
@@ -308,7 +309,7 @@ fn short_writes(check: &mut Check) -> Outcome {
         history.push(b'\n');
         std::fs::write(&log, &history).or_error(log.display())?;
         let server = check.server_with(with_file_size_limit().log(&log).replay(1))?;
-        let newest = super::last_lines(&history, 1);
+        let newest = last_lines(&history, 1);
         let enter = |name: &str| -> Step<Client> {
             let mut client = server.enter(name)?;
             client.hears_bytes(&newest)?;

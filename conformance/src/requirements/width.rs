@@ -5,20 +5,21 @@ use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
+use forkproof_host::Elf;
 use nix::errno::Errno;
 use nix::sys::resource::{
     RLIM_INFINITY, Resource, UsageWho, getrlimit, getrusage, rlim_t, setrlimit,
 };
 use nix::sys::time::TimeValLike;
-use object::{Object, ObjectSymbol};
 
-use super::lines;
-use crate::catalogue::{Controls, Level, Requirement, by};
+use super::situations::lines;
 use crate::harness::{Check, Client, Options, Server};
 use crate::needs::Need;
 use crate::platform;
-use crate::target::Claim;
-use crate::verdict::{OrError, Outcome, Step, Stop, ensure, fail};
+use crate::requirement::{Controls, Requirement, by};
+use crate::stop::{OrError, Outcome, Step, Stop, ensure, fail};
+use crate::subject::Claim;
+use forkproof_report::Level;
 
 const LARGE_FILES: &str = "POSIX.1-2024, open: [EOVERFLOW]; write: [EFBIG] at the offset maximum of the open file description";
 const LARGE_FILES_FIX: &str = "build with _FILE_OFFSET_BITS=64 (or use the *64 calls), and keep offsets in off_t or 64 bits throughout";
@@ -177,20 +178,16 @@ const GIB: u64 = 1 << 30;
 fn binary_width(check: &mut Check) -> Outcome {
     let program = &check.target().program;
     let bytes = std::fs::read(program).or_error(program.display())?;
-    let Ok(file) = object::File::parse(&*bytes) else {
+    let Some(file) = Elf::parse(&bytes) else {
         check.remark(format!("{} is no ELF file", program.display()));
         return Ok(());
     };
-    let bits = if file.is_64() { 64 } else { 32 };
-    let imports: Vec<&str> = file
-        .dynamic_symbols()
-        .filter(|symbol| symbol.is_undefined())
-        .filter_map(|symbol| symbol.name().ok())
-        .collect();
+    let bits = u32::from(file.bits);
+    let imports = Elf::imports(&bytes);
     check.remark(format!(
-        "ELF{bits}, {:?}, {} endian, {} linked, pointers of {bits} bits, {}",
-        file.architecture(),
-        if file.is_little_endian() { "little" } else { "big" },
+        "ELF{bits}, {}, {} endian, {} linked, pointers of {bits} bits, {}",
+        file.machine,
+        if file.little_endian { "little" } else { "big" },
         if imports.is_empty() { "statically" } else { "dynamically" },
         // The reference server is in this very program, which knows its own types.
         if std::env::current_exe().is_ok_and(|own| own == *program) {
@@ -450,7 +447,7 @@ fn two_generations(check: &mut Check) -> Outcome {
     for pid in [old.daemon(), cluster.receiver, cluster.sender] {
         ensure(pid > 99_999, "the process ids are above 99999", || pid.to_string())?;
     }
-    old.kill_daemon(check)?;
+    old.kill_daemon()?;
     let new = check.server_with(Options::new().daemon())?;
     let mut bob = new.join("bob")?;
     alice.barrier()?;

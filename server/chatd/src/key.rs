@@ -39,7 +39,8 @@ impl Key {
             .map_err(cannot)?;
         fcntl(&file, FcntlArg::F_SETFL(OFlag::empty())).map_err(|errno| cannot(errno.into()))?;
         let metadata = file.metadata().map_err(cannot)?;
-        let mut bytes = Vec::new();
+        // Read in one piece: a buffer that grows leaves copies of the key behind.
+        let mut bytes = Vec::with_capacity(LIMIT);
         file.take(LIMIT as u64).read_to_end(&mut bytes).map_err(cannot)?;
         let mode = metadata.mode() & 0o7777;
         // A pipe is nobody else's, whatever its mode.

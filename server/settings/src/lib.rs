@@ -181,11 +181,11 @@ pub fn nearest<'a>(wrong: &str, known: &[&'a str]) -> Vec<&'a str> {
     ranked.into_iter().take(3).map(|(_, name)| name).collect()
 }
 
-/// `did you mean A or B?`, if something in `known` is like `wrong`.
+/// ``did you mean `A` or `B`?``, if something in `known` is like `wrong`.
 #[must_use]
 pub fn did_you_mean(wrong: &str, known: &[&str]) -> Option<String> {
     let nearest = nearest(wrong, known);
-    (!nearest.is_empty()).then(|| format!("did you mean {}?", nearest.join(" or ")))
+    (!nearest.is_empty()).then(|| format!("did you mean `{}`?", nearest.join("` or `")))
 }
 
 /// That no `noun` is called `wrong`, with the nearest name and all that there are.

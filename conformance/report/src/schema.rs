@@ -1,0 +1,6 @@
+//! The names of the formats.
+
+/// The name and version of a report's format.
+pub const SCHEMA: &str = "forkproof-report/1";
+/// The name and version of the format of an operating system's facts.
+pub const PROBE_SCHEMA: &str = "forkproof-probe/1";

@@ -1,0 +1,132 @@
+//! The command line.
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use forkproof_report::ExitStatus;
+
+use super::outcome::{CommandError, CommandResult, conclude};
+use super::{as_personality, baseline, bench, controls, diff, list, probe, report, run};
+use crate::platform::{Namespace, try_namespace};
+
+const AFTER_HELP: &str = "\
+Exit status: 0 conformant · 1 a requirement failed, or the baseline is stale · 2 usage · 3 no \
+verdict (the harness or the environment failed, or the run was interrupted) · 4 nothing was selected.";
+
+/// Does this forking server behave the same on every Unix?
+#[derive(Parser, Debug)]
+#[command(name = "forkproof", version, after_help = AFTER_HELP, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Check a server on this host
+    #[command(after_help = AFTER_HELP)]
+    Run(run::Arguments),
+    /// Show the catalogue
+    List(list::Arguments),
+    /// Show one requirement: source, trap, fix, and whether it can be checked here
+    Explain {
+        /// The requirement's id
+        id: String,
+    },
+    /// Prove that every requirement can fail, and fails for the right reason
+    #[command(after_help = controls::AFTER_HELP)]
+    Controls(controls::Arguments),
+    /// Run any dynamically linked program as if on another platform
+    As(as_personality::Arguments),
+    /// Measure a server's speed, latency, memory and idle cost on this host
+    Bench(bench::Arguments),
+    /// Measure this operating system's own facts; no server is judged
+    #[command(after_help = probe::AFTER_HELP)]
+    Probe(probe::Arguments),
+    /// Show what changed between two files of facts, or two reports
+    #[command(after_help = diff::AFTER_HELP)]
+    Diff(diff::Arguments),
+    /// Merge reports of several platforms into one matrix: a page, Markdown, JUnit, or a table here
+    #[command(after_help = report::AFTER_HELP)]
+    Report(report::Arguments),
+    /// Write a first baseline of known failures from a report
+    #[command(after_help = baseline::AFTER_HELP, after_long_help = baseline::long_help())]
+    Baseline(baseline::Arguments),
+    /// Images and machines: run the suite on other systems
+    #[cfg(feature = "vm")]
+    #[command(subcommand)]
+    Vm(forkproof_vm::cli::Arguments),
+    /// Run the reference server, which is part of this program
+    #[command(disable_help_flag = true)]
+    Chatd {
+        /// Its arguments; see `forkproof chatd --help`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
+    /// Run its client
+    #[command(disable_help_flag = true)]
+    Chat {
+        /// Its arguments; see `forkproof chat --help`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
+    /// The process around one check
+    #[command(name = "__check", hide = true)]
+    Check { task: String },
+    /// The executed half of a probe
+    #[command(name = "__probe", hide = true)]
+    ExecutedProbe { what: String },
+    /// What slowness is measured with
+    #[command(name = "__nothing", hide = true)]
+    Nothing,
+    /// Whether a private namespace can be had
+    #[command(name = "__try-namespace", hide = true)]
+    TryNamespace { namespace: String },
+}
+
+/// The program `forkproof`.
+pub fn main() -> ExitCode {
+    conclude(match Cli::parse().command {
+        Command::Run(arguments) => run::main(&arguments),
+        Command::List(arguments) => list::main(&arguments),
+        Command::Explain { id } => list::explain(&id),
+        Command::Controls(arguments) => controls::main(&arguments),
+        Command::As(arguments) => as_personality::main(&arguments),
+        Command::Bench(arguments) => bench::main(&arguments),
+        Command::Probe(arguments) => probe::main(&arguments),
+        Command::Diff(arguments) => diff::main(&arguments),
+        Command::Report(arguments) => report::main(&arguments),
+        Command::Baseline(arguments) => baseline::main(&arguments),
+        Command::ExecutedProbe { what } => probe::executed(&what),
+        // The name of another program is the first of its arguments.
+        Command::Chatd { arguments } => return chatd::server_main(named("chatd", arguments)),
+        Command::Chat { arguments } => return chatd::client_main(named("chat", arguments)),
+        #[cfg(feature = "vm")]
+        Command::Vm(arguments) => return forkproof_vm::cli::main(&arguments),
+        Command::Check { task } => told(crate::run::warden(&task)),
+        Command::Nothing => Ok(ExitStatus::Conformant),
+        Command::TryNamespace { namespace } => enter(&namespace),
+    })
+}
+
+fn named(name: &str, arguments: Vec<OsString>) -> impl Iterator<Item = OsString> {
+    std::iter::once(OsString::from(name)).chain(arguments)
+}
+
+/// The status of a warden that has told its finding, or has nobody to tell.
+fn told(told: bool) -> CommandResult {
+    Ok(if told { ExitStatus::Conformant } else { ExitStatus::NoVerdict })
+}
+
+fn enter(namespace: &str) -> CommandResult {
+    let namespace = Namespace::ALL
+        .into_iter()
+        .find(|known| known.name() == namespace)
+        .ok_or_else(|| CommandError::usage(format!("no namespace `{namespace}`")))?;
+    // Whoever asked reads the reason, without this program's name.
+    try_namespace(namespace).map(|()| ExitStatus::Conformant).or_else(|reason| {
+        eprintln!("{reason}");
+        Ok(ExitStatus::NotConformant)
+    })
+}

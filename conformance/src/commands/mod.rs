@@ -1,0 +1,18 @@
+//! The commands, a file each: arguments, what is printed, the exit status. Nothing else knows the
+//! command line.
+
+mod arguments;
+mod as_personality;
+mod baseline;
+mod bench;
+mod cli;
+mod controls;
+mod destination;
+mod diff;
+mod list;
+mod outcome;
+mod probe;
+mod report;
+mod run;
+
+pub use cli::main;

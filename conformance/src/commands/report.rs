@@ -1,0 +1,105 @@
+//! `forkproof report R.json… --html F`.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use super::destination::Destination;
+use super::outcome::{CommandError, CommandResult, print};
+use crate::render::junit;
+use crate::render::matrix::{Matrix, html, input, markdown, terminal};
+
+/// What `--help` says last.
+pub(super) const AFTER_HELP: &str = "\
+Without --html, --markdown and --junit the matrix is shown here. Rows whose verdict differs from \
+one platform to another come first, then what fails on all of them.
+
+Exit status: 0 written, and every run is conformant · 1 a run is not conformant · 2 usage, also \
+files that are no reports; then nothing is written · 3 a run has no verdict and none is \
+nonconformant, or a file could not be written.";
+
+/// The command's arguments.
+#[derive(clap::Args, Debug)]
+pub(super) struct Arguments {
+    /// What `forkproof run --report` wrote, one file for each column; with LABEL= the column is
+    /// called so, otherwise by its platform
+    #[arg(value_name = "[LABEL=]REPORT", required = true)]
+    reports: Vec<OsString>,
+
+    /// Write the matrix as one self-contained page
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+
+    /// Write it as Markdown, for a job summary
+    #[arg(long, value_name = "FILE")]
+    markdown: Option<PathBuf>,
+
+    /// Write it as JUnit XML, a test suite for each column
+    #[arg(long, value_name = "FILE")]
+    junit: Option<PathBuf>,
+
+    /// Title of the page
+    #[arg(long)]
+    title: Option<String>,
+}
+
+/// A rendering of the matrix; the error says what went wrong.
+type Render = fn(&Matrix<'_>) -> Result<String, String>;
+
+/// The command.
+pub(super) fn main(arguments: &Arguments) -> CommandResult {
+    let (sources, columns) = input::read_all(&arguments.reports).map_err(CommandError::usage)?;
+    let matrix = Matrix::new(&columns, arguments.title.as_deref());
+    let outputs: Vec<(&Path, Render)> = [
+        (&arguments.html, html::render as Render),
+        (&arguments.markdown, |matrix| Ok(markdown::render(matrix))),
+        (&arguments.junit, |matrix| junit::of_matrix(matrix).map_err(|error| error.to_string())),
+    ]
+    .into_iter()
+    .filter_map(|(path, render)| Some((path.as_deref()?, render)))
+    .collect();
+    let mut destinations = Vec::new();
+    for (at, (path, render)) in outputs.iter().enumerate() {
+        let shown = path.display();
+        if outputs[..at].iter().any(|(other, _)| same(path, other)) {
+            return Err(CommandError::usage(format!("cannot write two outputs to {shown}")));
+        }
+        if let Some(source) = sources.iter().find(|source| same(path, &source.path)) {
+            let source = source.path.display();
+            return Err(CommandError::usage(format!(
+                "cannot write {source}: it is one of the reports"
+            )));
+        }
+        destinations.push((Destination::open(path).map_err(CommandError::usage)?, render));
+    }
+    let filled: Result<Vec<Destination>, String> = destinations
+        .into_iter()
+        .map(|(mut destination, render)| {
+            destination.fill(&render(&matrix)?)?;
+            Ok(destination)
+        })
+        .collect();
+    filled
+        .and_then(|all| all.into_iter().try_for_each(Destination::keep))
+        .map_err(CommandError::no_verdict)?;
+    print(&if outputs.is_empty() {
+        terminal::render(&matrix)
+    } else {
+        terminal::summary(&matrix)
+    })?;
+    Ok(matrix.conclusion().exit_status())
+}
+
+/// Whether both paths lead to the same file, which need not be there yet.
+fn same(a: &Path, b: &Path) -> bool {
+    let whole = |path: &Path| {
+        path.canonicalize().ok().or_else(|| {
+            let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+            let parent = parent.unwrap_or(Path::new(".")).canonicalize().ok()?;
+            Some(parent.join(path.file_name()?))
+        })
+    };
+    match (whole(a), whole(b)) {
+        (Some(a), Some(b)) => a == b,
+        _ => a == b,
+    }
+}

@@ -1,0 +1,221 @@
+//! One check's way to everything it needs: servers, waits, remarks, and what there is to show.
+
+use std::cell::{Cell, RefCell};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::time::Duration;
+
+use forkproof_report::Evidence;
+use nix::unistd::setsid;
+
+use super::evidence;
+use super::launch;
+use super::locks::{HeldLock, LockMode, try_lock};
+use super::options::Options;
+use super::record::Timeline;
+use super::server::{self, Launched, Server};
+use super::world::{Orders, World};
+use crate::offspring::Offspring;
+use crate::platform;
+use crate::stop::{OrError, Outcome, Step, Stop, at_each_failure, fail};
+use crate::subject::Target;
+
+/// One check's way to everything it needs.
+#[derive(Debug)]
+pub struct Check {
+    world: Rc<World>,
+    /// What it has started, and listened.
+    servers: Vec<Server>,
+}
+
+impl Check {
+    /// Begins a check.
+    pub fn new(orders: Orders) -> Self {
+        let check = Self {
+            world: Rc::new(World {
+                orders,
+                timeline: RefCell::new(Timeline::new()),
+                ended: RefCell::default(),
+                servers: RefCell::default(),
+                remarks: RefCell::default(),
+                evidence_from_below: RefCell::default(),
+                serial: Cell::new(0),
+                scene: RefCell::default(),
+            }),
+            servers: Vec::new(),
+        };
+        let world = Rc::downgrade(&check.world);
+        at_each_failure(move || {
+            if let Some(world) = world.upgrade() {
+                *world.scene.borrow_mut() = Some(evidence::scene(&world));
+            }
+        });
+        check
+    }
+
+    /// The private directory.
+    pub fn dir(&self) -> &Path {
+        &self.world.orders.dir
+    }
+
+    /// The server under test.
+    pub fn target(&self) -> &Target {
+        &self.world.orders.target
+    }
+
+    /// Where the chat log is, unless [`Options::log`] says otherwise.
+    pub fn log_path(&self) -> Step<PathBuf> {
+        Ok(PathBuf::from(self.world.places()?["log"].clone()))
+    }
+
+    /// Where the key is, unless [`Options::key_file`] says otherwise.
+    pub fn key_path(&self) -> Step<PathBuf> {
+        Ok(PathBuf::from(self.world.places()?["key-file"].clone()))
+    }
+
+    /// The ways to start the server that it has: in the foreground, in the background.
+    pub fn launch_modes(&self) -> Vec<Options> {
+        let target = self.target();
+        let mut modes = vec![Options::new()];
+        if target.manifest.options.daemon.is_some() && !target.manifest.launch.background {
+            modes.push(Options::new().daemon());
+        }
+        modes
+    }
+
+    /// Starts a server with its defaults, on addresses that the system chooses.
+    pub fn server(&mut self) -> Step<Server> {
+        self.server_with(Options::new())
+    }
+
+    /// Starts a server that listens.
+    pub fn server_with(&mut self, options: Options) -> Step<Server> {
+        let launched = self.launch(options)?;
+        launched.server.clone().ok_or_else(|| launched.refusal())
+    }
+
+    /// Starts a server that may well refuse to; see [`Launched`].
+    pub fn launch(&mut self, options: Options) -> Step<Launched> {
+        let launched = launch::launch(&self.world, options)?;
+        self.servers.extend(launched.server.clone());
+        Ok(launched)
+    }
+
+    /// A duration on an ordinary machine, as long as it must be on this one.
+    pub fn scaled(&self, duration: Duration) -> Duration {
+        self.world.scaled(duration)
+    }
+
+    /// Waits until `condition` holds; fails with `expected` and `actual` when it doesn't within
+    /// `limit` (as on an ordinary machine).
+    pub fn until(
+        &self,
+        limit: Duration,
+        expected: &str,
+        condition: impl FnMut() -> Step<bool>,
+        actual: impl FnOnce() -> String,
+    ) -> Outcome {
+        self.world.until(limit, expected, condition, actual)
+    }
+
+    /// Locks `path`, waiting for it: the other program of the requirements.
+    pub fn lock(&self, path: &Path, mode: LockMode) -> Step<HeldLock> {
+        let held = self.world.wait(self.world.patience(), || try_lock(path, mode))?;
+        let Some(held) = held else {
+            return fail(
+                format!("another program gets {mode} flock on the chat log while nobody speaks"),
+                "the server keeps the log locked",
+            );
+        };
+        self.note(format!("takes {mode} lock on the log"));
+        Ok(held)
+    }
+
+    /// Watches for `span` (as on an ordinary machine) that `condition` goes on holding.
+    ///
+    /// That something does not happen has no event to wait for, so this is the one place where
+    /// time passes for its own sake.
+    pub fn throughout(
+        &self,
+        span: Duration,
+        expected: &str,
+        mut condition: impl FnMut() -> Step<bool>,
+        actual: impl FnOnce() -> String,
+    ) -> Outcome {
+        let broken = self.world.wait(self.scaled(span), || Ok((!condition()?).then_some(())))?;
+        if broken.is_none() { Ok(()) } else { fail(expected, actual()) }
+    }
+
+    /// Lets exactly this much time pass, however slow the machine is: for what is itself about
+    /// time, such as a key that comes late or a rate of messages.
+    pub fn let_pass(&self, span: Duration) {
+        std::thread::sleep(span);
+        self.world.reap();
+    }
+
+    /// Writes a remark into the timeline.
+    pub fn note(&self, what: impl Into<String>) {
+        self.world.note("check", what);
+    }
+
+    /// Tells something beside the verdict, in the report.
+    pub fn remark(&self, what: impl Into<String>) {
+        self.world.remarks.borrow_mut().push(what.into());
+    }
+
+    /// What the check has to tell beside its verdict.
+    pub fn remarks(&self) -> Option<String> {
+        let remarks = self.world.remarks.borrow();
+        (!remarks.is_empty()).then(|| remarks.join("; "))
+    }
+
+    /// Runs `body`, and [`finish`](Self::finish), in a process namespace of its own, in which the
+    /// next process has the id after `last`. What it starts is gone when this returns.
+    pub fn in_private_processes(&mut self, last: i32, body: fn(&mut Check) -> Outcome) -> Outcome {
+        platform::unshare_processes().map_err(Stop::NotRun)?;
+        let below = Offspring::fork(|| {
+            let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                // Session and group have no number in here as long as they are the parent's.
+                setsid().or_error("setsid")?;
+                platform::begin_private_processes(last).map_err(Stop::NotRun)?;
+                body(self)?;
+                self.finish()
+            }))
+            .unwrap_or_else(|_| Err(Stop::Error("the check panicked".into())));
+            outcome.map_err(|stop| Box::new((stop, self.evidence())))
+        });
+        let told: Result<(), Box<(Stop, Evidence)>> = below
+            .and_then(Offspring::wait)
+            .or_error("the part of the check in a namespace of its own")?;
+        told.map_err(|told| {
+            let (stop, evidence) = *told;
+            *self.world.evidence_from_below.borrow_mut() = Some(evidence);
+            stop
+        })
+    }
+
+    /// After the last line of a check that passed: every server still up must be sane, end when
+    /// told to, and leave nothing behind.
+    pub fn finish(&mut self) -> Outcome {
+        for server in &self.servers {
+            server.check_sane()?;
+        }
+        for server in &self.servers {
+            server.end()?;
+        }
+        for server in &self.servers {
+            server.dismiss_witness();
+        }
+        let no_process_left = server::check_no_process_left(&self.world)?;
+        for server in &self.servers {
+            server.check_nothing_held(no_process_left)?;
+        }
+        Ok(())
+    }
+
+    /// What there is to show for a failure.
+    pub fn evidence(&self) -> Evidence {
+        let from_below = self.world.evidence_from_below.borrow_mut().take();
+        from_below.unwrap_or_else(|| evidence::gather(&self.world))
+    }
+}

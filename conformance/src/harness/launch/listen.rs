@@ -1,0 +1,150 @@
+//! Where a server is told to listen, and where it is to be found then.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::Read;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::AsRawFd;
+
+use nix::errno::Errno;
+
+use super::words::{cannot, fill};
+use crate::harness::options::Options;
+use crate::harness::world::World;
+use crate::stop::{OrError, Step, Stop};
+use crate::subject::{ReadyBy, Template, Values};
+
+/// Where a server listens, as far as that is known before it starts.
+#[derive(Debug, Default)]
+pub(super) struct ListenPlan {
+    /// The arguments that tell it.
+    pub(super) arguments: Vec<OsString>,
+    /// Where it is to be found, if it does not tell.
+    pub(super) address: Option<SocketAddr>,
+    /// The port, if the harness chose it.
+    pub(super) chosen_port: Option<u16>,
+}
+
+pub(super) fn where_to_listen(world: &World, options: &Options) -> Step<ListenPlan> {
+    let manifest = &world.orders.target.manifest;
+    let tells = match manifest.ready.by {
+        ReadyBy::Descriptor => true,
+        ReadyBy::Output => {
+            let line = manifest.ready.line.as_ref();
+            line.is_some_and(|line| line.mentions("port") || line.mentions("address"))
+        }
+        ReadyBy::File | ReadyBy::Port => false,
+    };
+    let given =
+        |templates: &[Template], name: &'static str, value: String| -> Step<Vec<OsString>> {
+            let values: Values<'_> = [(name, OsString::from(value))].into();
+            templates.iter().map(|template| fill(template, &values)).collect()
+        };
+    let local = |port: u16| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let fixed = manifest.launch.port.map(std::num::NonZeroU16::get);
+
+    if options.default_addresses {
+        if let Some(templates) = &manifest.options.any_address {
+            let chosen = if tells { 0 } else { free_port()? };
+            let address = (!tells).then(|| local(chosen));
+            let arguments = given(templates, "port", chosen.to_string())?;
+            let chosen_port = address.map(|_| chosen);
+            return Ok(ListenPlan { arguments, address, chosen_port });
+        }
+        if manifest.options.address.is_some() && !manifest.takes_port() {
+            return cannot(world, "to listen on its defaults", "options.any-address");
+        }
+    }
+    if let (Some(templates), false) = (&manifest.options.address, options.default_addresses) {
+        let mut chosen = None;
+        let mut wanted = options.listen.clone();
+        if wanted.is_empty() {
+            if !tells {
+                chosen = Some(free_port()?);
+            }
+            wanted.push(local(chosen.unwrap_or(0)).to_string());
+        }
+        let mut arguments = Vec::new();
+        for address in &wanted {
+            arguments.extend(given(templates, "address", address.clone())?);
+        }
+        let mut address = None;
+        if !tells {
+            // A port of 0 would never be known.
+            for wanted in &mut wanted {
+                if wanted.ends_with(":0") {
+                    return cannot(world, "which port it chose", "ready.line with {port}");
+                }
+            }
+            address = wanted.first().and_then(|wanted| wanted.parse().ok());
+        }
+        return Ok(ListenPlan { arguments, address, chosen_port: chosen });
+    }
+    // The port alone can be told, or nothing.
+    let port = match (options.listen.as_slice(), fixed) {
+        ([], Some(fixed)) => {
+            if world.servers.borrow().iter().any(|server| !server.over.get()) {
+                return cannot(
+                    world,
+                    "a port beside that of its other server",
+                    "other port than launch.port",
+                );
+            }
+            fixed
+        }
+        ([], None) if tells && !manifest.takes_port() => return Ok(ListenPlan::default()),
+        ([], None) => {
+            let chosen = free_port()?;
+            let address = Some(local(chosen));
+            return Ok(ListenPlan { address, chosen_port: Some(chosen), ..ListenPlan::default() });
+        }
+        ([one], fixed) => match (one.parse::<SocketAddr>(), fixed) {
+            (Ok(address), None)
+                if address.ip() == IpAddr::V4(Ipv4Addr::LOCALHOST) && manifest.takes_port() =>
+            {
+                match address.port() {
+                    0 => free_port()?,
+                    port => port,
+                }
+            }
+            (Ok(address), Some(fixed)) if address == local(fixed) => fixed,
+            _ => return cannot(world, &format!("to listen on {one}"), "options.address"),
+        },
+        _ => return cannot(world, "to listen on several addresses", "options.address"),
+    };
+    Ok(ListenPlan { address: Some(local(port)), ..ListenPlan::default() })
+}
+
+/// A port of the loopback interface that nobody has, outside of the range from which systems give
+/// ports to clients, so that few things can take it before the server does.
+fn free_port() -> Step<u16> {
+    for _ in 0..200 {
+        let mut random = [0; 2];
+        File::open("/dev/urandom")
+            .and_then(|mut source| source.read_exact(&mut random))
+            .or_error("/dev/urandom")?;
+        let port = 10_000 + u16::from_ne_bytes(random) % 20_000;
+        if is_free(port) {
+            return Ok(port);
+        }
+    }
+    Err(Stop::Error("no port is free".into()))
+}
+
+/// Whether a server gets this port on whatever address, also one that does not set `SO_REUSEADDR`
+/// and so is kept out by connections in TIME_WAIT; std's `TcpListener` sets it.
+pub(super) fn is_free(port: u16) -> bool {
+    use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrStorage, bind, socket};
+    let all: [IpAddr; 2] = [Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()];
+    all.into_iter().all(|address| {
+        let family = if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+        match socket(family, SockType::Stream, SockFlag::empty(), None) {
+            Ok(socket) => {
+                let at = SockaddrStorage::from(SocketAddr::from((address, port)));
+                bind(socket.as_raw_fd(), &at) != Err(Errno::EADDRINUSE)
+            }
+            // A kernel without this family.
+            Err(_) => true,
+        }
+    })
+}

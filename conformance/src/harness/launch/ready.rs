@@ -1,0 +1,228 @@
+//! Waiting until a server that was started listens, or has ended; and finding its daemon.
+
+use std::cell::Cell;
+use std::fs::File;
+use std::io::Read;
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use super::announcement::{Said, address, read_announcement, said_in};
+use super::invocation::Invocation;
+use crate::harness::client::Witness;
+use crate::harness::processes::descends;
+use crate::harness::server::{Launched, Server};
+use crate::harness::world::{Ending, Running, World, tail};
+use crate::platform::{self, State};
+use crate::stop::{OrError, Step, Stop, fail};
+use crate::subject::{DaemonIs, ReadyBy};
+
+/// What became of what was started, as far as is known.
+enum Sign {
+    Listens(Vec<SocketAddr>),
+    Ended(Ending),
+    /// It does neither within its time.
+    Silent,
+}
+
+/// A server that was started, of which nothing more is known yet.
+pub(super) struct Spawned {
+    pub(super) world: Rc<World>,
+    pub(super) launcher: i32,
+    pub(super) before: Vec<i32>,
+    pub(super) begin: Instant,
+    pub(super) output: PathBuf,
+    pub(super) ready_limit: Duration,
+}
+
+impl Spawned {
+    pub(super) fn follow(self, invocation: &Invocation) -> Step<Launched> {
+        let world = &self.world;
+        let sign = match world.orders.target.manifest.ready.by {
+            ReadyBy::Descriptor => self.announcement(invocation)?,
+            by => self.watch(by, invocation)?,
+        };
+        let (status, addresses) = match sign {
+            Sign::Silent => {
+                return fail(
+                    format!(
+                        "the server listens within {:.1} s, or ends",
+                        self.ready_limit.as_secs_f64()
+                    ),
+                    format!("it does neither; it says: {}", last_words(&self.output)),
+                );
+            }
+            Sign::Ended(status) => (Some(status), Vec::new()),
+            // Whoever goes into the background leaves its launcher to return.
+            Sign::Listens(addresses) if invocation.in_background => {
+                (Some(self.launcher_returns()?), addresses)
+            }
+            Sign::Listens(addresses) => (None, addresses),
+        };
+        let server = if addresses.is_empty() {
+            None
+        } else {
+            let daemon = match invocation.in_background {
+                true => self.daemon(invocation)?,
+                false => self.launcher,
+            };
+            let witness = Rc::new(Witness::new(invocation.key.clone(), addresses[0]));
+            let running = Rc::new(Running {
+                name: format!("server {}", invocation.number),
+                daemon: Cell::new(daemon),
+                addresses,
+                log: invocation.log.clone(),
+                key: invocation.key.clone(),
+                output: self.output.clone(),
+                over: Cell::new(false),
+            });
+            world.note("check", format!("{} listens on {:?}", running.name, running.addresses));
+            world.servers.borrow_mut().push(running.clone());
+            Some(Server { world: world.clone(), running, witness })
+        };
+        Ok(Launched { ending: status, output: tail(&self.output, 16 * 1024), server })
+    }
+
+    /// What a server that has a ready descriptor says there.
+    fn announcement(&self, invocation: &Invocation) -> Step<Sign> {
+        let Some(ready) = &invocation.ready else {
+            return Err(Stop::Error("no ready descriptor".into()));
+        };
+        let ready = ready.try_clone().or_error("ready descriptor")?;
+        let announced = read_announcement(ready, self.begin + self.ready_limit)?;
+        let mut addresses = Vec::new();
+        for line in announced.lines().map(str::trim).filter(|line| !line.is_empty()) {
+            match address(line) {
+                Some(address) => addresses.push(address),
+                None => {
+                    return Err(Stop::Error(format!(
+                        "the target's ready descriptor says `{}`, which is no ADDRESS:PORT",
+                        line.escape_debug()
+                    )));
+                }
+            }
+        }
+        if !addresses.is_empty() {
+            return Ok(Sign::Listens(addresses));
+        }
+        self.launcher_returns().map(Sign::Ended)
+    }
+
+    /// The launcher's end, which must come in time.
+    fn launcher_returns(&self) -> Step<Ending> {
+        let world = &self.world;
+        let limit = self.ready_limit;
+        match world.wait(limit, || Ok(world.ending_of(self.launcher)))? {
+            Some(status) => Ok(status),
+            None => fail(
+                "the launcher says within its time whether the server listens",
+                format!("nothing after {:.0} s", limit.as_secs_f64()),
+            ),
+        }
+    }
+
+    /// Waits until the server's sign is there, or the server is gone.
+    fn watch(&self, by: ReadyBy, invocation: &Invocation) -> Step<Sign> {
+        let world = &self.world;
+        let left = self.ready_limit.saturating_sub(self.begin.elapsed());
+        let sign = world.wait(left, || {
+            let seen = match by {
+                ReadyBy::Descriptor => None,
+                ReadyBy::Port => invocation.address.filter(|at| listens(*at)).map(|at| vec![at]),
+                ReadyBy::File => {
+                    let there = invocation.ready_file.as_ref().is_some_and(|file| {
+                        std::fs::metadata(file).is_ok_and(|metadata| metadata.len() > 0)
+                    });
+                    invocation.address.filter(|_| there).map(|at| vec![at])
+                }
+                ReadyBy::Output => self.said_line(invocation)?,
+            };
+            if let Some(addresses) = seen {
+                return Ok(Some(Sign::Listens(addresses)));
+            }
+            match world.ending_of(self.launcher) {
+                Some(status @ Ending::Exit(0)) if invocation.in_background => {
+                    // Its daemon may be under way, as long as there is one.
+                    let left = descends().unwrap_or_default();
+                    let all_gone = left.iter().all(|process| process.state == State::Zombie);
+                    let known = platform::process_table().is_ok();
+                    Ok((known && all_gone).then_some(Sign::Ended(status)))
+                }
+                Some(status) => Ok(Some(Sign::Ended(status))),
+                None => Ok(None),
+            }
+        })?;
+        Ok(sign.unwrap_or(Sign::Silent))
+    }
+
+    /// The addresses that the server's line tells, once it is there.
+    fn said_line(&self, invocation: &Invocation) -> Step<Option<Vec<SocketAddr>>> {
+        /// A line that says that a server is ready is among its first.
+        const LOOKED_AT: u64 = 1 << 20;
+        let Some(template) = &invocation.ready_line else { return Ok(None) };
+        let mut bytes = Vec::new();
+        let file = File::open(&self.output).or_error("server's output")?;
+        file.take(LOOKED_AT).read_to_end(&mut bytes).or_error("server's output")?;
+        let text = String::from_utf8_lossy(&bytes);
+        // The last line may not be whole yet.
+        let whole = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
+        for line in whole {
+            if let Some(said) = said_in(template, line.trim_end())? {
+                return Ok(Some(match said {
+                    Said::Address(address) => vec![address],
+                    Said::Port(port) => vec![SocketAddr::from((Ipv4Addr::LOCALHOST, port))],
+                    Said::Nothing => invocation.address.into_iter().collect(),
+                }));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The process that accepts connections, when the launcher has left it behind.
+    fn daemon(&self, invocation: &Invocation) -> Step<i32> {
+        let world = &self.world;
+        let own = std::process::id() as i32;
+        let found = |is: &dyn Fn(&platform::Process) -> bool| -> Step<Vec<i32>> {
+            let mut found = descends()?;
+            let is_new =
+                |p: &platform::Process| p.pid != self.launcher && !self.before.contains(&p.pid);
+            found.retain(|p| is_new(p) && p.state != State::Zombie && is(p));
+            Ok(found.iter().map(|process| process.pid).collect())
+        };
+        let (candidates, how) = match world.orders.target.manifest.launch.daemon {
+            DaemonIs::InPidFile => {
+                let path = &invocation.pid_file;
+                let pid = world.wait(world.patience(), || {
+                    let text = std::fs::read_to_string(path).unwrap_or_default();
+                    Ok(text.trim().parse::<i32>().ok())
+                })?;
+                return pid.ok_or_else(|| Stop::Error(format!("no pid in {}", path.display())));
+            }
+            DaemonIs::Orphan => (found(&|p| p.parent == own)?, "have lost their parent"),
+            DaemonIs::SessionLeader => (found(&|p| p.session == p.pid)?, "lead a session"),
+        };
+        match candidates.as_slice() {
+            [one] => Ok(*one),
+            several => Err(Stop::Error(format!(
+                "{} processes of the target {how}, so which of them is the daemon cannot be told: \
+                 see launch.daemon",
+                several.len()
+            ))),
+        }
+    }
+}
+
+fn last_words(output: &Path) -> String {
+    let said = tail(output, 2048);
+    match said.trim() {
+        "" => "nothing".into(),
+        words => words.replace('\n', " / "),
+    }
+}
+
+/// Whether something listens at `at`.
+fn listens(at: SocketAddr) -> bool {
+    // Asked without a connection where that is possible: one more client is one more process.
+    platform::is_listening(at.port()).unwrap_or_else(|| TcpStream::connect(at).is_ok())
+}

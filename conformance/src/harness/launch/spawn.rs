@@ -1,0 +1,179 @@
+//! Starting a server: between what it is to be told and what it says.
+
+use std::net::TcpStream;
+use std::os::fd::AsRawFd;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::rc::Rc;
+use std::time::Instant;
+
+use nix::errno::Errno;
+use nix::sys::signal::{
+    SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, sigaction, sigprocmask,
+};
+use nix::sys::stat::umask;
+
+use super::invocation::Invocation;
+use super::listen::is_free;
+use super::ready::Spawned;
+use super::words::fill;
+use crate::harness::options::Options;
+use crate::harness::processes::descends;
+use crate::harness::server::Launched;
+use crate::harness::world::World;
+use crate::platform;
+use crate::stop::{OrError, Step, Stop};
+
+/// How the names of the files end that servers' output goes to.
+pub const OUTPUT_SUFFIX: &str = ".output";
+
+pub fn launch(world: &Rc<World>, options: Options) -> Step<Launched> {
+    /// Ports are chosen and then bound; somebody else may come between.
+    const TRIES: usize = 3;
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        let invocation = Invocation::new(world, &options)?;
+        let chosen_port = invocation.chosen_port;
+        let launched = spawn(world, &options, invocation)?;
+        let lost = launched.server.is_none()
+            && chosen_port.is_some_and(|port| !is_free(port))
+            && tries < TRIES;
+        if !lost {
+            return Ok(launched);
+        }
+        world.note("check", "the port was taken meanwhile; tries another");
+    }
+}
+
+fn spawn(world: &Rc<World>, options: &Options, mut invocation: Invocation) -> Step<Launched> {
+    let target = &world.orders.target;
+    let dir = &world.orders.dir;
+    let number = invocation.number;
+    if let (Some(port), Some(at)) = (target.manifest.launch.port, invocation.address) {
+        let alone = world.servers.borrow().iter().all(|server| server.over.get());
+        if alone && TcpStream::connect(at).is_ok() {
+            return Err(Stop::NotRun(format!("port {port} is in use by another program")));
+        }
+    }
+    let output = dir.join(format!("server-{number}{}", OUTPUT_SUFFIX));
+    let output_file = std::fs::OpenOptions::new()
+        .append(true)
+        .create_new(true)
+        .open(&output)
+        .or_error("server's output")?;
+    let mut command = Command::new(&invocation.program);
+    command.args(&invocation.arguments);
+    command.current_dir(&invocation.directory);
+    command.envs(invocation.environment.iter().cloned());
+    command.envs(world.orders.environment.iter().cloned());
+    command.stdin(Stdio::null());
+    command.stdout(output_file.try_clone().or_error("server's output")?);
+    command.stderr(output_file);
+    if let Some(user) = invocation.run_as {
+        let mut own = vec![dir.clone(), invocation.key_path.clone()];
+        let values = world.places()?;
+        for bind in &target.manifest.launch.bind {
+            own.push(PathBuf::from(fill(&bind.from, &values)?));
+        }
+        // What lies elsewhere is somebody else's.
+        own.retain(|path| path.starts_with(dir));
+        own.extend(invocation.files.iter().cloned());
+        for path in &own {
+            if !path.exists() {
+                continue;
+            }
+            // Root inside a user namespace may not know the user.
+            std::os::unix::fs::chown(path, Some(user), Some(user)).map_err(|error| {
+                Stop::NotRun(format!("needs the right to run the server as user {user}: {error}"))
+            })?;
+        }
+    }
+    prepare(&mut command, options, &invocation);
+    // What is there already is not this server's.
+    let before: Vec<i32> = descends().unwrap_or_default().iter().map(|p| p.pid).collect();
+    let begin = Instant::now();
+    world.note("check", format!("starts server {number}"));
+    let child = command.spawn().or_error(target.program.display())?;
+    // The server alone has the other end now, so that its closing it is seen.
+    drop(invocation.ready_end.take());
+    drop(invocation.taken.take());
+    // From here on the process is known by its number; `reap` waits for it.
+    let launcher = child.id() as i32;
+    drop(child);
+    let ready_limit = world.scaled(target.manifest.ready.limit.duration());
+    Spawned { world: world.clone(), launcher, before, begin, output, ready_limit }
+        .follow(&invocation)
+}
+
+/// Sets up what the process of `command` is to find, between fork and exec.
+fn prepare(command: &mut Command, options: &Options, invocation: &Invocation) {
+    let ready_end = invocation.ready_end.as_ref().map(|end| end.as_raw_fd());
+    let in_child = options.clone();
+    let run_as = invocation.run_as;
+    let groups: Vec<_> = options.groups.iter().map(|&id| nix::unistd::Gid::from_raw(id)).collect();
+    // SAFETY: between fork and exec the closure makes system calls only; it allocates nothing.
+    unsafe {
+        command.pre_exec(move || {
+            if let Some(ready_end) = ready_end {
+                libc::fcntl(ready_end, libc::F_SETFD, 0);
+            }
+            if let Some(last) = in_child.descriptors_above {
+                leave_open(last)?;
+            }
+            if let Some(mask) = in_child.umask {
+                umask(mask);
+            }
+            for &(resource, value) in &in_child.limits {
+                nix::sys::resource::setrlimit(resource, value as _, value as _)?;
+            }
+            if in_child.without_ipv6 {
+                platform::deny_ipv6_sockets()?;
+            }
+            if let Some((from, to)) = in_child.untouchable {
+                platform::forbid_descriptors(from, to)?;
+            }
+            for &signal in &in_child.ignored {
+                let ignore = SigAction::new(SigHandler::SigIgn, SaFlags::empty(), SigSet::empty());
+                sigaction(signal, &ignore)?;
+            }
+            if !groups.is_empty() {
+                nix::unistd::setgroups(&groups)?;
+            }
+            if let Some(user) = run_as {
+                become_user(user)?;
+            }
+            if in_child.all_blocked {
+                sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), None)?;
+            }
+            Ok(())
+        });
+    }
+}
+
+/// Replaces every descriptor up to `last` that would be closed by exec, by one that stays open.
+/// Between fork and exec: system calls only.
+fn leave_open(last: i32) -> nix::Result<()> {
+    // SAFETY: the path is a string that ends in NUL.
+    let null = Errno::result(unsafe { libc::open(c"/dev/null".as_ptr(), libc::O_RDWR) })?;
+    for descriptor in 3..=last {
+        // SAFETY: F_GETFD takes no further argument.
+        let flags = Errno::result(unsafe { libc::fcntl(descriptor, libc::F_GETFD) })?;
+        if flags & libc::FD_CLOEXEC != 0 {
+            // SAFETY: what `descriptor` was is used no more in this process, which is about to
+            // become another program.
+            Errno::result(unsafe { libc::dup2(null, descriptor) })?;
+        }
+    }
+    // SAFETY: nobody else has it.
+    Errno::result(unsafe { libc::close(null) }).map(drop)
+}
+
+/// Becomes `user` for good. Between fork and exec: system calls only.
+fn become_user(user: u32) -> nix::Result<()> {
+    let group = nix::unistd::Gid::from_raw(user);
+    nix::unistd::setgroups(&[group])?;
+    nix::unistd::setgid(group)?;
+    nix::unistd::setuid(nix::unistd::Uid::from_raw(user))
+}

@@ -1,0 +1,249 @@
+//! The surroundings of one check, shared by its servers and clients. For one thread: a check runs in
+//! a process of its own, which may change itself as it likes.
+
+use std::cell::{Cell, RefCell};
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use forkproof_report::Evidence;
+use nix::sys::signal::Signal;
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+
+use super::record::{Scene, Timeline, excerpt};
+use crate::stop::{OrError, Outcome, Step, Stop, fail};
+use crate::subject::{Target, Values};
+
+/// How long a check waits for something that should happen at once, on an idle machine of
+/// ordinary speed. Only a failure ever takes that long.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The places that a manifest can name, where they usually are, for a check in `dir`.
+pub(super) fn places(target: &Target, dir: &Path) -> Step<Values<'static>> {
+    let manifest = &target.manifest;
+    let own = std::env::current_exe().or_error("this program's own path")?;
+    let parent = |path: &Path| path.parent().unwrap_or(Path::new("/")).to_owned();
+    let manifest_dir = target.file.as_deref().map_or_else(|| parent(&own), parent);
+    let mut values: Values<'static> = [
+        ("dir", dir.to_owned()),
+        ("program-dir", parent(&target.program)),
+        ("program", target.program.clone()),
+        ("manifest-dir", manifest_dir),
+        ("forkproof", own),
+    ]
+    .map(|(name, path)| (name, path.into_os_string()))
+    .into();
+    let log = manifest.log.as_ref().and_then(|log| log.path.as_ref());
+    for (name, template, usual) in
+        [("log", log, "chat.log"), ("key-file", manifest.launch.key_file.as_ref(), "key")]
+    {
+        let path = match template {
+            Some(template) => {
+                template.fill(&values).map_err(|why| Stop::Error(format!("manifest: {why}")))?
+            }
+            None => dir.join(usual).into_os_string(),
+        };
+        values.insert(name, path);
+    }
+    Ok(values)
+}
+
+/// What a check process was told by its warden.
+#[derive(Debug, Clone)]
+pub struct Orders {
+    /// The private directory.
+    pub dir: PathBuf,
+    /// How much slower than an ordinary machine this one is: deadlines are this many times as
+    /// long. At least 1.
+    pub slowness: f64,
+    /// The server under test.
+    pub target: Target,
+    /// Variables that servers are started with, besides those of this process.
+    pub environment: Vec<(std::ffi::OsString, std::ffi::OsString)>,
+}
+
+/// The surroundings of one check, shared by its servers and clients.
+#[derive(Debug)]
+pub(super) struct World {
+    pub(super) orders: Orders,
+    pub(super) timeline: RefCell<Timeline>,
+    /// Orphans that this process has reaped, with how they ended.
+    pub(super) ended: RefCell<Vec<(i32, Ending)>>,
+    pub(super) servers: RefCell<Vec<Rc<Running>>>,
+    /// What is to be told beside the verdict.
+    pub(super) remarks: RefCell<Vec<String>>,
+    /// Of a part of the check that ran in another process.
+    pub(super) evidence_from_below: RefCell<Option<Evidence>>,
+    pub(super) serial: Cell<u64>,
+    /// What was there when the check failed.
+    pub(super) scene: RefCell<Option<Scene>>,
+}
+
+impl World {
+    /// A number that was not given out before.
+    pub(super) fn serial(&self) -> u64 {
+        self.serial.set(self.serial.get() + 1);
+        self.serial.get()
+    }
+
+    pub(super) fn scaled(&self, duration: Duration) -> Duration {
+        duration.mul_f64(self.orders.slowness)
+    }
+
+    /// How long a server may take to end.
+    pub(super) fn end_limit(&self) -> Duration {
+        self.scaled(self.orders.target.manifest.stop.limit.duration())
+    }
+
+    /// The places that a manifest can name, where they usually are.
+    pub(super) fn places(&self) -> Step<Values<'static>> {
+        places(&self.orders.target, &self.orders.dir)
+    }
+
+    pub(super) fn patience(&self) -> Duration {
+        let timeout = self.orders.target.manifest.wire.auth_timeout;
+        // A stranger may sit there for that long before it is closed.
+        let stranger = timeout.map_or(Duration::ZERO, |timeout| timeout.duration());
+        self.scaled(PATIENCE.max(stranger + Duration::from_secs(3)))
+    }
+
+    pub(super) fn note(&self, who: &str, what: impl Into<String>) {
+        self.timeline.borrow_mut().note(who, what.into());
+    }
+
+    /// `bytes` for the timeline: keys are counted, not shown, since reports travel.
+    pub(super) fn without_key(&self, bytes: &[u8]) -> String {
+        const TELLING: usize = 8;
+        let is_part = |key: &[u8]| match bytes.len() {
+            0..TELLING => false,
+            length if length <= key.len() => key.windows(length).any(|window| window == bytes),
+            _ => {
+                key.len() >= TELLING
+                    && bytes.windows(TELLING).any(|window| window == &key[..TELLING])
+            }
+        };
+        if self.servers.borrow().iter().any(|server| is_part(server.key())) {
+            format!("the key or a part of it ({} bytes)", bytes.len())
+        } else {
+            excerpt(bytes)
+        }
+    }
+
+    /// Waits until `condition` gives something, looking often, for at most `limit`.
+    pub(super) fn wait<T>(
+        &self,
+        limit: Duration,
+        mut condition: impl FnMut() -> Step<Option<T>>,
+    ) -> Step<Option<T>> {
+        let deadline = Instant::now() + limit;
+        let mut pause = Duration::from_micros(200);
+        loop {
+            self.reap();
+            if let Some(found) = condition()? {
+                return Ok(Some(found));
+            }
+            if Instant::now() >= deadline {
+                return Ok(None);
+            }
+            // Between two looks at a condition that nothing announces.
+            std::thread::sleep(pause);
+            pause = (pause * 2).min(Duration::from_millis(10));
+        }
+    }
+
+    /// Reaps the orphans that have ended, and remembers how. Processes of [`std::process::Child`] are
+    /// never waited for in a check, so this is the only place that does.
+    pub(super) fn reap(&self) {
+        while let Ok(status) = waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+            let Some(pid) = status.pid() else { break };
+            let Some(ending) = Ending::of(status) else { continue };
+            self.note("system", format!("process {pid} {ending}"));
+            self.ended.borrow_mut().push((pid.as_raw(), ending));
+        }
+    }
+
+    /// How the process `pid` has ended, if it has.
+    pub(super) fn ending_of(&self, pid: i32) -> Option<Ending> {
+        self.ended.borrow().iter().find(|(ended, _)| *ended == pid).map(|(_, ending)| *ending)
+    }
+
+    /// As [`Check::until`](super::check::Check::until).
+    pub(super) fn until(
+        &self,
+        limit: Duration,
+        expected: &str,
+        mut condition: impl FnMut() -> Step<bool>,
+        actual: impl FnOnce() -> String,
+    ) -> Outcome {
+        let limit = self.scaled(limit);
+        match self.wait(limit, || Ok(condition()?.then_some(())))? {
+            Some(()) => Ok(()),
+            None => fail(expected, format!("{} (after {:.1} s)", actual(), limit.as_secs_f64())),
+        }
+    }
+}
+
+/// How a process has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// With an exit status.
+    Exit(i32),
+    /// By a signal.
+    Signal(Signal),
+}
+
+impl Ending {
+    /// What waitpid(2) tells; none of a process that was only stopped.
+    fn of(status: WaitStatus) -> Option<Self> {
+        match status {
+            WaitStatus::Exited(_, code) => Some(Self::Exit(code)),
+            WaitStatus::Signaled(_, signal, _) => Some(Self::Signal(signal)),
+            _ => None,
+        }
+    }
+}
+
+impl std::fmt::Display for Ending {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Exit(code) => write!(f, "exited with status {code}"),
+            Self::Signal(signal) => write!(f, "was killed by {}", signal.as_str()),
+        }
+    }
+}
+
+/// What is known about a server that was started.
+#[derive(Debug)]
+pub(super) struct Running {
+    pub(super) name: String,
+    pub(super) daemon: Cell<i32>,
+    pub(super) addresses: Vec<SocketAddr>,
+    pub(super) log: PathBuf,
+    pub(super) key: Vec<u8>,
+    pub(super) output: PathBuf,
+    /// The check has ended it, or seen it end; nothing more is expected of it.
+    pub(super) over: Cell<bool>,
+}
+
+impl Running {
+    pub(super) fn key(&self) -> &[u8] {
+        &self.key
+    }
+
+    pub(super) fn output_tail(&self, length: u64) -> String {
+        tail(&self.output, length)
+    }
+}
+
+pub(super) fn tail(path: &Path, length: u64) -> String {
+    let mut bytes = Vec::new();
+    if let Ok(mut file) = File::open(path) {
+        let end = file.seek(SeekFrom::End(0)).unwrap_or(0);
+        let _ = file.seek(SeekFrom::Start(end.saturating_sub(length)));
+        let _ = file.take(length).read_to_end(&mut bytes);
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}

@@ -1,0 +1,85 @@
+//! The machine, and what FreeBSD has not: lock waiters, namespaces, filters.
+
+use std::ffi::CStr;
+
+use nix::errno::Errno;
+
+use crate::platform::model::Lock;
+use crate::stop::Stop;
+
+/// Who holds and who waits for which lock.
+pub fn lock_table() -> Result<Vec<Lock>, String> {
+    // kern.lockf (FreeBSD 14) lists the locks that are held, and for flock(2) without a process.
+    Err("FreeBSD does not tell who waits for a lock".into())
+}
+
+const NO_NAMESPACES: &str =
+    "FreeBSD has no network namespaces; jails with VNET (jail(8)) need root and a set-up";
+
+/// Moves this process into a network namespace of its own: not on FreeBSD.
+pub fn enter_private_network() -> Result<(), String> {
+    Err(NO_NAMESPACES.into())
+}
+
+/// Writes one of this network namespace's settings: not on FreeBSD.
+pub fn set_network_parameter(_name: &str, _value: &str) -> Result<(), String> {
+    Err(NO_NAMESPACES.into())
+}
+
+/// Gives the loopback interface of a private network one more IPv6 address: not on FreeBSD.
+pub fn add_loopback_address(_address: std::net::Ipv6Addr) -> Result<(&'static str, u32), String> {
+    Err(NO_NAMESPACES.into())
+}
+
+const NO_FILTER: &str = "FreeBSD has no filter for system calls (capsicum(4) forbids all sockets)";
+
+/// Why this process cannot filter its system calls.
+pub fn syscall_filter_missing() -> Option<Stop> {
+    Some(Stop::Unsupported(NO_FILTER.into()))
+}
+
+/// Makes `socket(AF_INET6, …)` fail: not on FreeBSD.
+pub fn deny_ipv6_sockets() -> std::io::Result<()> {
+    Err(std::io::ErrorKind::Unsupported.into())
+}
+
+/// What the kernel says about virtualization (`kern.vm_guest`, "none" on real hardware), and whether
+/// the processor is emulated in software: QEMU's own names itself in `hw.model`.
+pub fn virtualization() -> (Option<String>, Option<bool>) {
+    let model = string_of(c"hw.model").unwrap_or_default();
+    if model.contains("QEMU TCG") || model.contains("QEMU Virtual CPU") {
+        return (Some(model), Some(true));
+    }
+    match string_of(c"kern.vm_guest") {
+        Some(guest) if guest == "none" => (None, Some(false)),
+        Some(guest) => (Some(format!("a virtual machine ({guest})")), Some(false)),
+        None => (None, None),
+    }
+}
+
+/// A string that sysctlbyname(3) tells.
+fn string_of(name: &CStr) -> Option<String> {
+    let mut bytes = vec![0_u8; 1024];
+    let mut length = bytes.len();
+    // SAFETY: at most `length` bytes are written to `bytes`, which has them.
+    Errno::result(unsafe {
+        libc::sysctlbyname(
+            name.as_ptr(),
+            bytes.as_mut_ptr().cast(),
+            &raw mut length,
+            std::ptr::null(),
+            0,
+        )
+    })
+    .ok()?;
+    bytes.truncate(length);
+    Some(String::from_utf8_lossy(&bytes).trim_end_matches('\0').to_owned())
+}
+
+/// The type of the file system that `path` is on (statfs(2), `f_fstypename`).
+pub fn file_system(path: &std::path::Path) -> String {
+    nix::sys::statfs::statfs(path).map_or_else(
+        |_| "unknown file system".into(),
+        |found| found.filesystem_type_name().to_owned(),
+    )
+}

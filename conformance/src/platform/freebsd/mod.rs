@@ -1,0 +1,10 @@
+//! FreeBSD: sysctl(3) `kern.proc`, procctl(2).
+
+mod host;
+mod processes;
+mod records;
+mod sockets;
+
+pub use host::*;
+pub use processes::*;
+pub use sockets::*;

@@ -1,0 +1,17 @@
+//! Linux: proc(5), prctl(2), namespaces(7), seccomp(2).
+
+mod filters;
+mod host;
+mod locks;
+mod mounts;
+mod namespaces;
+mod processes;
+mod sockets;
+
+pub use filters::*;
+pub use host::*;
+pub use locks::*;
+pub use mounts::*;
+pub use namespaces::*;
+pub use processes::*;
+pub use sockets::*;

@@ -1,0 +1,216 @@
+//! What proc(5) tells of processes, and prctl(2), prlimit(2).
+
+use std::fs;
+
+use nix::errno::Errno;
+
+use crate::platform::model::{Process, SignalState, State};
+
+/// The limit of a process's address space (getrlimit(2)).
+pub const LIMIT_ADDRESS_SPACE: nix::sys::resource::Resource =
+    nix::sys::resource::Resource::RLIMIT_AS;
+
+/// Makes orphaned descendants this process's children (prctl(2), `PR_SET_CHILD_SUBREAPER`).
+pub fn become_reaper() -> Result<(), String> {
+    // SAFETY: takes integers only.
+    Errno::result(unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) })
+        .map(drop)
+        .map_err(|errno| format!("PR_SET_CHILD_SUBREAPER: {}", errno.desc()))
+}
+
+/// Every process that this one may see.
+pub fn process_table() -> Result<Vec<Process>, String> {
+    let entries = fs::read_dir("/proc").map_err(|error| format!("needs /proc: {error}"))?;
+    let processes: Vec<Process> = entries
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .filter_map(process)
+        .collect();
+    if processes.iter().any(|process| process.pid == std::process::id() as i32) {
+        Ok(processes)
+    } else {
+        Err("needs /proc mounted and showing this process".into())
+    }
+}
+
+/// One process; none when it has gone.
+fn process(pid: i32) -> Option<Process> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name stands in parentheses and may hold any of them (proc_pid_stat(5)).
+    let (name, rest) = stat.split_once('(')?.1.rsplit_once(") ")?;
+    let mut fields = rest.split(' ');
+    let state = match fields.next()? {
+        "S" => State::Sleeping,
+        "T" | "t" => State::Stopped,
+        "Z" | "X" => State::Zombie,
+        _ => State::Active,
+    };
+    let mut number = || fields.next()?.parse().ok();
+    Some(Process {
+        pid,
+        parent: number()?,
+        group: number()?,
+        session: number()?,
+        has_terminal: number()? != 0,
+        state,
+        name: name.to_owned(),
+    })
+}
+
+/// A process's signal dispositions and masks (proc_pid_status(5), `SigIgn` and so on).
+pub fn signal_state(pid: i32) -> Result<SignalState, String> {
+    let status = status(pid)?;
+    let set = |name: &str| -> Result<u64, String> {
+        field(&status, name)
+            .and_then(|text| u64::from_str_radix(text, 16).ok())
+            .ok_or_else(|| format!("/proc/{pid}/status has no {name}"))
+    };
+    Ok(SignalState {
+        ignored: set("SigIgn")?,
+        caught: set("SigCgt")?,
+        blocked: set("SigBlk")?,
+        pending: set("SigPnd")? | set("ShdPnd")?,
+    })
+}
+
+/// A process's real, effective and saved user ids, and its supplementary groups.
+pub fn credentials(pid: i32) -> Result<([u32; 3], Vec<u32>), String> {
+    let status = status(pid)?;
+    let numbers = |name: &str| -> Vec<u32> {
+        field(&status, name)
+            .map(|text| text.split_whitespace().filter_map(|word| word.parse().ok()).collect())
+            .unwrap_or_default()
+    };
+    match numbers("Uid")[..] {
+        [real, effective, saved, ..] => Ok(([real, effective, saved], numbers("Groups"))),
+        _ => Err(format!("/proc/{pid}/status has no Uid")),
+    }
+}
+
+/// A process's file mode creation mask, where the system tells.
+pub fn umask_of(pid: i32) -> Result<u32, String> {
+    field(&status(pid)?, "Umask")
+        .and_then(|text| u32::from_str_radix(text, 8).ok())
+        .ok_or_else(|| "needs Umask in /proc/PID/status (Linux 4.7)".into())
+}
+
+fn status(pid: i32) -> Result<String, String> {
+    fs::read_to_string(format!("/proc/{pid}/status"))
+        .map_err(|error| format!("/proc/{pid}: {error}"))
+}
+
+fn field<'a>(status: &'a str, name: &str) -> Option<&'a str> {
+    status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
+}
+
+/// A process's working directory.
+pub fn working_directory(pid: i32) -> Result<std::path::PathBuf, String> {
+    fs::read_link(format!("/proc/{pid}/cwd")).map_err(|error| format!("/proc/{pid}/cwd: {error}"))
+}
+
+/// What a process's standard descriptors are: a path, or `socket:[…]`, `pipe:[…]`.
+pub fn standard_descriptors(pid: i32) -> Result<[Option<String>; 3], String> {
+    let name = |number: i32| {
+        fs::read_link(format!("/proc/{pid}/fd/{number}"))
+            .ok()
+            .map(|target| target.to_string_lossy().into_owned())
+    };
+    Ok([name(0), name(1), name(2)])
+}
+
+/// How many descriptors a process has open.
+pub fn descriptor_count(pid: i32) -> Result<usize, String> {
+    fs::read_dir(format!("/proc/{pid}/fd"))
+        .map(Iterator::count)
+        .map_err(|error| format!("/proc/{pid}/fd: {error}"))
+}
+
+/// Processor time of a process in nanoseconds (`/proc/PID/schedstat`): the scheduler's own count,
+/// in which short wake-ups don't vanish between clock ticks.
+pub fn processor_time(pid: i32) -> Result<u64, String> {
+    let path = format!("/proc/{pid}/schedstat");
+    fs::read_to_string(&path)
+        .ok()
+        .and_then(|text| text.split_whitespace().next()?.parse().ok())
+        .ok_or_else(|| format!("needs {path}"))
+}
+
+/// Private memory of a process in bytes: its proportional share (`smaps_rollup`, `Pss`).
+pub fn private_memory(pid: i32) -> Result<u64, String> {
+    memory(pid, "Pss")
+}
+
+/// Memory of a process in bytes that is its own and no file's (`smaps_rollup`, `Anonymous`).
+pub fn anonymous_memory(pid: i32) -> Result<u64, String> {
+    memory(pid, "Anonymous")
+}
+
+fn memory(pid: i32, name: &str) -> Result<u64, String> {
+    let path = format!("/proc/{pid}/smaps_rollup");
+    let text = fs::read_to_string(&path).map_err(|error| format!("needs {path}: {error}"))?;
+    field(&text, name)
+        .and_then(|size| size.strip_suffix("kB")?.trim().parse::<u64>().ok())
+        .map(|kib| kib * 1024)
+        .ok_or_else(|| format!("{path} has no {name}"))
+}
+
+/// How many processes and threads the user of this process has, as `RLIMIT_NPROC` counts them.
+pub fn processes_of_user() -> Result<u64, String> {
+    use std::os::unix::fs::MetadataExt;
+    let user = nix::unistd::getuid().as_raw();
+    let mut count = 0;
+    let entries = fs::read_dir("/proc").map_err(|error| format!("needs /proc: {error}"))?;
+    for entry in entries.filter_map(Result::ok) {
+        let is_process = entry.file_name().to_str().is_some_and(|name| name.parse::<i32>().is_ok());
+        if is_process && entry.metadata().is_ok_and(|metadata| metadata.uid() == user) {
+            count += fs::read_dir(entry.path().join("task")).map_or(1, Iterator::count) as u64;
+        }
+    }
+    Ok(count)
+}
+
+/// The most descriptors that root may allow a process (proc_sys_fs(5), `nr_open`).
+pub fn most_descriptors() -> Result<u64, String> {
+    const PATH: &str = "/proc/sys/fs/nr_open";
+    fs::read_to_string(PATH)
+        .ok()
+        .and_then(|text| text.trim().parse().ok())
+        .ok_or_else(|| format!("needs {PATH}"))
+}
+
+/// Sets how many descriptors another process of this user may have (prlimit(2)); returns what the
+/// limit was.
+pub fn limit_descriptors_of(pid: i32, limit: u64) -> Result<u64, String> {
+    let before = descriptor_limit_of(pid)?;
+    let after = libc::rlimit64 { rlim_cur: limit, rlim_max: before.rlim_max };
+    // SAFETY: the kernel reads `after`; nothing is written.
+    Errno::result(unsafe {
+        libc::prlimit64(pid, libc::RLIMIT_NOFILE, &raw const after, std::ptr::null_mut())
+    })
+    .map_err(|errno| format!("prlimit: {}", errno.desc()))?;
+    Ok(before.rlim_cur)
+}
+
+/// How many descriptors another process of this user may have.
+pub fn descriptor_limit_of(pid: i32) -> Result<libc::rlimit64, String> {
+    // SAFETY: all-zero bytes are a valid rlimit64.
+    let mut limit: libc::rlimit64 = unsafe { std::mem::zeroed() };
+    // SAFETY: the kernel writes to `limit`, which is of that type.
+    Errno::result(unsafe {
+        libc::prlimit64(pid, libc::RLIMIT_NOFILE, std::ptr::null(), &raw mut limit)
+    })
+    .map(|_| limit)
+    .map_err(|errno| format!("prlimit: {}", errno.desc()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_process_is_in_the_table() {
+        let table = process_table().unwrap();
+        let own = table.iter().find(|p| p.pid == std::process::id() as i32).unwrap();
+        assert_eq!(own.parent, nix::unistd::getppid().as_raw());
+        assert_eq!(own.group, nix::unistd::getpgrp().as_raw());
+    }
+}

@@ -1,0 +1,116 @@
+//! The catalogue for people and for programs: requirements, and the personalities that break them.
+
+use std::fmt::Write;
+
+use super::document::json;
+use super::look::{BOLD, DIM};
+use crate::needs::Need;
+use crate::personality;
+use crate::requirement::{Controls, Requirement};
+use crate::stop::Stop;
+
+/// The catalogue as a list.
+pub fn list(requirements: &[&'static Requirement]) -> String {
+    let mut text = String::new();
+    let mut area = "";
+    for requirement in requirements {
+        if requirement.area() != area {
+            area = requirement.area();
+            let _ =
+                writeln!(text, "{}{BOLD}{area}{BOLD:#}", if text.is_empty() { "" } else { "\n" });
+        }
+        let mark = format!("{:<6}", requirement.level.word());
+        let _ = writeln!(text, "  {DIM}{mark}{DIM:#} {:<46} {}", requirement.id, requirement.title);
+    }
+    text
+}
+
+/// One requirement in full.
+pub fn explanation(requirement: &Requirement) -> String {
+    let mut text = String::new();
+    let _ = writeln!(text, "{BOLD}{}{BOLD:#} ({})\n", requirement.id, requirement.level.word());
+    let mut field = |name: &str, value: &str| {
+        let _ = writeln!(text, "{BOLD}{:<10}{BOLD:#} {value}", format!("{name}:"));
+    };
+    field("Required", requirement.title);
+    field("Source", requirement.clause);
+    field("Trap", requirement.trap);
+    field("Fix", requirement.fix);
+    if !requirement.needs.is_empty() {
+        let needs: Vec<String> =
+            requirement.needs.iter().map(|need| need.words().to_owned()).collect();
+        field("Needs", &needs.join(", "));
+    }
+    if !requirement.claims.is_empty() {
+        let claims: Vec<&str> = requirement.claims.iter().map(|claim| claim.word()).collect();
+        field("Claims", &claims.join(", "));
+    }
+    match requirement.controls {
+        Controls::By(controls) => {
+            let names: Vec<String> = controls
+                .iter()
+                .map(|control| {
+                    format!("forkproof run {} --as {}", requirement.id, control.personality)
+                })
+                .collect();
+            field("Broken by", &names.join("\n           "));
+        }
+        Controls::None(why) => field("Broken by", &format!("nothing: {why}")),
+    }
+    let here = match Need::first_missing(requirement.needs) {
+        None => "can be checked".to_owned(),
+        Some(Stop::Unsupported(reason)) => format!("unsupported: {reason}"),
+        Some(Stop::NotRun(reason) | Stop::Error(reason)) => {
+            format!("cannot be run: {reason}")
+        }
+        Some(Stop::Fail(_)) => String::new(),
+    };
+    field("Here", &here);
+    field("Code", &format!("conformance/src/requirements/{}.rs", requirement.area()));
+    field("Run it", &format!("forkproof run {} --keep", requirement.id));
+    text
+}
+
+/// The personalities as a list.
+pub fn personalities() -> String {
+    let mut text = String::new();
+    for personality in personality::all() {
+        let value = if personality.parameter.is_some() { "[=VALUE]" } else { "" };
+        let _ = writeln!(text, "{BOLD}{}{BOLD:#}{value}", personality.name);
+        let _ = writeln!(text, "    {}", personality.imitates);
+        if let Some(parameter) = &personality.parameter {
+            let _ = writeln!(text, "    VALUE: {}", personality::values(parameter));
+        }
+        let _ = writeln!(text, "    {DIM}{}{DIM:#}", personality.source);
+    }
+    text
+}
+
+/// The catalogue as JSON: a list of objects with the fields of a requirement.
+pub fn as_json(requirements: &[&'static Requirement]) -> serde_json::Result<String> {
+    let list: Vec<serde_json::Value> = requirements
+        .iter()
+        .map(|requirement| {
+            serde_json::json!({
+                "id": requirement.id,
+                "title": requirement.title,
+                "level": requirement.level,
+                "clause": requirement.clause,
+                "trap": requirement.trap,
+                "fix": requirement.fix,
+                "needs": requirement.needs,
+                "exclusive": requirement.exclusive,
+                // Why it cannot be checked here; null when it can.
+                "missing": Need::first_missing(requirement.needs).map(|stop| match stop {
+                    Stop::Unsupported(reason) | Stop::NotRun(reason) | Stop::Error(reason) => reason,
+                    Stop::Fail(failure) => failure.actual,
+                }),
+                "controls": match requirement.controls {
+                    Controls::By(controls) => controls.iter().map(|c| c.personality).collect(),
+                    Controls::None(_) => Vec::new(),
+                },
+            })
+        })
+        .collect();
+    json(&list)
+}

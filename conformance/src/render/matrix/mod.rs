@@ -1,0 +1,13 @@
+//! `forkproof report`: the reports of many runs as one matrix, requirements × platforms.
+//!
+//! [`input`] reads the files, [`label`] names the columns, [`model`] orders the rows; [`html`],
+//! [`markdown`] and [`terminal`] show them.
+
+pub mod html;
+pub mod input;
+mod label;
+pub mod markdown;
+mod model;
+pub mod terminal;
+
+pub use model::Matrix;

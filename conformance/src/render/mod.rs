@@ -1,0 +1,14 @@
+//! What is shown: every text and document is made here, from what others found out, and nothing is
+//! printed.
+
+pub mod catalogue;
+mod document;
+mod escape;
+pub mod facts;
+pub mod figures;
+pub mod junit;
+mod look;
+pub mod matrix;
+pub mod run;
+
+pub use document::json;

@@ -1,0 +1,98 @@
+//! Markdown, for the job summary of a CI run.
+
+use std::fmt::Write;
+
+use forkproof_report::{Entry, Report, Verdict};
+
+use crate::render::escape::markdown as cell;
+
+/// The report as Markdown: the failures with their reasons first, then what did not run.
+pub fn render(report: &Report) -> String {
+    let mut text = String::new();
+    // Writing to a String cannot fail.
+    let _ = writeln!(text, "## forkproof: {}\n", report.conclusion.words());
+    let _ = writeln!(text, "{}.\n", report.summary());
+    let _ = writeln!(text, "- Target: {}", cell(&report.target.name));
+    let _ = writeln!(text, "- Platform: {}", cell(&report.platform.line()));
+    let _ = writeln!(
+        text,
+        "- Run time: {:.1} s with {} jobs, deadlines × {}",
+        report.duration_ms as f64 / 1e3,
+        report.options.jobs,
+        report.options.slowness
+    );
+    let of = |verdicts: &[Verdict]| -> Vec<&Entry> {
+        report.requirements.iter().filter(|entry| verdicts.contains(&entry.verdict)).collect()
+    };
+    let troubled = of(&[Verdict::Fail, Verdict::Error, Verdict::Xpass]);
+    if !troubled.is_empty() {
+        let _ = writeln!(text, "\n### Failures\n");
+        for entry in troubled {
+            let _ = writeln!(text, "- **{}** ({}): {}", entry.id, entry.level.word(), entry.title);
+            let reason = if entry.verdict == Verdict::Xpass { "Stale" } else { "Error" };
+            for (name, value) in [
+                ("Expected", &entry.expected),
+                ("Actual", &entry.actual),
+                (reason, &entry.reason),
+                ("Baseline", &entry.baseline_text()),
+                ("Trap", &entry.trap),
+                ("Fix", &entry.fix),
+            ] {
+                if let Some(value) = value {
+                    let _ = writeln!(text, "  - {name}: {}", cell(value));
+                }
+            }
+        }
+    }
+    let known = of(&[Verdict::Xfail]);
+    if !known.is_empty() {
+        let _ = writeln!(text, "\n### Expected failures\n");
+        for (entry, exception) in known.iter().filter_map(|e| Some((e, e.baseline.as_ref()?))) {
+            let link = exception.link.as_ref().map(|link| format!(" <{link}>")).unwrap_or_default();
+            let _ = writeln!(
+                text,
+                "- **{}** ({}): {}{link} ({}:{})",
+                entry.id,
+                entry.level.word(),
+                cell(&exception.reason),
+                cell(&exception.file),
+                exception.line
+            );
+        }
+    }
+    let skipped = of(&[Verdict::Unsupported, Verdict::NotRun]);
+    if !skipped.is_empty() {
+        let _ = writeln!(
+            text,
+            "\n### Not checked\n\n| requirement | verdict | reason |\n|---|---|---|"
+        );
+        for entry in skipped {
+            let reason = entry.reason.as_deref().unwrap_or("");
+            let _ =
+                writeln!(text, "| {} | {} | {} |", entry.id, entry.verdict.word(), cell(reason));
+        }
+    }
+    let noted = report.requirements.iter().filter_map(|e| Some((e, e.note.as_ref()?)));
+    for (index, (entry, note)) in noted.enumerate() {
+        if index == 0 {
+            let _ = writeln!(text, "\n### Notes\n");
+        }
+        let _ = writeln!(text, "- {}: {}", entry.id, cell(note));
+    }
+    let _ = writeln!(
+        text,
+        "\n<details><summary>All requirements</summary>\n\n| requirement | level | verdict | s |\n|---|---|---|---|"
+    );
+    for entry in &report.requirements {
+        let _ = writeln!(
+            text,
+            "| {} | {} | {} | {:.2} |",
+            entry.id,
+            entry.level.word(),
+            entry.verdict.word(),
+            entry.duration().as_secs_f64()
+        );
+    }
+    let _ = writeln!(text, "\n</details>");
+    text
+}

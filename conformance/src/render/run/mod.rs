@@ -1,0 +1,4 @@
+//! One run: at a terminal, in Markdown.
+
+pub mod markdown;
+pub mod terminal;

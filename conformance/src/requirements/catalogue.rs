@@ -1,0 +1,72 @@
+//! The catalogue: every requirement, area by area.
+//!
+//! The tables are plain constants, one per area, in the file of the area's name; nothing registers
+//! itself through linker sections, which is a portability trap of its own.
+
+use super::{auth, delivery, listen, locking, processes, signals, storage, width};
+use crate::requirement::Requirement;
+
+/// The areas, in the order in which they are shown.
+const AREAS: &[&[Requirement]] = &[
+    listen::REQUIREMENTS,
+    signals::REQUIREMENTS,
+    locking::REQUIREMENTS,
+    processes::REQUIREMENTS,
+    auth::REQUIREMENTS,
+    delivery::REQUIREMENTS,
+    storage::REQUIREMENTS,
+    width::REQUIREMENTS,
+];
+
+/// Every requirement, area by area.
+pub fn all() -> impl Iterator<Item = &'static Requirement> {
+    AREAS.iter().flat_map(|area| area.iter())
+}
+
+/// The requirement of that id.
+pub fn find(id: &str) -> Option<&'static Requirement> {
+    all().find(|requirement| requirement.id == id)
+}
+
+/// The ids nearest to a mistyped one, best first, at most three.
+pub fn nearest(id: &str) -> Vec<&'static str> {
+    let ids: Vec<&'static str> = all().map(|requirement| requirement.id).collect();
+    settings::nearest(id, &ids)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_unique_paths_of_stable_words() {
+        let mut seen = std::collections::HashSet::new();
+        for requirement in all() {
+            let id = requirement.id;
+            assert!(seen.insert(id), "{id} stands twice");
+            let parts: Vec<&str> = id.split('/').collect();
+            assert_eq!(parts.len(), 2, "{id}");
+            for part in parts {
+                let good = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+                assert!(!part.is_empty() && part.chars().all(good), "{id}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_text_says_something() {
+        for requirement in all() {
+            for text in [requirement.title, requirement.clause, requirement.trap, requirement.fix] {
+                assert!(text.len() > 15, "{}: `{text}`", requirement.id);
+            }
+            assert!(!requirement.title.ends_with('.'), "{}", requirement.id);
+        }
+    }
+
+    #[test]
+    fn a_mistyped_id_finds_its_neighbour() {
+        assert_eq!(nearest("signals/handler-persist").first(), Some(&"signals/handler-persists"));
+        assert_eq!(nearest("hander-persists").first(), Some(&"signals/handler-persists"));
+        assert!(nearest("xyzzy").is_empty());
+    }
+}

@@ -1,0 +1,221 @@
+//! Runs a plan: a warden per check, several at a time, the exclusive ones alone and last.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use forkproof_host::{in_parallel, interrupt};
+use forkproof_report::{Conclusion, Exception, Verdict};
+
+use super::baseline;
+use super::finding::Finding;
+use super::plan::Plan;
+use super::rehearsal;
+use super::runner::run_task;
+use super::task::{Subject, Task, Work};
+use crate::harness::{is_alone, surroundings_missing};
+use crate::needs::Need;
+use crate::requirement::Requirement;
+
+/// Limit of one check on an ordinary machine. Every wait inside has a shorter one of its own.
+pub const CHECK_LIMIT: Duration = Duration::from_secs(60);
+
+/// One check that has been run.
+#[derive(Debug)]
+pub struct Record {
+    /// Its requirement.
+    pub requirement: &'static Requirement,
+    /// Which repetition, from 0.
+    pub round: usize,
+    /// What it came to.
+    pub finding: Finding,
+    /// How long it took.
+    pub duration: Duration,
+    /// Its directory, if it was kept.
+    pub dir: Option<PathBuf>,
+    /// What the baseline expects of it, if that names it.
+    pub exception: Option<Exception>,
+}
+
+/// What a run tells while it goes on.
+#[derive(Debug)]
+pub enum Event {
+    /// A check begins.
+    Started(&'static Requirement),
+    /// A check is over.
+    Finished(Box<Record>),
+}
+
+/// Everything that a run came to.
+#[derive(Debug)]
+pub struct Execution {
+    /// The checks, in the order in which they ended.
+    pub records: Vec<Record>,
+    /// Whether it was ended before its time.
+    pub interrupted: bool,
+    /// How long it took.
+    pub duration: Duration,
+    /// What came of the target's rehearsal, when that kept everything else from being run.
+    pub rehearsal: Option<Finding>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Item {
+    requirement: &'static Requirement,
+    round: usize,
+}
+
+/// Runs `plan`; `observe` hears of every event, in this thread.
+pub fn execute(plan: &Plan, mut observe: impl FnMut(&Event)) -> Execution {
+    let begin = Instant::now();
+    let mut records = Vec::new();
+    if plan.target.rehearse {
+        if let Some(finding) = rehearse(plan) {
+            let error = |requirement| Record {
+                requirement,
+                round: 0,
+                finding: Finding {
+                    verdict: finding.verdict,
+                    reason: finding.reason.clone(),
+                    ..Finding::pass()
+                },
+                duration: Duration::ZERO,
+                dir: None,
+                // Nothing was checked, so nothing is to be said about what was expected.
+                exception: None,
+            };
+            return Execution {
+                records: plan.requirements.iter().copied().map(error).collect(),
+                interrupted: interrupt::requested(),
+                duration: begin.elapsed(),
+                rehearsal: Some(finding),
+            };
+        }
+    }
+    let alone = is_alone(&plan.target);
+    let mut parallel = Vec::new();
+    let mut exclusive = Vec::new();
+    for round in 0..plan.repeat {
+        for &requirement in &plan.requirements {
+            let exception = plan.exceptions.get(requirement.id);
+            // Only what can be checked here takes a place in the queue.
+            let stop = exception
+                .and_then(baseline::skip)
+                .or_else(|| plan.target.unclaimed(requirement.claims))
+                .or_else(|| Need::first_missing(requirement.needs));
+            match stop {
+                Some(stop) => {
+                    let record = Record {
+                        requirement,
+                        round,
+                        finding: Finding::from_stop(stop, Default::default),
+                        duration: Duration::ZERO,
+                        dir: None,
+                        exception: exception.cloned(),
+                    };
+                    let event = Event::Finished(Box::new(record));
+                    observe(&event);
+                    if let Event::Finished(record) = event {
+                        records.push(*record);
+                    }
+                }
+                None if requirement.exclusive || alone => {
+                    exclusive.push(Item { requirement, round })
+                }
+                None => parallel.push(Item { requirement, round }),
+            }
+        }
+    }
+    for (queue, jobs) in [(parallel, plan.jobs), (exclusive, 1)] {
+        work(plan, queue, jobs, |event| {
+            observe(&event);
+            if let Event::Finished(record) = event {
+                records.push(*record);
+            }
+        });
+    }
+    let interrupted = interrupt::requested();
+    Execution { records, interrupted, duration: begin.elapsed(), rehearsal: None }
+}
+
+/// Tries the target's manifest; what came of it, unless all went well.
+fn rehearse(plan: &Plan) -> Option<Finding> {
+    if let Some(stop) = surroundings_missing(&plan.target) {
+        return Some(Finding::from_stop(stop, Default::default));
+    }
+    let limit = plan.target.manifest.ready.limit.duration()
+        + plan.target.manifest.stop.limit.duration()
+        + CHECK_LIMIT;
+    let finding = run_task(&Task {
+        work: Work::Rehearsal(Subject { target: plan.target.clone(), personality: None }),
+        dir: plan.dir.join("rehearsal"),
+        keep: plan.keep,
+        slowness: plan.slowness,
+        limit: limit.mul_f64(plan.slowness),
+    });
+    let finding = finding.filter(|finding| finding.verdict != Verdict::Pass)?;
+    let in_words = |why: String| match finding.verdict {
+        Verdict::Error => rehearsal::in_words(&plan.target.name, &why),
+        _ => why,
+    };
+    Some(Finding { reason: finding.reason.map(in_words), ..finding })
+}
+
+/// Works off `queue` with `jobs` threads.
+fn work(plan: &Plan, queue: Vec<Item>, jobs: usize, observe: impl FnMut(Event)) {
+    in_parallel(
+        queue,
+        jobs,
+        |item, tell| {
+            tell(Event::Started(item.requirement));
+            if let Some(record) = check(plan, item) {
+                tell(Event::Finished(Box::new(record)));
+            }
+        },
+        observe,
+    );
+}
+
+/// Runs one check. None when the run was interrupted meanwhile.
+fn check(plan: &Plan, item: Item) -> Option<Record> {
+    let begin = Instant::now();
+    let name = match plan.repeat {
+        1 => item.requirement.id.replace('/', "."),
+        _ => format!("{}.{}", item.requirement.id.replace('/', "."), item.round + 1),
+    };
+    let dir = plan.dir.join(name);
+    let task = Task {
+        work: Work::Requirement(
+            item.requirement.id.to_owned(),
+            Subject { target: plan.target.clone(), personality: plan.personality.clone() },
+        ),
+        dir: dir.clone(),
+        keep: plan.keep,
+        slowness: plan.slowness,
+        limit: CHECK_LIMIT.mul_f64(plan.slowness),
+    };
+    let mut finding = run_task(&task)?;
+    let exception = plan.exceptions.get(item.requirement.id);
+    if let Some(exception) = exception {
+        baseline::judge(exception, item.requirement.id, &mut finding);
+    }
+    Some(Record {
+        requirement: item.requirement,
+        round: item.round,
+        finding,
+        duration: begin.elapsed(),
+        dir: plan.keep.then_some(dir),
+        exception: exception.cloned(),
+    })
+}
+
+impl Execution {
+    /// What it means for the whole.
+    pub fn conclusion(&self) -> Conclusion {
+        let verdicts: Vec<_> = self
+            .records
+            .iter()
+            .map(|record| (record.finding.verdict, record.requirement.level))
+            .collect();
+        Conclusion::of(&verdicts, self.interrupted)
+    }
+}

@@ -1,0 +1,31 @@
+//! A run: what is selected, how it is executed, and what it comes to.
+//!
+//! ```text
+//! selection ─ plan ─ execution ─ runner ─ warden (a process per check) ─ worker
+//!  baseline ──┘          └ findings ─ report
+//! ```
+
+mod baseline;
+mod draft;
+mod execution;
+mod finding;
+mod plan;
+mod rehearsal;
+mod report;
+mod runner;
+mod selection;
+mod slowness;
+mod task;
+mod warden;
+mod worker;
+
+pub use baseline::Baseline;
+pub use draft::{FORMAT, draft};
+pub use execution::{CHECK_LIMIT, Event, Execution, Record, execute};
+pub use finding::{Finding, Product};
+pub use plan::Plan;
+pub use report::report;
+pub use runner::{run_task, warden};
+pub use selection::{Choice, SelectionError, Shard, select, shard};
+pub use slowness::measure as slowness;
+pub use task::{Subject, Task, Work};

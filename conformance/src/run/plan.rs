@@ -1,0 +1,30 @@
+//! What a run is to do.
+
+use std::path::PathBuf;
+
+use super::baseline::Exceptions;
+use crate::requirement::Requirement;
+use crate::subject::Target;
+
+/// What is to be run, and how.
+#[derive(Debug)]
+pub struct Plan {
+    /// The requirements, in the catalogue's order.
+    pub requirements: Vec<&'static Requirement>,
+    /// How often each.
+    pub repeat: usize,
+    /// How many checks at a time.
+    pub jobs: usize,
+    /// The server under test.
+    pub target: Target,
+    /// How much longer than usual deadlines are.
+    pub slowness: f64,
+    /// Where the checks' private directories are made.
+    pub dir: PathBuf,
+    /// Whether they stay.
+    pub keep: bool,
+    /// The personalities to put the server under, as `forkproof as` takes them.
+    pub personality: Option<String>,
+    /// What a baseline expects on this platform.
+    pub exceptions: Exceptions,
+}

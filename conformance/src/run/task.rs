@@ -1,0 +1,58 @@
+//! What the runner tells a warden to have done.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::bench::Measures;
+use crate::subject::Target;
+
+/// Something to be done under a warden.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Task {
+    /// What to do.
+    pub work: Work,
+    /// The private directory, to be made.
+    pub dir: PathBuf,
+    /// Whether to leave it there.
+    pub keep: bool,
+    /// See [`crate::harness::Orders::slowness`].
+    pub slowness: f64,
+    /// Limit of the whole task.
+    pub limit: Duration,
+}
+
+/// What can be done.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum Work {
+    /// Check the requirement of that id.
+    Requirement(String, Subject),
+    /// Try whether the target is as its manifest says.
+    Rehearsal(Subject),
+    /// Measure a server.
+    Benchmark(Measures, Subject),
+    /// Measure the probe of that id.
+    Probe(String),
+}
+
+/// The server that something is done with.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Subject {
+    /// It.
+    pub target: Target,
+    /// The personalities to put it under, as `forkproof as` takes them.
+    pub personality: Option<String>,
+}
+
+impl Work {
+    /// The server, if it takes one.
+    pub(super) fn subject(&self) -> Option<&Subject> {
+        match self {
+            Self::Requirement(_, subject)
+            | Self::Rehearsal(subject)
+            | Self::Benchmark(_, subject) => Some(subject),
+            Self::Probe(_) => None,
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! What goes on below a warden: a check, a rehearsal, a benchmark or a probe, in a process of its own.
+
+use std::os::fd::AsRawFd;
+
+use forkproof_report::{Evidence, Failure, Verdict};
+use nix::errno::Errno;
+use nix::sys::signal::{
+    SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, sigaction, sigprocmask,
+};
+use nix::unistd::setsid;
+
+use super::finding::{Finding, Product};
+use super::rehearsal;
+use super::task::{Subject, Task, Work};
+use crate::harness::{Check, Orders, enter_surroundings};
+use crate::personality::{self, Interposition, Selected};
+use crate::stop::{OrError, Step, Stop};
+use crate::subject::Ends;
+use crate::{bench, platform, probe, requirements};
+
+/// Does what `task` says, in this process, which is its own.
+pub(super) fn work(task: &Task) -> Finding {
+    prepare()
+        .and_then(|()| match &task.work {
+            Work::Probe(id) => {
+                // It tells limits and dispositions as they are, and has no server to finish.
+                let value = probe::measure(id, &task.dir).map_err(Stop::Error)?;
+                Ok(Finding { product: Some(Product::Fact(value)), ..Finding::pass() })
+            }
+            Work::Requirement(_, subject)
+            | Work::Rehearsal(subject)
+            | Work::Benchmark(_, subject) => Ok(with_server(task, subject)),
+        })
+        .unwrap_or_else(|stop| Finding::from_stop(stop, Evidence::default))
+}
+
+/// A process group and a mask of its own, and none of the warden's descriptors.
+fn prepare() -> Step<()> {
+    // A group and a session of its own: a server that signals its group hits this check at most.
+    setsid().map_err(Errno::desc).or_error("setsid")?;
+    platform::become_reaper().map_err(Stop::Error)?;
+    // The lifeline is the warden's.
+    let null = std::fs::File::open("/dev/null").or_error("/dev/null")?;
+    // SAFETY: both are open; descriptor 0 belongs to nobody's `OwnedFd`.
+    Errno::result(unsafe { libc::dup2(null.as_raw_fd(), 0) }).or_error("dup2")?;
+    // The check starts from a known mask.
+    let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None);
+    Ok(())
+}
+
+fn with_server(task: &Task, subject: &Subject) -> Finding {
+    let mut check = match set_up(task, subject) {
+        Ok(check) => check,
+        Err(stop) => return Finding::from_stop(stop, Evidence::default),
+    };
+    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        let product = act(&mut check, &task.work)?;
+        check.finish()?;
+        Ok(Finding { product, note: check.remarks(), ..Finding::pass() })
+    }));
+    let stop = match outcome {
+        Ok(Ok(finding)) => return finding,
+        Ok(Err(stop)) if matches!(task.work, Work::Rehearsal(_)) => rehearsal::as_error(stop),
+        Ok(Err(stop)) => stop,
+        Err(panic) => {
+            let words = panic
+                .downcast_ref::<String>()
+                .map(String::as_str)
+                .or_else(|| panic.downcast_ref::<&str>().copied())
+                .unwrap_or("no message");
+            Stop::Error(format!("the check panicked: {words}"))
+        }
+    };
+    Finding::from_stop(stop, || check.evidence())
+}
+
+/// What a server finds, and whoever watches it.
+fn set_up(task: &Task, subject: &Subject) -> Step<Check> {
+    raise_descriptor_limit();
+    default_dispositions();
+    survive_signals().or_error("sigaction")?;
+    let environment = match &subject.personality {
+        None => Vec::new(),
+        Some(text) => Selected::parse_list(text)
+            .and_then(|selected| Interposition::new(&task.dir, &selected))
+            .map_err(Stop::Error)?
+            .environment(),
+    };
+    enter_surroundings(&subject.target, &task.dir)?;
+    Ok(Check::new(Orders {
+        dir: task.dir.clone(),
+        slowness: task.slowness,
+        target: subject.target.clone(),
+        environment,
+    }))
+}
+
+fn act(check: &mut Check, work: &Work) -> Step<Option<Product>> {
+    match work {
+        Work::Requirement(id, _) => {
+            let requirement = requirements::find(id)
+                .ok_or_else(|| Stop::Error(format!("no requirement {id}")))?;
+            (requirement.check)(check)?;
+        }
+        Work::Rehearsal(_) => rehearsal::rehearse(check)?,
+        Work::Benchmark(measures, _) => {
+            return Ok(Some(Product::Figures(bench::measure(check, measures)?)));
+        }
+        Work::Probe(_) => {}
+    }
+    Ok(None)
+}
+
+/// The last word, now that every process below the warden has ended: `left` are those that it had to
+/// kill.
+pub(super) fn conclude(task: &Task, finding: Finding, left: &[String]) -> Finding {
+    let Some(subject) = task.work.subject() else { return finding };
+    let finding = match (&subject.personality, task.dir.join(personality::TRACE_FILE)) {
+        (None, _) => finding,
+        (Some(_), trace) => match personality::read_trace(&trace) {
+            Ok(trace) => {
+                let altered = trace.iter().map(|traced| u64::from(traced.altered_calls)).sum();
+                Finding { altered_calls: Some(altered), ..finding }
+            }
+            Err(reason) => return Finding::error(reason),
+        },
+    };
+    let all_must_end = subject.target.manifest.stop.ends == Ends::All;
+    if !all_must_end || finding.verdict != Verdict::Pass || left.is_empty() {
+        return finding;
+    }
+    let stop = Stop::Fail(Failure {
+        expected: "no process of the server is left after its end".into(),
+        actual: left.join(", "),
+    });
+    let stop = match task.work {
+        Work::Rehearsal(_) => rehearsal::as_error(stop),
+        _ => stop,
+    };
+    Finding::from_stop(stop, Evidence::default)
+}
+
+/// Whoever started this program may ignore signals (nohup, a shell's `&`, a CI system), and that
+/// would be passed on to the server. What a server inherits is for the checks to say.
+fn default_dispositions() {
+    let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
+    for signal in Signal::iterator() {
+        // What cannot be set is SIGKILL's and SIGSTOP's. SIGPIPE is ignored by every Rust program,
+        // and back at its default in what it executes.
+        if !matches!(signal, Signal::SIGKILL | Signal::SIGSTOP | Signal::SIGPIPE) {
+            // SAFETY: no handler is installed.
+            let _ = unsafe { sigaction(signal, &default) };
+        }
+    }
+}
+
+/// Keeps a server that signals its launcher's process group from ending the check. Handlers, not
+/// ignored dispositions: those would be passed on to the server.
+fn survive_signals() -> nix::Result<()> {
+    extern "C" fn pass(_signal: libc::c_int) {}
+    let action = SigAction::new(SigHandler::Handler(pass), SaFlags::SA_RESTART, SigSet::empty());
+    for signal in
+        [Signal::SIGHUP, Signal::SIGINT, Signal::SIGTERM, Signal::SIGUSR1, Signal::SIGUSR2]
+    {
+        // SAFETY: the handler does nothing.
+        unsafe { sigaction(signal, &action) }?;
+    }
+    Ok(())
+}
+
+/// Hundreds of clients need as many descriptors; common soft limits are 256 and 1024.
+fn raise_descriptor_limit() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
+        let wanted = hard.min(4096);
+        if soft < wanted {
+            let _ = setrlimit(Resource::RLIMIT_NOFILE, wanted, hard);
+        }
+    }
+}
