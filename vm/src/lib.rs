@@ -1,33 +1,29 @@
 //! Images and machines: what `forkproof vm` does.
 //!
-//! Data flows one way:
+//! In layers; an import goes down this list, never up:
 //!
-//! ```text
-//! catalogue ─┬ fetch ── verify ── unpack ─┐
-//! images/    └ build ─────────────────────┴ cache ─ machine ─ job ─ reports
-//!                                            disks, seed ─┘     └ guest
-//! ```
-//!
-//! The [`catalogue`] says where an image comes from and how it is started; [`fetch`] and [`build`]
-//! bring it into the [`cache`], where it has its final name only when it is whole and verified.
-//! Machines read it and never write to it. Every way to fail is a variant of [`error::Error`].
+//! | layer | what it is |
+//! |---|---|
+//! | `commands` | a file per subcommand: arguments, printing, exit status |
+//! | `job` | the suite in many machines, or a shell in one |
+//! | `payload` | which `forkproof` goes into a guest |
+//! | `machine` | a QEMU process: command line, console, logging in, how it ended |
+//! | `obtain` | brings an image into the cache: `fetch` downloads, `build` makes |
+//! | `guest` | what runs in a guest, and the disks that go in and come out |
+//! | `cache` | the images on this host, whole and verified, never written to |
+//! | `catalogue` | what images there are, and what a description must say |
+//! | `platform` | the only door to the system |
+//! | `error` | every way to fail, each told in one sentence |
 
-pub mod build;
-pub mod cache;
-pub mod catalogue;
-pub mod cli;
+mod cache;
+mod catalogue;
 mod commands;
-pub mod disks;
-pub mod error;
-pub mod fetch;
-pub mod guest;
-mod http;
-pub mod interrupt;
-pub mod job;
-pub mod machine;
-pub mod payload;
+mod error;
+mod guest;
+mod job;
+mod machine;
+mod obtain;
+mod payload;
 mod platform;
-pub mod seed;
-mod typing;
-pub mod unpack;
-pub mod verify;
+
+pub use commands::{Arguments, main};

@@ -7,9 +7,9 @@ use clap::Parser;
 #[command(name = "forkproof-vm", version)]
 struct Cli {
     #[command(subcommand)]
-    command: forkproof_vm::cli::Arguments,
+    command: forkproof_vm::Arguments,
 }
 
 fn main() -> std::process::ExitCode {
-    forkproof_vm::cli::main(&Cli::parse().command)
+    forkproof_vm::main(&Cli::parse().command)
 }

@@ -6,18 +6,18 @@
 
 use std::path::{Path, PathBuf};
 
-use object::read::elf::{FileHeader, ProgramHeader};
-use object::{Endianness, elf};
+use forkproof_host::{Elf, Machine};
+use settings::reason;
 
 use crate::catalogue::{FirstBoot, Image};
 use crate::error::{Error, Result};
 
 /// The variable that names a directory of payloads.
-pub const DIRECTORY_VARIABLE: &str = "FORKPROOF_PAYLOADS";
+const DIRECTORY_VARIABLE: &str = "FORKPROOF_PAYLOADS";
 
 /// A guest's system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum System {
+pub(crate) enum System {
     /// Any distribution.
     Linux,
     /// FreeBSD.
@@ -26,16 +26,16 @@ pub enum System {
 
 /// What a guest runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Wanted {
+pub(crate) struct Wanted {
     /// Its system.
-    pub system: System,
+    pub(crate) system: System,
     /// Width of its programs, bits: 32 or 64; of x86.
-    pub bits: u8,
+    pub(crate) bits: u8,
 }
 
 impl Wanted {
     /// By an image.
-    pub fn by(image: &Image) -> Self {
+    pub(crate) fn by(image: &Image) -> Self {
         // FreeBSD's cloud images have nuageinit; its other ones are logged in to, and are told by
         // their names.
         let freebsd = image.first_boot == FirstBoot::Nuageinit || image.id.starts_with("freebsd");
@@ -75,7 +75,7 @@ struct Program {
 }
 
 /// The executable for a guest: one of `named`, or of the places that the documentation lists.
-pub fn find(wanted: Wanted, named: &[PathBuf]) -> Result<PathBuf> {
+pub(crate) fn find(wanted: Wanted, named: &[PathBuf]) -> Result<PathBuf> {
     let own = std::env::current_exe().ok();
     let directory = std::env::var_os(DIRECTORY_VARIABLE).map(PathBuf::from);
     find_among(wanted, named, directory.as_deref(), own.as_deref())
@@ -202,41 +202,20 @@ fn unfit(program: &Program, wanted: Wanted) -> Option<String> {
 
 /// Reads an ELF header.
 fn inspect(path: &Path) -> std::result::Result<Program, String> {
-    let data = std::fs::read(path).map_err(|error| error.to_string())?;
-    match object::FileKind::parse(&data[..]) {
-        Ok(object::FileKind::Elf32) => program::<elf::FileHeader32<Endianness>>(&data, 32),
-        Ok(object::FileKind::Elf64) => program::<elf::FileHeader64<Endianness>>(&data, 64),
-        _ => Err("it is no ELF program".into()),
+    let data = std::fs::read(path).map_err(|error| reason(&error))?;
+    let elf = Elf::parse(&data).ok_or("it is no ELF program")?;
+    match (elf.machine, elf.bits) {
+        (Machine::X86, _) | (Machine::X86_64, 64) => {}
+        (Machine::X86_64, _) => return Err("it is of the x32 ABI, which no image has".into()),
+        _ => return Err("it is not for x86".into()),
     }
-}
-
-fn program<E: FileHeader<Endian = Endianness>>(
-    data: &[u8],
-    bits: u8,
-) -> std::result::Result<Program, String> {
-    let words = |error: object::read::Error| error.to_string();
-    let header = E::parse(data).map_err(words)?;
-    let endian = header.endian().map_err(words)?;
-    let machine = header.e_machine(endian);
-    if ![elf::EM_386, elf::EM_X86_64].contains(&machine) {
-        return Err("it is not for x86".into());
-    }
-    if bits == 32 && machine == elf::EM_X86_64 {
-        return Err("it is of the x32 ABI, which no image has".into());
-    }
-    let mut interpreter = None;
-    for segment in header.program_headers(endian, data).map_err(words)? {
-        if let Some(path) = segment.interpreter(endian, data).map_err(words)? {
-            interpreter = Some(String::from_utf8_lossy(path).into_owned());
-        }
-    }
-    // FreeBSD's programs are branded (elf(5), `ELFOSABI_FREEBSD`); Linux's have 0 or 3.
-    let system = match header.e_ident().os_abi {
-        elf::ELFOSABI_FREEBSD => System::FreeBsd,
-        elf::ELFOSABI_SYSV | elf::ELFOSABI_GNU => System::Linux,
+    let system = match elf.os_abi {
+        Elf::FREEBSD => System::FreeBsd,
+        0 | 3 => System::Linux,
         other => return Err(format!("its OS ABI is {other}: neither Linux nor FreeBSD")),
     };
-    Ok(Program { system, bits, interpreter })
+    let interpreter = elf.interpreter.map(|path| String::from_utf8_lossy(&path).into_owned());
+    Ok(Program { system, bits: elf.bits, interpreter })
 }
 
 #[cfg(test)]
@@ -298,7 +277,7 @@ mod tests {
             (Ok(found), None) => assert_eq!(found, path),
             (Err(error), Some(words)) => {
                 assert!(error.to_string().contains(words), "{error}");
-                assert_eq!(error.exit_status(), 2);
+                assert!(matches!(error, Error::Usage(_)), "{error:?}");
             }
             (found, _) => panic!("{found:?}"),
         }

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 
@@ -46,11 +46,6 @@ struct State {
     log: Vec<Request>,
 }
 
-/// A connection, with TLS or without.
-trait Stream: Read + Write + Send {}
-
-impl<T: Read + Write + Send> Stream for T {}
-
 /// The server; its threads end with the test's process.
 #[derive(Debug, Clone)]
 pub(crate) struct Server {
@@ -60,38 +55,12 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn start() -> Self {
-        Self::start_with(None)
-    }
-
-    /// With TLS, and the certificate that a client must believe, as PEM.
-    pub(crate) fn start_tls() -> (Self, String) {
-        let rcgen::CertifiedKey { cert, signing_key } =
-            rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).expect("a certificate");
-        let key = rustls::pki_types::PrivateKeyDer::Pkcs8(signing_key.serialize_der().into());
-        let config = rustls::ServerConfig::builder()
-            .with_no_client_auth()
-            .with_single_cert(vec![cert.der().clone()], key)
-            .expect("a key that fits");
-        (Self::start_with(Some(Arc::new(config))), cert.pem())
-    }
-
-    fn start_with(tls: Option<Arc<rustls::ServerConfig>>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port on loopback");
-        let scheme = if tls.is_some() { "https" } else { "http" };
-        let url = format!("{scheme}://{}/", listener.local_addr().expect("an address"));
-        let state = Arc::new(Mutex::new(State::default()));
-        let server = Self { url, state };
+        let url = format!("http://{}/", listener.local_addr().expect("an address"));
+        let server = Self { url, state: Arc::default() };
         let of_thread = server.clone();
         std::thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
-                let stream: Box<dyn Stream> = match &tls {
-                    None => Box::new(stream),
-                    Some(config) => {
-                        let session =
-                            rustls::ServerConnection::new(config.clone()).expect("a session");
-                        Box::new(rustls::StreamOwned::new(session, stream))
-                    }
-                };
                 let server = of_thread.clone();
                 // A client that is killed breaks its connection; that is what is tested.
                 std::thread::spawn(move || drop(server.answer(stream)));
@@ -124,7 +93,7 @@ impl Server {
         state.log.iter().filter(|request| request.path == path).cloned().collect()
     }
 
-    fn answer(&self, stream: Box<dyn Stream>) -> std::io::Result<()> {
+    fn answer(&self, stream: TcpStream) -> std::io::Result<()> {
         let mut reader = BufReader::new(stream);
         let mut line = String::new();
         reader.read_line(&mut line)?;
@@ -196,7 +165,7 @@ impl Server {
 }
 
 struct Out<'a> {
-    stream: BufReader<Box<dyn Stream>>,
+    stream: BufReader<TcpStream>,
     server: &'a Server,
     at: usize,
 }

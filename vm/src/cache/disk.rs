@@ -1,0 +1,87 @@
+//! What a disk looks like.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+use crate::catalogue::DiskFormat;
+
+/// What QEMU's disks begin with.
+const QCOW2_MAGIC: &[u8] = b"QFI\xfb";
+
+/// The format of a disk, by its first bytes.
+pub(crate) fn format(path: &Path) -> io::Result<DiskFormat> {
+    let mut magic = Vec::new();
+    File::open(path)?.take(QCOW2_MAGIC.len() as u64).read_to_end(&mut magic)?;
+    Ok(if magic == QCOW2_MAGIC { DiskFormat::Qcow2 } else { DiskFormat::Raw })
+}
+
+/// The format of what must be a disk: whole sectors, or a qcow2 that needs no other file. The inner
+/// error is why it is none.
+pub(crate) fn inspect(path: &Path) -> io::Result<Result<DiskFormat, String>> {
+    const SECTOR: u64 = 512;
+    let mut file = File::open(path)?;
+    let length = file.metadata()?.len();
+    // QEMU's docs/interop/qcow2.txt: version at 4, the backing file's offset at 8, incompatible
+    // features at 72 from version 3 on, of which bit 2 is an external data file. All big-endian.
+    let mut header = Vec::new();
+    (&mut file).take(104).read_to_end(&mut header)?;
+    let number = |at: usize| -> u64 {
+        header.get(at..at + 8).and_then(|bytes| bytes.try_into().ok()).map_or(0, u64::from_be_bytes)
+    };
+    if !header.starts_with(QCOW2_MAGIC) {
+        return if length > 0 && length % SECTOR == 0 {
+            Ok(Ok(DiskFormat::Raw))
+        } else {
+            Ok(Err(format!("{length} bytes are no disk of whole sectors")))
+        };
+    }
+    let version = number(4) >> 32;
+    if ![2, 3].contains(&version) || header.len() < 72 {
+        return Ok(Err(format!("it is no qcow2 disk that QEMU reads: version {version}")));
+    }
+    if number(8) != 0 {
+        return Ok(Err("it is a qcow2 disk that needs a backing file".into()));
+    }
+    if version == 3 && number(72) & 0b100 != 0 {
+        return Ok(Err("it is a qcow2 disk whose data are in another file".into()));
+    }
+    Ok(Ok(DiskFormat::Qcow2))
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    fn qcow2(version: u32, backing: u64, incompatible: u64) -> Vec<u8> {
+        let mut header = vec![0; 512];
+        header[..4].copy_from_slice(QCOW2_MAGIC);
+        header[4..8].copy_from_slice(&version.to_be_bytes());
+        header[8..16].copy_from_slice(&backing.to_be_bytes());
+        header[72..80].copy_from_slice(&incompatible.to_be_bytes());
+        header
+    }
+
+    #[rstest]
+    #[case::raw(vec![0xeb; 1024], Ok(DiskFormat::Raw))]
+    #[case::version_2(qcow2(2, 0, 0), Ok(DiskFormat::Qcow2))]
+    #[case::version_3(qcow2(3, 0, 0b1), Ok(DiskFormat::Qcow2))]
+    #[case::empty(vec![], Err("0 bytes"))]
+    #[case::part_of_a_sector(vec![1; 513], Err("513 bytes"))]
+    #[case::header_cut_off(qcow2(3, 0, 0)[..20].to_vec(), Err("no qcow2"))]
+    #[case::unknown_version(qcow2(4, 0, 0), Err("version 4"))]
+    #[case::backing_file(qcow2(3, 520, 0), Err("backing file"))]
+    #[case::external_data(qcow2(3, 0, 0b100), Err("another file"))]
+    fn what_a_disk_is(#[case] bytes: Vec<u8>, #[case] expected: Result<DiskFormat, &str>) {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("disk");
+        std::fs::write(&path, bytes).expect("written");
+        match (inspect(&path).expect("read"), expected) {
+            (Ok(found), Ok(expected)) => assert_eq!(found, expected),
+            (Err(why), Err(words)) => assert!(why.contains(words), "{why}"),
+            (found, expected) => panic!("{found:?} instead of {expected:?}"),
+        }
+    }
+}

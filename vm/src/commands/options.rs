@@ -1,0 +1,138 @@
+//! Options that several commands have in common.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::cache::Cache;
+use crate::error::{Error, Result};
+use crate::guest::require_added;
+use crate::job::{Acceleration, Settings};
+use crate::obtain::Options;
+
+/// How images are fetched.
+#[derive(clap::Args, Debug)]
+pub(super) struct FetchOptions {
+    /// Ask no server: an image that is not here is an error
+    #[arg(long)]
+    offline: bool,
+
+    /// Ask the publisher although the image is here, and replace it if it has changed
+    #[arg(long, conflicts_with = "offline")]
+    update: bool,
+
+    /// Refuse an image whose digest is not the recorded one
+    #[arg(long)]
+    locked: bool,
+
+    /// The file that records them [default: lock.toml, beside the images]
+    #[arg(long, value_name = "FILE", requires = "locked")]
+    lock_file: Option<PathBuf>,
+
+    /// How often a broken connection is taken up again, each time
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    retries: u32,
+
+    /// How long a connection may take
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=86400))]
+    connect_timeout: u64,
+
+    /// How long a server may send nothing
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=86400))]
+    idle_timeout: u64,
+
+    /// A PEM file of the certificate authorities to believe, instead of the system's
+    #[arg(long, value_name = "FILE", env = "SSL_CERT_FILE")]
+    ca_file: Option<PathBuf>,
+}
+
+impl FetchOptions {
+    /// As [`crate::obtain::fetch`] takes them.
+    pub(super) fn options(&self, cache: &Cache) -> Result<Options> {
+        let locked =
+            self.locked.then(|| self.lock_file.clone().unwrap_or_else(|| cache.records_file()));
+        if let Some(file) = locked.as_ref().filter(|file| !file.is_file()) {
+            return Err(Error::Usage(format!(
+                "--locked: there is no file {}: fetch once without it, which writes one",
+                file.display()
+            )));
+        }
+        Ok(Options {
+            offline: self.offline,
+            update: self.update,
+            locked,
+            retries: self.retries,
+            connect_timeout: Duration::from_secs(self.connect_timeout),
+            idle_timeout: Duration::from_secs(self.idle_timeout),
+            ca_file: self.ca_file.clone(),
+        })
+    }
+}
+
+/// What the processors may be made of.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum Accel {
+    /// QEMU's own emulation: everywhere, and slow
+    Tcg,
+    /// The host's processor; an error if a canary does not run on it
+    Kvm,
+    /// The host's processor if a canary runs on it, emulation otherwise
+    Auto,
+}
+
+/// What machines are made of.
+#[derive(clap::Args, Debug)]
+pub(super) struct MachineOptions {
+    /// The program that goes into the guests; once for each system and width
+    #[arg(long, value_name = "FILE")]
+    pub(super) payload: Vec<PathBuf>,
+
+    /// A file or directory that lies beside forkproof in the guests, under its last name: your
+    /// server, its manifest, a baseline
+    #[arg(long, value_name = "PATH")]
+    add: Vec<PathBuf>,
+
+    /// A word on the command line of kernels that QEMU starts itself: `ipv6.disable=1`
+    #[arg(long, value_name = "WORD")]
+    append: Vec<String>,
+
+    /// Memory of each machine instead of its image's
+    #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u32).range(64..))]
+    memory: Option<u32>,
+
+    /// How long a guest may take to come up, instead of its image's
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86400))]
+    boot_limit: Option<u64>,
+
+    /// How long it may take from there, instead of its image's
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86400))]
+    limit: Option<u64>,
+
+    /// What the processors are made of
+    #[arg(long, value_enum, default_value_t = Accel::Tcg)]
+    accel: Accel,
+
+    /// The emulator to use instead of qemu-system-x86_64 or qemu-system-i386
+    #[arg(long, value_name = "FILE")]
+    qemu: Option<PathBuf>,
+}
+
+impl MachineOptions {
+    /// As jobs take them.
+    pub(super) fn settings(&self, cache: &Cache, fetch: &FetchOptions) -> Result<Settings> {
+        require_added(&self.add)?;
+        Ok(Settings {
+            emulator: self.qemu.clone(),
+            acceleration: match self.accel {
+                Accel::Tcg => Acceleration::Tcg,
+                Accel::Kvm => Acceleration::Kvm,
+                Accel::Auto => Acceleration::Auto,
+            },
+            memory: self.memory,
+            boot_limit: self.boot_limit.map(Duration::from_secs),
+            run_limit: self.limit.map(Duration::from_secs),
+            fetch: fetch.options(cache)?,
+            append: self.append.clone(),
+            added: self.add.clone(),
+        })
+    }
+}

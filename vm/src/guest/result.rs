@@ -1,0 +1,222 @@
+//! What comes back from a guest.
+//!
+//! The result's disk holds a stamp that no other run has; the guest overwrites it with a tar, whose
+//! last member repeats the stamp. **The verdict is the member `exitcode` alone.** What the console
+//! said, and how QEMU ended, is no part of it.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use forkproof_report::{ExitStatus, Report};
+use settings::printable;
+
+use super::disks::OUT_MAGIC;
+use super::stamp::Stamp;
+use crate::error::{Error, Result};
+
+/// No member of the result is larger, bytes.
+const MEMBER_LIMIT: u64 = 32 * 1024 * 1024;
+/// The members of a result that people read.
+pub(crate) const REPORTS: [&str; 4] = ["report.json", "junit.xml", "summary.md", "output.log"];
+/// Its other members.
+const OWN: [&str; 3] = ["exitcode", "problem", "complete"];
+
+/// What a guest wrote.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    /// What `forkproof run` ended with in the guest; none if it did not even start.
+    pub(crate) status: Option<ExitStatus>,
+    /// Why the payload does not run there.
+    pub(crate) problem: Option<String>,
+    /// The members of [`REPORTS`] that are there.
+    pub(crate) files: BTreeMap<&'static str, Vec<u8>>,
+}
+
+/// Why there is no outcome, as the end of the sentence "… wrote no result:".
+pub(crate) type NoOutcome = String;
+
+/// Reads the result's disk. `Err` inside: there is no result.
+pub(crate) fn read_out(
+    path: &Path,
+    stamp: &Stamp,
+) -> Result<std::result::Result<Outcome, NoOutcome>> {
+    let cannot = |error| Error::io("read", path, error);
+    let mut file = File::open(path).map_err(cannot)?;
+    let mut first = [0; 512];
+    file.read_exact(&mut first).map_err(cannot)?;
+    if first.starts_with(format!("{OUT_MAGIC} {}\n", stamp.text()).as_bytes()) {
+        return Ok(Err("the stamp is still on the result's disk".into()));
+    }
+    Ok(read_archive(first.chain(file), stamp))
+}
+
+fn read_archive(content: impl Read, stamp: &Stamp) -> std::result::Result<Outcome, NoOutcome> {
+    let damaged = |error: std::io::Error| format!("the result's archive is damaged: {error}");
+    let mut archive = tar::Archive::new(content);
+    let mut members = BTreeMap::new();
+    for entry in archive.entries().map_err(damaged)? {
+        let mut entry = entry.map_err(damaged)?;
+        // Only what is known by its name is kept, so that what there is in memory has a bound.
+        let known = REPORTS.iter().chain(&OWN);
+        let Some(name) = known.copied().find(|name| *entry.path_bytes() == *name.as_bytes()) else {
+            continue;
+        };
+        if entry.size() > MEMBER_LIMIT {
+            return Err(format!("the result's `{name}` is larger than {MEMBER_LIMIT} bytes"));
+        }
+        let mut content = Vec::new();
+        entry.read_to_end(&mut content).map_err(damaged)?;
+        if members.insert(name, content).is_some() {
+            return Err(format!("the result has two members `{name}`"));
+        }
+    }
+    let text = |name: &str| members.get(name).map(|bytes| String::from_utf8_lossy(bytes));
+    match text("complete") {
+        None => return Err("the result's archive ends before its time".into()),
+        Some(text) if text.trim_end() != stamp.text() => {
+            return Err("the result is another run's".into());
+        }
+        Some(_) => {}
+    }
+    let problem = text("problem").map(|text| text.trim().to_owned());
+    let status = match text("exitcode") {
+        None if problem.is_some() => None,
+        None => return Err("the result has no exit code".into()),
+        Some(text) => {
+            let code = text.trim_end().parse().ok();
+            Some(code.and_then(ExitStatus::from_code).ok_or_else(|| {
+                let text: String = text.trim_end().chars().take(40).collect();
+                format!("the result's exit code is `{}`", printable(&text))
+            })?)
+        }
+    };
+    let files = REPORTS.iter().filter_map(|&name| Some((name, members.remove(name)?))).collect();
+    Ok(Outcome { status, problem, files })
+}
+
+/// Reads a report and holds it against the exit status: two witnesses that disagree are none.
+pub(crate) fn read_report(
+    text: &[u8],
+    status: ExitStatus,
+) -> std::result::Result<Report, NoOutcome> {
+    let report = Report::parse(text).map_err(|why| format!("its report.json {why}"))?;
+    if report.conclusion.exit_status() != status {
+        return Err(format!(
+            "its report says `{}`, but the exit code is {}",
+            report.conclusion.words(),
+            status.code()
+        ));
+    }
+    Ok(report)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::OpenOptions;
+    use std::io::Write;
+
+    use super::super::disks::write_out;
+    use super::*;
+
+    fn archive(members: &[(&str, &str)]) -> Vec<u8> {
+        let mut builder = tar::Builder::new(Vec::new());
+        for (name, content) in members {
+            let mut header = tar::Header::new_ustar();
+            header.set_size(content.len() as u64);
+            builder.append_data(&mut header, name, content.as_bytes()).expect("appended");
+        }
+        builder.into_inner().expect("finished")
+    }
+
+    fn outcome(bytes: &[u8], stamp: &Stamp) -> std::result::Result<Outcome, NoOutcome> {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("out");
+        write_out(&path, stamp).expect("written");
+        let mut file = OpenOptions::new().write(true).open(&path).expect("opened");
+        file.write_all(bytes).expect("written");
+        drop(file);
+        read_out(&path, stamp).expect("read")
+    }
+
+    #[test]
+    fn a_whole_result_is_read() {
+        let stamp = Stamp::new();
+        let bytes =
+            archive(&[("exitcode", "1\n"), ("report.json", "{}"), ("complete", stamp.text())]);
+        let outcome = outcome(&bytes, &stamp).expect("a result");
+        assert_eq!(outcome.status, Some(ExitStatus::NotConformant));
+        assert_eq!(outcome.files["report.json"], b"{}");
+    }
+
+    #[rstest::rstest]
+    #[case::nothing(&[], "stamp is still")]
+    #[case::no_end(&[("exitcode", "0")], "ends before its time")]
+    #[case::foreign(&[("exitcode", "0"), ("complete", "00ff")], "another run's")]
+    #[case::no_code(&[("report.json", "{}"), ("complete", "STAMP")], "no exit code")]
+    #[case::nonsense(&[("exitcode", "PASS"), ("complete", "STAMP")], "exit code is `PASS`")]
+    #[case::empty(&[("exitcode", ""), ("complete", "STAMP")], "exit code is ``")]
+    #[case::killed(&[("exitcode", "137"), ("complete", "STAMP")], "exit code is `137`")]
+    #[case::twice(&[("exitcode", "1"), ("exitcode", "0"), ("complete", "STAMP")], "two members")]
+    fn what_is_no_result(#[case] members: &[(&str, &str)], #[case] words: &str) {
+        let stamp = Stamp::new();
+        let members: Vec<(&str, &str)> = members
+            .iter()
+            .map(|&(name, text)| (name, if text == "STAMP" { stamp.text() } else { text }))
+            .collect();
+        let bytes = if members.is_empty() { Vec::new() } else { archive(&members) };
+        let reason = outcome(&bytes, &stamp).expect_err("no result");
+        assert!(reason.contains(words), "{reason}");
+    }
+
+    /// Cut anywhere, an archive is never a result.
+    #[test]
+    fn half_a_result_is_none() {
+        let stamp = Stamp::new();
+        let report = "x".repeat(3000);
+        let whole =
+            archive(&[("exitcode", "0\n"), ("report.json", &report), ("complete", stamp.text())]);
+        // The two zero blocks at the end say nothing more.
+        let last = whole.len() - 1024 - 512;
+        for length in (0..=last).step_by(256) {
+            let found = outcome(&whole[..length], &stamp);
+            assert!(found.is_err(), "cut at {length} of {}: {found:?}", whole.len());
+        }
+        assert!(outcome(&whole, &stamp).is_ok());
+    }
+
+    fn report(conclusion: &str, passes: usize) -> String {
+        format!(
+            r#"{{"schema": "forkproof-report/1", "forkproof": "0", "started": "2026-01-01T00:00:00Z",
+            "duration_ms": 1, "target": {{"name": "t", "program": "t"}},
+            "options": {{"jobs": 1, "repeat": 1, "slowness": 1.0}}, "interrupted": false,
+            "conclusion": "{conclusion}", "counts": {{"pass": {passes}, "fail": 0}},
+            "platform": {{"system": "Linux", "release": "6", "machine": "i686", "kernel_bits": 32,
+            "userland_bits": 32, "libc": "glibc", "processors": 1, "file_system": "tmpfs",
+            "root": true}},
+            "requirements": [{{"id": "a/b", "title": "t", "level": "must", "clause": "c",
+            "verdict": "pass", "runs": 1, "not_passed": 0, "duration_ms": 1}}]}}"#
+        )
+    }
+
+    #[rstest::rstest]
+    #[case(0, report("conformant", 1), None)]
+    #[case(1, report("not-conformant", 1), None)]
+    #[case(3, report("no-verdict", 1), None)]
+    #[case(0, report("not-conformant", 1), Some("says `not conformant`, but the exit code is 0"))]
+    #[case(0, report("conformant", 2), Some("counts"))]
+    #[case(0, report("conformant", 1).replace("report/1", "report/9"), Some("schema"))]
+    #[case(0, "PASS".into(), Some("report.json is not JSON"))]
+    fn a_report_must_agree(#[case] code: u8, #[case] text: String, #[case] words: Option<&str>) {
+        let status = ExitStatus::from_code(code).expect("a status");
+        let found = read_report(text.as_bytes(), status);
+        match words {
+            None => assert!(found.is_ok(), "{found:?}"),
+            Some(words) => {
+                let reason = found.expect_err("it must be refused");
+                assert!(reason.contains(words), "{reason}");
+            }
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! Whether KVM is to be used.
+
+use std::fs::File;
+use std::path::Path;
+use std::time::Duration;
+
+use forkproof_report::ExitStatus;
+
+use super::directory::{RunDirectory, prepare};
+use super::plan::{Acceleration, Settings, machine};
+use crate::cache::Cache;
+use crate::catalogue::Catalogue;
+use crate::error::{Error, Result};
+use crate::guest::{self, Outcome, Stamp, Work};
+use crate::machine::{Accelerator, Disks};
+use crate::obtain;
+
+/// How long the canary may take, from power-on to each of its two ends.
+const CANARY_LIMIT: Duration = Duration::from_secs(20);
+
+/// Decides what the processors are made of. That /dev/kvm opens proves nothing: hosts were seen on
+/// which machines are made, and no kernel gets anywhere. So a tiny image must write its result
+/// first.
+pub(super) fn accelerator(
+    cache: &Cache,
+    settings: &Settings,
+    tell: &dyn Fn(&str),
+) -> Result<Accelerator> {
+    if settings.acceleration == Acceleration::Tcg {
+        return Ok(Accelerator::Tcg);
+    }
+    match canary(cache, settings) {
+        Ok(()) => Ok(Accelerator::Kvm),
+        Err(Error::Interrupted) => Err(Error::Interrupted),
+        Err(error) if settings.acceleration == Acceleration::Kvm => {
+            Err(Error::qemu_failed(CANARY, format!("no canary came back from KVM: {error}")))
+        }
+        Err(error) => {
+            tell(&format!("not used, since no canary came back: {error}"));
+            Ok(Accelerator::Tcg)
+        }
+    }
+}
+
+/// The image that flies first.
+const CANARY: &str = "debian-12-tiny";
+
+fn canary(cache: &Cache, settings: &Settings) -> Result<()> {
+    const DEVICE: &str = "/dev/kvm";
+    let device = Path::new(DEVICE);
+    File::options()
+        .read(true)
+        .write(true)
+        .open(device)
+        .map_err(|error| Error::io("open", device, error))?;
+    let catalogue = Catalogue::load()?;
+    let image = catalogue.find(CANARY)?;
+    let files = obtain::ensure(cache, image, &|_| ())?;
+    let run = RunDirectory::make(cache)?;
+    let stamp = Stamp::new();
+    prepare(run.path(), &Work::Canary, &stamp, None, &[])?;
+    let mut machine = machine(image, files, settings, Accelerator::Kvm, run.path());
+    machine.boot_limit = CANARY_LIMIT;
+    machine.run_limit = CANARY_LIMIT;
+    let ended = machine.run(stamp.text(), &run.path().join("console.log"), &mut |_| ())?;
+    match guest::read_out(&run.path().join(Disks::OUT), &stamp)? {
+        Ok(Outcome { status: Some(ExitStatus::Conformant), .. }) => Ok(()),
+        Ok(_) => Err(ended.without_result(CANARY, "it wrote something else")),
+        Err(why) => Err(ended.without_result(CANARY, &why)),
+    }
+}

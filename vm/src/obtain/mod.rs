@@ -1,0 +1,16 @@
+//! Brings an image into the cache: from its publisher, or from Debian's packages.
+
+mod archive;
+mod build;
+mod curl;
+mod digest;
+mod download;
+mod fetch;
+mod source;
+mod sums;
+mod unpack;
+
+pub(crate) use build::{ROOT_LABEL, ensure};
+pub(crate) use download::Event;
+pub(crate) use fetch::{Options, fetch};
+pub(crate) use source::obtain;

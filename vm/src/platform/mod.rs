@@ -1,0 +1,20 @@
+//! The only door to the system: where Linux and FreeBSD differ, and what every part of this crate
+//! asks of a host.
+
+mod directories;
+mod files;
+mod interrupt;
+mod lock;
+mod packages;
+mod process;
+mod program;
+mod resources;
+
+pub(crate) use directories::{cache_directory, config_directory};
+pub(crate) use files::{list, make_private, remove, sync_directory};
+pub(crate) use interrupt::{catch_signals, check};
+pub(crate) use lock::{Lock, lock, try_lock};
+pub(crate) use packages::how_to_install;
+pub(crate) use process::{Process, SAID_LIMIT, say_how_it_ended, start_tool, tool};
+pub(crate) use program::program;
+pub(crate) use resources::{memory_available, space_left};

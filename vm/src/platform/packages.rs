@@ -1,0 +1,80 @@
+//! Which package has a program, and how this system installs it.
+
+/// The command that installs the package with `program`, on this system.
+pub(crate) fn how_to_install(program: &str) -> String {
+    let release = std::fs::read_to_string("/etc/os-release").unwrap_or_default();
+    how_to_install_on(std::env::consts::OS, &release, program)
+}
+
+/// FreeBSD has both in its base system.
+const BASE: [&str; 2] = ["the base system (bsdtar)", "the base system (xz)"];
+
+/// As [`how_to_install`], for an os-release(5) of that text.
+fn how_to_install_on(system: &str, os_release: &str, program: &str) -> String {
+    let words: Vec<&str> = os_release
+        .lines()
+        .filter_map(|line| line.strip_prefix("ID=").or_else(|| line.strip_prefix("ID_LIKE=")))
+        .flat_map(|value| value.trim_matches(['"', '\'']).split(' '))
+        .collect();
+    let like = |name: &str| words.contains(&name);
+    let (install, emulator, tools, [archiver, compressor]) = if system == "freebsd" {
+        ("pkg install", "qemu", "qemu-tools", BASE)
+    } else if like("debian") || like("ubuntu") {
+        ("apt-get install", "qemu-system-x86", "qemu-utils", ["libarchive-tools", "xz-utils"])
+    } else if like("fedora") || like("rhel") {
+        ("dnf install", "qemu-system-x86-core", "qemu-img", ["bsdtar", "xz"])
+    } else if like("suse") || like("opensuse") {
+        ("zypper install", "qemu-x86", "qemu-img", ["bsdtar", "xz"])
+    } else if like("arch") {
+        ("pacman -S", "qemu-system-x86", "qemu-img", ["libarchive", "xz"])
+    } else if like("alpine") {
+        ("apk add", "qemu-system-x86_64 qemu-system-i386", "qemu-img", ["libarchive-tools", "xz"])
+    } else {
+        ("install", "QEMU's emulator of x86 systems", "QEMU's tools", ["libarchive's bsdtar", "xz"])
+    };
+    let package = match program {
+        _ if program.contains("qemu-system") => emulator,
+        "qemu-img" => tools,
+        // The package of e2fsprogs is called so everywhere.
+        "mke2fs" => "e2fsprogs",
+        "depmod" | "modinfo" => "kmod",
+        "newuidmap" => "uidmap",
+        "apt-get" | "apt-cache" => "apt",
+        "dpkg-deb" => "dpkg",
+        "bsdtar" => archiver,
+        "xz" => compressor,
+        other => other,
+    };
+    format!("{install} {package}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[rstest::rstest]
+    #[case("linux", "ID=debian\n", "qemu-system-i386", "apt-get install qemu-system-x86")]
+    #[case("linux", "ID=ubuntu\nID_LIKE=debian\n", "qemu-img", "apt-get install qemu-utils")]
+    #[case("linux", "ID=kali\nID_LIKE=debian\n", "qemu-img", "apt-get install qemu-utils")]
+    #[case("linux", "ID=fedora\n", "qemu-system-x86_64", "dnf install qemu-system-x86-core")]
+    #[case(
+        "linux",
+        "ID=\"rocky\"\nID_LIKE=\"rhel centos fedora\"\n",
+        "qemu-img",
+        "dnf install qemu-img"
+    )]
+    #[case("freebsd", "", "qemu-system-x86_64", "pkg install qemu")]
+    #[case("linux", "ID=debian\n", "bsdtar", "apt-get install libarchive-tools")]
+    #[case("linux", "ID=debian\n", "xz", "apt-get install xz-utils")]
+    #[case("linux", "ID=arch\n", "bsdtar", "pacman -S libarchive")]
+    #[case("linux", "ID=fedora\n", "curl", "dnf install curl")]
+    #[case("linux", "ID=debian\n", "mmdebstrap", "apt-get install mmdebstrap")]
+    fn packages_have_the_systems_names(
+        #[case] system: &str,
+        #[case] release: &str,
+        #[case] program: &str,
+        #[case] words: &str,
+    ) {
+        assert_eq!(how_to_install_on(system, release, program), words);
+    }
+}
