@@ -1,7 +1,8 @@
 //! The seed: an ISO 9660 image labelled `cidata`, with `meta-data` and `user-data`, as cloud-init's
 //! NoCloud (docs.cloud-init.io, "NoCloud") and FreeBSD's nuageinit(7) look for it.
 //!
-//! An own writer, because it is small and what there is in Rust (hadris-iso) needs 1.88: one
+//! An own writer, because it is small, what there is in Rust (hadris-iso) needs 1.88, and bsdtar
+//! writes the label in capitals: one
 //! directory, two files, ECMA-119 with the Rock Ridge names (SUSP 1.12, RRIP 1.12) that keep the
 //! hyphens and the lower case. nuageinit wants an ISO and not a FAT: it looks for
 //! /dev/iso9660/cidata, in lower case.
