@@ -11,28 +11,21 @@ pub(crate) struct Image {
     /// The name on the command line, and of its file and its directory in the cache: lower-case
     /// letters, digits, `-` and `.`.
     pub(crate) id: String,
-    /// What it is, for people.
     pub(crate) title: String,
     /// What is to be known of its availability or its limits.
     #[serde(default)]
     pub(crate) note: String,
-    /// The processor of the machine.
     pub(crate) architecture: Architecture,
-    /// The width of its kernel, in bits: 32 or 64.
     pub(crate) kernel_bits: u8,
-    /// The width of its programs, in bits: 32 or 64.
     pub(crate) userland_bits: u8,
-    /// How its first boot is driven.
     pub(crate) first_boot: FirstBoot,
     /// Memory of the machine, MiB.
     pub(crate) memory: u32,
-    /// Processors of the machine.
     pub(crate) cpus: u32,
     /// From power-on to the job's first sign of life, seconds, with software emulation.
     pub(crate) boot_limit: u64,
     /// From there to the machine's end, seconds, with software emulation.
     pub(crate) run_limit: u64,
-    /// Where it comes from.
     pub(crate) source: Source,
 }
 
@@ -51,11 +44,9 @@ pub(crate) enum Architecture {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum FirstBoot {
-    /// cloud-init, with a seed ISO.
     CloudInit,
-    /// FreeBSD's nuageinit, with the same seed ISO.
+    /// FreeBSD's, with the same seed ISO as cloud-init.
     Nuageinit,
-    /// Typed on the serial console.
     SerialLogin(SerialLogin),
     /// Typed blind on the emulated keyboard (QEMU's `sendkey`): for images that show nothing on
     /// the serial console.
@@ -64,19 +55,17 @@ pub(crate) enum FirstBoot {
     Agent,
 }
 
-/// What is typed on a serial console, and what is waited for.
+/// What is typed on a serial console, and what is waited for. No password is asked for when it is
+/// empty; likewise of [`Keyboard`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct SerialLogin {
     /// The user, who must become able to read raw disks: root.
     pub(crate) login: String,
-    /// The password; none is asked for when it is empty.
     #[serde(default)]
     pub(crate) password: String,
-    /// What precedes the user's name.
     #[serde(default = "SerialLogin::login_prompt")]
     pub(crate) login_prompt: String,
-    /// What precedes the password.
     #[serde(default = "SerialLogin::password_prompt")]
     pub(crate) password_prompt: String,
     /// What the shell's prompt ends with.
@@ -88,9 +77,7 @@ pub(crate) struct SerialLogin {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Keyboard {
-    /// The user.
     pub(crate) login: String,
-    /// The password; none is asked for when it is empty.
     #[serde(default)]
     pub(crate) password: String,
     /// What is typed to become root, followed by the password if one is asked for; nothing when
@@ -122,7 +109,6 @@ impl SerialLogin {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Source {
-    /// From its publisher.
     Download(Download),
     /// From Debian's packages, on this host.
     Built(Built),
@@ -143,9 +129,7 @@ pub(crate) struct Download {
     /// Names of the file, as globs, best first: names vary between releases. Resolved from the
     /// checksum file. With a pinned digest, the first is the name itself.
     pub(crate) files: Vec<String>,
-    /// Where the digest comes from.
     pub(crate) verify: Verify,
-    /// What the file is.
     pub(crate) format: Format,
 }
 
@@ -163,9 +147,7 @@ pub(crate) enum Verify {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Checksums {
-    /// Its name.
     pub(crate) file: String,
-    /// How it is written.
     pub(crate) format: ChecksumFormat,
 }
 
@@ -182,22 +164,17 @@ pub(crate) enum ChecksumFormat {
 /// What a published file is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Format {
-    /// A qcow2 disk.
     #[serde(rename = "qcow2")]
     Qcow2,
-    /// A raw disk.
     #[serde(rename = "raw")]
     Raw,
-    /// A qcow2 disk, compressed.
     #[serde(rename = "qcow2.xz")]
     Qcow2Xz,
-    /// A raw disk, compressed.
     #[serde(rename = "raw.xz")]
     RawXz,
-    /// A compressed archive with one disk in it, of either kind.
+    /// An archive with one disk in it, of either kind; [`Format::SevenZ`] too.
     #[serde(rename = "tar.xz")]
     TarXz,
-    /// A 7z archive with one disk in it, of either kind.
     #[serde(rename = "7z")]
     SevenZ,
 }
@@ -212,7 +189,6 @@ pub(crate) struct Built {
     pub(crate) architecture: String,
     /// The package of the kernel: `linux-image-686-pae`.
     pub(crate) kernel: String,
-    /// How much of Debian.
     pub(crate) kind: Kind,
 }
 
@@ -222,9 +198,7 @@ pub(crate) struct Built {
 pub(crate) enum Kind {
     /// Debian's kernel, and an initramfs with busybox and the agent.
     Tiny,
-    /// A disk with systemd.
     Full,
-    /// A disk with systemd and cloud-init.
     Cloud,
     /// A disk with systemd and nothing that starts a job: somebody logs in.
     Plain,
@@ -234,9 +208,7 @@ pub(crate) enum Kind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum DiskFormat {
-    /// QEMU's own.
     Qcow2,
-    /// The disk's bytes.
     Raw,
 }
 

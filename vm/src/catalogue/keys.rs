@@ -3,60 +3,25 @@
 /// The keys of a character on a keyboard of the United States, which is what a system without
 /// settings has; QEMU's names (QMP reference, `QKeyCode`). None for what such a keyboard has not.
 pub(crate) fn keys(character: char) -> Option<Vec<&'static str>> {
-    const LETTERS: [&str; 26] = [
-        "a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l", "m", "n", "o", "p", "q", "r",
-        "s", "t", "u", "v", "w", "x", "y", "z",
+    const NAMED_BY_THEMSELVES: &str = "abcdefghijklmnopqrstuvwxyz0123456789";
+    #[rustfmt::skip]
+    const NAMES: [&str; 12] = [
+        "spc", "minus", "equal", "bracket_left", "bracket_right", "semicolon", "apostrophe",
+        "grave_accent", "backslash", "comma", "dot", "slash",
     ];
-    const DIGITS: [&str; 10] = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"];
-    const PLAIN: [(char, &str); 12] = [
-        (' ', "spc"),
-        ('-', "minus"),
-        ('=', "equal"),
-        ('[', "bracket_left"),
-        (']', "bracket_right"),
-        (';', "semicolon"),
-        ('\'', "apostrophe"),
-        ('`', "grave_accent"),
-        ('\\', "backslash"),
-        (',', "comma"),
-        ('.', "dot"),
-        ('/', "slash"),
-    ];
-    const SHIFTED: [(char, char); 21] = [
-        ('!', '1'),
-        ('@', '2'),
-        ('#', '3'),
-        ('$', '4'),
-        ('%', '5'),
-        ('^', '6'),
-        ('&', '7'),
-        ('*', '8'),
-        ('(', '9'),
-        (')', '0'),
-        ('_', '-'),
-        ('+', '='),
-        ('{', '['),
-        ('}', ']'),
-        (':', ';'),
-        ('"', '\''),
-        ('~', '`'),
-        ('|', '\\'),
-        ('<', ','),
-        ('>', '.'),
-        ('?', '/'),
-    ];
-    let plain = |character: char| match character {
-        'a'..='z' => Some(LETTERS[character as usize - 'a' as usize]),
-        '0'..='9' => Some(DIGITS[character as usize - '0' as usize]),
-        _ => PLAIN.iter().find(|(there, _)| *there == character).map(|(_, key)| *key),
+    const NAMED: &str = r" -=[];'`\,./";
+    const SHIFTED: &str = r#"!@#$%^&*()_+{}:"~|<>?"#;
+    const BELOW: &str = r"1234567890-=[];'`\,./";
+    let plain = |character: char| match NAMED_BY_THEMSELVES.find(character) {
+        Some(at) => Some(&NAMED_BY_THEMSELVES[at..=at]),
+        None => NAMED.find(character).map(|at| NAMES[at]),
     };
-    if character.is_ascii_uppercase() {
-        return Some(vec!["shift", plain(character.to_ascii_lowercase())?]);
-    }
-    if let Some((_, below)) = SHIFTED.iter().find(|(there, _)| *there == character) {
-        return Some(vec!["shift", plain(*below)?]);
-    }
-    Some(vec![plain(character)?])
+    let below = match SHIFTED.find(character) {
+        Some(at) => BELOW[at..].chars().next()?,
+        None if character.is_ascii_uppercase() => character.to_ascii_lowercase(),
+        None => return Some(vec![plain(character)?]),
+    };
+    Some(vec!["shift", plain(below)?])
 }
 
 #[cfg(test)]
@@ -71,5 +36,28 @@ mod tests {
             assert!(seen.insert(keys.clone()), "{character:?} has the keys of another: {keys:?}");
         }
         assert_eq!(keys('ä'), None);
+    }
+
+    #[test]
+    fn keys_lie_where_they_do() {
+        for (character, expected) in [
+            ('a', vec!["a"]),
+            ('Z', vec!["shift", "z"]),
+            ('0', vec!["0"]),
+            (' ', vec!["spc"]),
+            ('\'', vec!["apostrophe"]),
+            ('`', vec!["grave_accent"]),
+            ('\\', vec!["backslash"]),
+            ('/', vec!["slash"]),
+            ('!', vec!["shift", "1"]),
+            (')', vec!["shift", "0"]),
+            ('_', vec!["shift", "minus"]),
+            ('"', vec!["shift", "apostrophe"]),
+            ('~', vec!["shift", "grave_accent"]),
+            ('|', vec!["shift", "backslash"]),
+            ('?', vec!["shift", "slash"]),
+        ] {
+            assert_eq!(keys(character), Some(expected), "{character}");
+        }
     }
 }

@@ -7,7 +7,7 @@ use crate::cache::Cache;
 use crate::error::{Error, Result};
 use crate::guest::require_added;
 use crate::job::{Acceleration, Settings};
-use crate::obtain::Options;
+use crate::obtain::{Network, Options};
 
 /// How images are fetched.
 #[derive(clap::Args, Debug)]
@@ -61,9 +61,11 @@ impl FetchOptions {
             update: self.update,
             locked,
             retries: self.retries,
-            connect_timeout: Duration::from_secs(self.connect_timeout),
-            idle_timeout: Duration::from_secs(self.idle_timeout),
-            ca_file: self.ca_file.clone(),
+            network: Network {
+                connect: Duration::from_secs(self.connect_timeout),
+                idle: Duration::from_secs(self.idle_timeout),
+                ca_file: self.ca_file.clone(),
+            },
         })
     }
 }

@@ -9,7 +9,8 @@
 
 use std::path::Path;
 
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::platform;
 
 /// The volume's label.
 pub(crate) const LABEL: &str = "cidata";
@@ -30,7 +31,7 @@ pub(crate) fn write(path: &Path, instance: &str, user_data: &str) -> Result<()> 
         ("METADATA.;1", "meta-data", meta_data.as_bytes()),
         ("USERDATA.;1", "user-data", user_data.as_bytes()),
     ]);
-    std::fs::write(path, image).map_err(|error| Error::io("write", path, error))
+    platform::write(path, image)
 }
 
 /// An image with these files: name of ECMA-119 (in its order), name of Rock Ridge, content.

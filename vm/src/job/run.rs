@@ -215,7 +215,7 @@ impl Job<'_> {
     fn save(&self, outcome: &Outcome) -> Result<()> {
         for (name, content) in &outcome.files {
             let path = self.out.join(name);
-            fs::write(&path, content).map_err(|error| Error::io("write", &path, error))?;
+            platform::write(&path, content)?;
         }
         Ok(())
     }

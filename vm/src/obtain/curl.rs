@@ -13,13 +13,13 @@ use crate::platform;
 
 /// How servers are talked to.
 #[derive(Debug, Clone)]
-pub(super) struct Network {
+pub(crate) struct Network {
     /// How long a name's resolution, and a connection with TLS, may take.
-    pub(super) connect: Duration,
+    pub(crate) connect: Duration,
     /// How long a server may send nothing.
-    pub(super) idle: Duration,
+    pub(crate) idle: Duration,
     /// A PEM file of the authorities that are believed, instead of the system's.
-    pub(super) ca_file: Option<PathBuf>,
+    pub(crate) ca_file: Option<PathBuf>,
 }
 
 /// Why there is no answer.

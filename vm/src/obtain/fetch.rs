@@ -15,7 +15,6 @@
 //! | no space left | of a download nothing; of unpacking the verified download |
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use glob::Pattern;
 use settings::printable;
@@ -40,12 +39,7 @@ pub(crate) struct Options {
     pub(crate) locked: Option<PathBuf>,
     /// How often a broken connection is taken up again before it is an error.
     pub(crate) retries: u32,
-    /// How long a name's resolution, and a connection, may take.
-    pub(crate) connect_timeout: Duration,
-    /// How long a server may send nothing.
-    pub(crate) idle_timeout: Duration,
-    /// A PEM file of the authorities that are believed, instead of the system's.
-    pub(crate) ca_file: Option<PathBuf>,
+    pub(crate) network: Network,
 }
 
 /// Brings the image into the cache, if it is not there, and says what a machine is started from.
@@ -72,11 +66,15 @@ pub(crate) fn fetch(
         }
     };
     if options.offline {
-        let files = cache.find(image).ok_or_else(|| Error::Failed(format!(
-            "image `{0}` is not in the cache ({1}), and nothing is downloaded with --offline: run \
-             `forkproof vm fetch {0}` with a network first",
-            image.id, cache.dir(&image.id).display()
-        )))?;
+        let absent = || {
+            Error::Failed(format!(
+                "image `{0}` is not in the cache ({1}), and nothing is downloaded with --offline: \
+                 run `forkproof vm fetch {0}` with a network first",
+                image.id,
+                cache.dir(&image.id).display()
+            ))
+        };
+        let files = cache.find(image).ok_or_else(absent)?;
         check_locked(image, cache, options)?;
         return Ok(files);
     }
@@ -85,12 +83,7 @@ pub(crate) fn fetch(
         check_locked(image, cache, options)?;
         return Ok(files);
     }
-    let network = Network {
-        connect: options.connect_timeout,
-        idle: options.idle_timeout,
-        ca_file: options.ca_file.clone(),
-    };
-    Fetch { image, published, cache, lock, options, network }.run(report)
+    Fetch { image, published, cache, lock, options }.run(report)
 }
 
 /// With `--locked`: what is in the cache must be what is recorded.
@@ -122,7 +115,6 @@ struct Fetch<'a> {
     cache: &'a Cache,
     lock: ImageLock,
     options: &'a Options,
-    network: Network,
 }
 
 impl Fetch<'_> {
@@ -170,7 +162,7 @@ impl Fetch<'_> {
             note: &self.image.note,
             wanted: &wanted,
             part: self.lock.dir().join("download.part"),
-            network: &self.network,
+            network: &self.options.network,
             retries: self.options.retries,
         };
         let bytes = download.run(report)?;
@@ -252,7 +244,7 @@ impl Fetch<'_> {
         };
         let mut retries = self.options.retries;
         loop {
-            let failure = match curl::get(url, &[], &self.network, &mut bounded) {
+            let failure = match curl::get(url, &[], &self.options.network, &mut bounded) {
                 Ok(bytes) => return Ok(String::from_utf8_lossy(&bytes).into_owned()),
                 Err(failure) => failure,
             };

@@ -11,6 +11,7 @@ mod sums;
 mod unpack;
 
 pub(crate) use build::{ROOT_LABEL, ensure};
+pub(crate) use curl::Network;
 pub(crate) use download::Event;
 pub(crate) use fetch::{Options, fetch};
 pub(crate) use source::obtain;

@@ -46,3 +46,15 @@ pub(crate) fn sync_directory(path: &Path) -> Result<()> {
         .and_then(|directory| directory.sync_all())
         .map_err(|error| Error::io("write", path, error))
 }
+
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>> {
+    fs::read(path).map_err(|error| Error::io("read", path, error))
+}
+
+pub(crate) fn read_text(path: &Path) -> Result<String> {
+    fs::read_to_string(path).map_err(|error| Error::io("read", path, error))
+}
+
+pub(crate) fn write(path: &Path, content: impl AsRef<[u8]>) -> Result<()> {
+    fs::write(path, content).map_err(|error| Error::io("write", path, error))
+}

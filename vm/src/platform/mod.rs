@@ -11,7 +11,7 @@ mod program;
 mod resources;
 
 pub(crate) use directories::{cache_directory, config_directory};
-pub(crate) use files::{list, make_private, remove, sync_directory};
+pub(crate) use files::{list, make_private, read, read_text, remove, sync_directory, write};
 pub(crate) use interrupt::{catch_signals, check};
 pub(crate) use lock::{Lock, lock, try_lock};
 pub(crate) use packages::how_to_install;

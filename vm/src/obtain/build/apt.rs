@@ -53,8 +53,7 @@ Acquire::Retries "3";
 APT::Update::Error-Mode "any";
 "#
         );
-        fs::write(&configuration, text)
-            .map_err(|error| Error::io("write", &configuration, error))?;
+        platform::write(&configuration, text)?;
         Ok(Self { configuration })
     }
 

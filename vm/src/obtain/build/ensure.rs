@@ -1,7 +1,6 @@
 //! An image that is built here: made unless it is there, and its recipe.
 
 use std::collections::BTreeMap;
-use std::fs;
 
 use serde::{Deserialize, Serialize};
 
@@ -92,7 +91,7 @@ fn publish(
     let part = making.dir.join(RECIPE);
     let text = toml::to_string(&recipe)
         .map_err(|error| making.failed(format!("its recipe cannot be written: {error}")))?;
-    fs::write(&part, text).map_err(|error| Error::io("write", &part, error))?;
+    platform::write(&part, text)?;
     platform::remove(&lock.dir().join(RECIPE))?;
     for name in recipe.files.keys() {
         lock.publish(&making.dir.join(name), name)?;

@@ -1,7 +1,6 @@
 //! A full image: a disk with systemd, its kernel and its initramfs.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::Path;
 use std::process::Command;
 
@@ -39,7 +38,7 @@ pub(super) fn make(making: &Making<'_>) -> Result<BTreeMap<String, String>> {
     }
     let write = |name: &str, text: &str| {
         let path = making.dir.join(name);
-        fs::write(&path, text).map_err(|error| Error::io("write", &path, error))?;
+        platform::write(&path, text)?;
         Ok::<_, Error>(path)
     };
     write("agent", &agent())?;
@@ -67,7 +66,7 @@ pub(super) fn make(making: &Making<'_>) -> Result<BTreeMap<String, String>> {
             .args([making.dir.join("raw"), making.dir.join("disk.qcow2")]),
     )?;
     let list = making.dir.join("packages");
-    let text = fs::read_to_string(&list).map_err(|error| Error::io("read", &list, error))?;
+    let text = platform::read_text(&list)?;
     Ok(text
         .lines()
         .filter_map(|line| line.split_once('\t'))

@@ -1,10 +1,11 @@
 //! Writes an initramfs, member by member.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::Path;
 
 use crate::error::{Error, Result};
+use crate::platform;
 
 /// An initramfs: cpio's format newc (Linux, Documentation/driver-api/early-userspace), all root's.
 pub(super) struct Initramfs<'a> {
@@ -52,7 +53,7 @@ impl<'a> Initramfs<'a> {
     }
 
     pub(super) fn copy(&mut self, name: &str, mode: u32, from: &Path) -> Result<()> {
-        let content = fs::read(from).map_err(|error| Error::io("read", from, error))?;
+        let content = platform::read(from)?;
         self.file(name, mode, &content)
     }
 

@@ -1,7 +1,7 @@
 //! The modules of a tiny image.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
@@ -22,7 +22,7 @@ const OPTIONAL_MODULES: [&str; 1] = ["virtio_rng"];
 /// be loaded.
 pub(super) fn needed(making: &Making<'_>, tree: &Tree) -> Result<Vec<(String, Vec<u8>)>> {
     let built_in = match tree.named("modules.builtin") {
-        Some(path) => fs::read_to_string(path).map_err(|error| Error::io("read", path, error))?,
+        Some(path) => platform::read_text(path)?,
         None => String::new(),
     };
     let available: BTreeMap<String, &Path> =
@@ -61,7 +61,7 @@ fn load(
     let content = if path.extension().is_some_and(|extension| extension == "xz") {
         plain(making, path)?
     } else {
-        fs::read(path).map_err(|error| Error::io("read", path, error))?
+        platform::read(path)?
     };
     let needed = needed_modules(&content)
         .map_err(|why| making.failed(format!("{}: {why}", path.display())))?;
