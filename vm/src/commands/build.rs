@@ -11,7 +11,7 @@ use crate::job::refuse_duplicates;
 use crate::{obtain, platform};
 
 pub(super) const HELP: &str = "\
-No image takes root's rights. A tiny one takes apt-get and dpkg-deb; a full one mmdebstrap, \
+No image takes root's rights. A tiny one takes apt-get, dpkg-deb and xz; a full one mmdebstrap, \
 arch-test and mke2fs, and, for an ordinary user, fakeroot, uidmap and a range of ids in \
 /etc/subuid. Both take the package debian-archive-keyring. $FORKPROOF_DEBIAN_MIRROR names \
 another mirror than http://deb.debian.org/debian.

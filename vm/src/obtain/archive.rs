@@ -23,7 +23,7 @@ pub(super) fn extraction(file: &Path, damaged: &dyn Fn(String) -> Error) -> Resu
         return Err(damaged(first_words(&said.errors)));
     }
     let names = String::from_utf8_lossy(&said.output);
-    let disk = the_one_disk(names.lines()).map_err(damaged)?;
+    let disk = the_one_disk(names.lines()).map_err(|why| damaged(printable(&why)))?;
     let mut command = Command::new(program);
     command.args(["--extract", "--to-stdout", "--file", "-", "--", disk]);
     Ok(command)

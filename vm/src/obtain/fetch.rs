@@ -242,9 +242,10 @@ impl Fetch<'_> {
             0..=SAID_LIMIT => Ok(()),
             _ => Err(too_large()),
         };
+        let limit = ["--max-filesize".into(), SAID_LIMIT.to_string().into()];
         let mut retries = self.options.retries;
         loop {
-            let failure = match curl::get(url, &[], &self.options.network, &mut bounded) {
+            let failure = match curl::get(url, &limit, &self.options.network, &mut bounded) {
                 Ok(bytes) => return Ok(String::from_utf8_lossy(&bytes).into_owned()),
                 Err(failure) => failure,
             };

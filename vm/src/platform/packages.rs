@@ -6,9 +6,6 @@ pub(crate) fn how_to_install(program: &str) -> String {
     how_to_install_on(std::env::consts::OS, &release, program)
 }
 
-/// FreeBSD has both in its base system.
-const BASE: [&str; 2] = ["the base system (bsdtar)", "the base system (xz)"];
-
 /// As [`how_to_install`], for an os-release(5) of that text.
 fn how_to_install_on(system: &str, os_release: &str, program: &str) -> String {
     let words: Vec<&str> = os_release
@@ -18,7 +15,7 @@ fn how_to_install_on(system: &str, os_release: &str, program: &str) -> String {
         .collect();
     let like = |name: &str| words.contains(&name);
     let (install, emulator, tools, [archiver, compressor]) = if system == "freebsd" {
-        ("pkg install", "qemu", "qemu-tools", BASE)
+        ("pkg install", "qemu", "qemu-tools", ["libarchive", "xz"])
     } else if like("debian") || like("ubuntu") {
         ("apt-get install", "qemu-system-x86", "qemu-utils", ["libarchive-tools", "xz-utils"])
     } else if like("fedora") || like("rhel") {

@@ -34,6 +34,7 @@ fn each_kind_of_checksums_is_read(#[case] text: String, #[case] format: &str) {
     &["no file of checksums", "<html> <title>Log in"]
 )]
 #[case::empty(String::new(), "disk.img", &["no file of checksums"])]
+#[case::too_large("x".repeat(5 << 20), "disk.img", &["larger than it may be"])]
 fn checksums_that_do_not_help(#[case] text: String, #[case] pattern: &str, #[case] words: &[&str]) {
     let (world, _) = World::with_disk();
     world.server.publish("SHA256SUMS", text.into_bytes());
