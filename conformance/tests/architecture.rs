@@ -60,6 +60,21 @@ const CRATES: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "vm/src/lib.rs",
+        &[
+            "error",
+            "platform",
+            "catalogue",
+            "cache",
+            "guest",
+            "obtain",
+            "machine",
+            "payload",
+            "job",
+            "commands",
+        ],
+    ),
+    (
         "server/chatd/src/lib.rs",
         &[
             "platform",

@@ -9,12 +9,15 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rstest::rstest;
 use serde_json::Value;
-use serial_test::serial;
 use tempfile::TempDir;
+
+/// Whole runs, one at a time: each keeps every processor busy.
+static TURN: Mutex<()> = Mutex::new(());
 
 const TARGETS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/targets");
 
@@ -99,8 +102,8 @@ fn words(output: &Output) -> String {
 
 // Each of these runs a catalogue, which measures time too: not two at once.
 #[test]
-#[serial]
 fn a_forking_server_in_c_does_what_it_claims() {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let dir = open_dir();
     let program = compiled(dir.path(), "broadcast.c");
     let mut command = forkproof();
@@ -115,8 +118,8 @@ fn a_forking_server_in_c_does_what_it_claims() {
 }
 
 #[test]
-#[serial]
 fn the_defects_of_a_forking_server_in_python_are_found_and_no_others() {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let dir = open_dir();
     let mut command = forkproof();
     command.args(["run", "--target"]).arg(format!("{TARGETS}/defects.toml"));
@@ -142,8 +145,8 @@ fn without_its_baseline_a_defect_fails_the_run() {
 }
 
 #[test]
-#[serial]
 fn a_server_without_processes_is_checked_for_what_applies() {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let dir = open_dir();
     let mut command = forkproof();
     command.args(["run", "--target"]).arg(format!("{TARGETS}/threads.toml"));
@@ -168,8 +171,8 @@ fn real_paths() -> Vec<String> {
 
 #[cfg(target_os = "linux")]
 #[test]
-#[serial]
 fn a_server_with_fixed_paths_and_port_is_checked_in_parallel_by_an_ordinary_user() {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let dir = open_dir();
     let at = |name: &str| dir.path().join(name);
     fs::copy(format!("{TARGETS}/fixed.sh"), at("concurrent_server.bin")).unwrap();
@@ -276,7 +279,7 @@ fn a_failure_of_a_foreign_server_shows_all_that_is_needed() {
         "Expected:  nothing is appended while another program holds the log",
         "Claimed:   `log-lock`, that the server locks the chat log",
         "alice: sends \"said while the log was locked",
-        "check: locks the log (Exclusive)",
+        "check: takes an exclusive lock on the log",
         "broadcast sleeping: ignored HUP,",
         "Locks on the chat log:",
         "The server's output:",
@@ -409,7 +412,7 @@ const RIGHT: &str = "name = \"server\"\n\
 #[case::unknown_placeholder(
     "{port}",
     "{prot}",
-    "5: unknown placeholder `{prot}`: did you mean `port`?"
+    "5: unknown placeholder `prot`: did you mean `port`?"
 )]
 #[case::misplaced_placeholder("{port}", "{port} {lines}", "5: {lines} has no value here")]
 #[case::open_brace("{port}", "{port", "5: a `{` without its `}`")]

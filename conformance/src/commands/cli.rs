@@ -56,7 +56,7 @@ enum Command {
     /// Images and machines: run the suite on other systems
     #[cfg(feature = "vm")]
     #[command(subcommand)]
-    Vm(forkproof_vm::cli::Arguments),
+    Vm(forkproof_vm::Arguments),
     /// Run the reference server, which is part of this program
     #[command(disable_help_flag = true)]
     Chatd {
@@ -103,7 +103,7 @@ pub fn main() -> ExitCode {
         Command::Chatd { arguments } => return chatd::server_main(named("chatd", arguments)),
         Command::Chat { arguments } => return chatd::client_main(named("chat", arguments)),
         #[cfg(feature = "vm")]
-        Command::Vm(arguments) => return forkproof_vm::cli::main(&arguments),
+        Command::Vm(arguments) => return forkproof_vm::main(&arguments),
         Command::Check { task } => told(crate::run::warden(&task)),
         Command::Nothing => Ok(ExitStatus::Conformant),
         Command::TryNamespace { namespace } => enter(&namespace),

@@ -4,7 +4,8 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use super::client::{Client, is_barrier, wait_for};
+use super::barrier::is_barrier;
+use super::client::{Client, wait_for};
 use super::record::excerpt;
 use super::server::Server;
 use crate::stop::{Outcome, Step, Stop, fail};

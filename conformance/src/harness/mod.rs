@@ -4,10 +4,12 @@
 //! A check runs in a process of its own (see [`crate::run`]), which may change itself as it
 //! likes: namespaces, limits, dispositions. Everything here is therefore for one thread.
 
+mod barrier;
 mod check;
 mod client;
 mod crowd;
 mod evidence;
+mod hearing;
 mod launch;
 mod locks;
 mod options;

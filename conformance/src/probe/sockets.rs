@@ -1,4 +1,6 @@
 //! sockets/ : families, wildcard addresses, port reuse, and what accept hands out.
+//!
+//! One file, as each area's: the code of an id is found by its area.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};

@@ -1,4 +1,6 @@
 //! listen/ : sockets, addresses and ports.
+//!
+//! One file however long, as each area's: the code of an id is found by its area.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, TcpListener, TcpStream};
 use std::time::{Duration, Instant};

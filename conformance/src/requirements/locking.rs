@@ -1,4 +1,6 @@
 //! locking/ : the chat log under flock, and what an open file description shares.
+//!
+//! One file however long, as each area's: the code of an id is found by its area.
 
 use std::fs::OpenOptions;
 use std::io::Write;
@@ -282,7 +284,7 @@ fn writer_waits(check: &mut Check, mode: LockMode) -> Outcome {
     alice.say("said while the log was locked")?;
     check.throughout(
         WATCHED,
-        &format!("nothing is appended while another program holds the log ({mode:?})"),
+        &format!("nothing is appended while another program holds {mode} lock on the log"),
         || Ok(server.log_content()?.len() == before),
         || "the line is in the log".into(),
     )?;

@@ -1,4 +1,6 @@
 //! processes/ : who is forked, who dies with whom, and what the server costs.
+//!
+//! One file however long, as each area's: the code of an id is found by its area.
 
 use std::fs::Permissions;
 use std::net::TcpListener;

@@ -1,4 +1,6 @@
 //! signals/ : dispositions, masks, interrupted calls and coalescing.
+//!
+//! One file however long, as each area's: the code of an id is found by its area.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};

@@ -1,4 +1,6 @@
 //! storage/ : the chat log on a file system that refuses, and as something else than a file.
+//!
+//! One file however long, as each area's: the code of an id is found by its area.
 
 use std::fs::{File, Permissions};
 use std::io::{ErrorKind, Write};

@@ -1,4 +1,6 @@
 //! width/ : what 16, 31 or 32 bits don't hold, as 32-bit targets meet it first.
+//!
+//! One file however long, as each area's: the code of an id is found by its area.
 
 use std::fs::{File, FileTimes, OpenOptions, Permissions};
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};

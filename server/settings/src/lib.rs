@@ -4,6 +4,7 @@
 //! |---|---|
 //! | a TOML file into a typed structure, or one line that says what is wrong where | [`read`], [`parse`] |
 //! | the nearest of several names, for a misspelt one | [`nearest`], [`unknown`] |
+//! | where a user's configuration and cache are | [`base_directory`] |
 //! | an error of the operating system in words alone | [`reason`] |
 //! | text from elsewhere, harmless on a terminal | [`printable`], [`one_line`] |
 //!
@@ -24,7 +25,7 @@
 
 use std::fmt;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 
@@ -199,6 +200,15 @@ pub fn unknown(noun: &str, wrong: &str, known: &[&str]) -> String {
         None => String::new(),
     };
     format!("unknown {noun} `{wrong}`{guess} (known: {})", known.join(", "))
+}
+
+/// A base directory of the XDG specification, which FreeBSD's ports follow too: what `variable`
+/// names, if that is absolute, or else `below_home` of the home directory; none without a home.
+#[must_use]
+#[allow(deprecated, reason = "home_dir is deprecated on Windows' account, before Rust 1.87")]
+pub fn base_directory(variable: &str, below_home: &str) -> Option<PathBuf> {
+    let named = std::env::var_os(variable).map(PathBuf::from);
+    named.filter(|path| path.is_absolute()).or_else(|| Some(std::env::home_dir()?.join(below_home)))
 }
 
 /// Text from elsewhere on one line: line breaks become spaces, other controls are escaped, so that

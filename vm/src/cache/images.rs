@@ -63,7 +63,7 @@ pub(crate) struct ImageLock {
 impl Cache {
     /// The user's: below `$XDG_CACHE_HOME`, or `~/.cache`.
     pub(crate) fn open() -> Result<Self> {
-        let base = platform::cache_directory().ok_or_else(|| {
+        let base = settings::base_directory("XDG_CACHE_HOME", ".cache").ok_or_else(|| {
             Error::Usage("no place for images: neither XDG_CACHE_HOME nor HOME is set".into())
         })?;
         Self::at(&base.join("forkproof/images"))

@@ -126,7 +126,7 @@ fn descriptions(directory: &Path) -> Result<Vec<PathBuf>> {
 /// Where a user's own descriptions are: `$XDG_CONFIG_HOME/forkproof/images`, or
 /// `~/.config/forkproof/images`.
 fn user_directory() -> Option<PathBuf> {
-    platform::config_directory().map(|base| base.join("forkproof/images"))
+    settings::base_directory("XDG_CONFIG_HOME", ".config").map(|base| base.join("forkproof/images"))
 }
 
 #[cfg(test)]
@@ -176,7 +176,7 @@ mod tests {
     fn a_wrong_id_names_the_nearest(#[case] wrong: &str, #[case] right: &str) {
         let catalogue = Catalogue::load_with(None).expect("all parse");
         let error = catalogue.find(wrong).expect_err("misspelt").to_string();
-        let nearest = format!("no image `{wrong}`: did you mean {right}");
+        let nearest = format!("no image `{wrong}`: did you mean `{right}`");
         assert!(error.starts_with(&nearest), "{error}");
     }
 

@@ -1,7 +1,6 @@
 //! The only door to the system: where Linux and FreeBSD differ, and what every part of this crate
 //! asks of a host.
 
-mod directories;
 mod files;
 mod interrupt;
 mod lock;
@@ -10,7 +9,6 @@ mod process;
 mod program;
 mod resources;
 
-pub(crate) use directories::{cache_directory, config_directory};
 pub(crate) use files::{list, make_private, read, read_text, remove, sync_directory, write};
 pub(crate) use interrupt::{catch_signals, check};
 pub(crate) use lock::{Lock, lock, try_lock};

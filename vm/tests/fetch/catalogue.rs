@@ -7,7 +7,7 @@ use rstest::rstest;
 use crate::world::{IMAGE, World};
 
 #[rstest]
-#[case::nearest("debian-12-tny", "no image `debian-12-tny`: did you mean debian-12-tiny")]
+#[case::nearest("debian-12-tny", "no image `debian-12-tny`: did you mean `debian-12-tiny`")]
 #[case::nothing_near("zzz", "no image `zzz`: `forkproof vm images` shows them all")]
 #[case::built("debian-12-tiny", "built here: `forkproof vm build debian-12-tiny`")]
 fn images_that_cannot_be_fetched(#[case] id: &str, #[case] words: &str) {

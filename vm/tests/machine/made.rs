@@ -154,7 +154,7 @@ fn a_missing_emulator_is_named_with_its_package() {
 
 #[rstest]
 #[case(&["run", "mine", "mine"], "named twice")]
-#[case(&["run", "min"], "did you mean mine?")]
+#[case(&["run", "min"], "did you mean `mine`?")]
 #[case(&["run", "mine", "--payload", "/etc/passwd"], "it is no ELF program")]
 #[case(&["build", "mine"], "is not built here")]
 fn wrong_usage(#[case] arguments: &[&str], #[case] words: &str) {

@@ -34,24 +34,10 @@ pub fn render(matrix: &Matrix<'_>) -> String {
         );
     }
     let several = matrix.columns.len() > 1;
-    let parts = [
-        (Section::Differs, format!("What differs between {}s", matrix.noun())),
-        (
-            Section::Fails,
-            if several {
-                format!("Failures on every {}", matrix.noun())
-            } else {
-                "Failures".into()
-            },
-        ),
-    ];
-    for (section, heading) in parts {
-        let rows: Vec<&Row<'_>> = matrix.section(section).collect();
-        if !rows.is_empty() {
-            let _ = writeln!(text, "\n### {heading} ({})\n", rows.len());
-            table(&mut text, matrix, &rows);
-            findings(&mut text, matrix, &rows);
-        }
+    for (heading, rows) in matrix.shown_sections() {
+        let _ = writeln!(text, "\n### {heading} ({})\n", rows.len());
+        table(&mut text, matrix, &rows);
+        findings(&mut text, matrix, &rows);
     }
     if several && matrix.section(Section::Differs).next().is_none() {
         let _ = writeln!(text, "\nNothing differs between the {}s.", matrix.noun());

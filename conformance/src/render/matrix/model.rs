@@ -174,6 +174,20 @@ impl<'a> Matrix<'a> {
         if twice { "run" } else { "platform" }
     }
 
+    /// The sections whose rows are shown one by one, those that have any, with their headings.
+    pub fn shown_sections(&self) -> Vec<(String, Vec<&Row<'a>>)> {
+        let noun = self.noun();
+        let fails = match self.columns.len() {
+            1 => "Failures".to_owned(),
+            _ => format!("Failures on every {noun}"),
+        };
+        [(Section::Differs, format!("What differs between {noun}s")), (Section::Fails, fails)]
+            .into_iter()
+            .map(|(section, heading)| (heading, self.section(section).collect::<Vec<_>>()))
+            .filter(|(_, rows)| !rows.is_empty())
+            .collect()
+    }
+
     /// The servers that were checked, each once.
     pub fn servers(&self) -> Vec<&'a str> {
         let mut servers: Vec<&str> = Vec::new();

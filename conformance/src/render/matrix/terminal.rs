@@ -35,22 +35,7 @@ pub fn summary(matrix: &Matrix<'_>) -> String {
 pub fn render(matrix: &Matrix<'_>) -> String {
     let mut text = summary(matrix);
     let several = matrix.columns.len() > 1;
-    let parts = [
-        (Section::Differs, format!("What differs between {}s", matrix.noun())),
-        (
-            Section::Fails,
-            if several {
-                format!("Failures on every {}", matrix.noun())
-            } else {
-                "Failures".into()
-            },
-        ),
-    ];
-    for (section, heading) in parts {
-        let rows: Vec<&Row<'_>> = matrix.section(section).collect();
-        if rows.is_empty() {
-            continue;
-        }
+    for (heading, rows) in matrix.shown_sections() {
         let _ = writeln!(text, "\n{BOLD}{heading}{BOLD:#} ({})", rows.len());
         let width = rows.iter().map(|row| row.id.len()).max().unwrap_or(0);
         let heads: Vec<String> =

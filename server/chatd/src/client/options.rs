@@ -178,18 +178,9 @@ impl Options {
     }
 }
 
-/// `chat` in `$XDG_CONFIG_HOME` if that is absolute, or else in `~/.config` (XDG Base Directory
-/// Specification).
+/// Where the configuration file is.
 fn configuration_directory() -> Option<PathBuf> {
-    let configured = std::env::var_os("XDG_CONFIG_HOME").map(PathBuf::from);
-    let base = match configured.filter(|path| path.is_absolute()) {
-        Some(base) => base,
-        None => {
-            let home = std::env::var_os("HOME").filter(|home| !home.is_empty()).map(PathBuf::from);
-            home.or_else(|| Some(User::from_uid(getuid()).ok()??.dir))?.join(".config")
-        }
-    };
-    Some(base.join("chat"))
+    settings::base_directory("XDG_CONFIG_HOME", ".config").map(|base| base.join("chat"))
 }
 
 /// A name to put before each line.
