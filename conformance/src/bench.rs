@@ -87,21 +87,13 @@ pub fn measure(check: &mut Check, measures: &Measures) -> Step<Figures> {
     })
 }
 
-fn processor_time(server: &Server) -> Step<Duration> {
-    let mut total = 0;
-    for process in server.processes()? {
-        total += platform::processor_time(process.pid).map_err(Stop::NotRun)?;
-    }
-    Ok(Duration::from_nanos(total))
-}
-
 /// One client speaks; no more than a few lines are under way to the slowest listener, so that no
 /// queue is measured.
 fn throughput(server: &Server, crowd: &mut Crowd, time: Duration) -> Step<(f64, f64)> {
     const UNDER_WAY: usize = 32;
     let line = line_of(&"x".repeat(63));
     let start: Vec<usize> = crowd.clients.iter().map(|client| client.received()).collect();
-    let used_before = processor_time(server)?;
+    let used_before = server.processor_time()?;
     let begin = Instant::now();
     let mut said = 0;
     while begin.elapsed() < time {
@@ -118,7 +110,7 @@ fn throughput(server: &Server, crowd: &mut Crowd, time: Duration) -> Step<(f64, 
         client.received() - start[index] >= said * line.len()
     })?;
     let took = begin.elapsed();
-    let used = processor_time(server)? - used_before;
+    let used = server.processor_time()? - used_before;
     crowd.forget();
     let delivered = (said * crowd.clients.len()) as f64;
     Ok((delivered / took.as_secs_f64(), delivered / used.as_secs_f64()))
@@ -182,10 +174,10 @@ fn idle(check: &mut Check, time: Duration) -> Step<(f64, f64, f64)> {
     let alone = memory(&server)?;
     let crowd = server.crowd(CLIENTS)?;
     let together = memory(&server)?;
-    let before = processor_time(&server)?;
+    let before = server.processor_time()?;
     let begin = Instant::now();
     check.let_pass(time);
-    let used = (processor_time(&server)? - before).as_secs_f64() * 1e3;
+    let used = (server.processor_time()? - before).as_secs_f64() * 1e3;
     let idle = used / begin.elapsed().as_secs_f64();
     drop(crowd);
     server.end()?;

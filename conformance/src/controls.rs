@@ -16,7 +16,7 @@ use forkproof_report::Verdict;
 use crate::needs::Need;
 use crate::personality;
 use crate::requirement::{Control, Controls, Requirement};
-use crate::run::{CHECK_LIMIT, Finding, Subject, Task, Work, run_task, slowness};
+use crate::run::{CHECK_DEADLINE, Finding, Subject, Task, Work, run_task, slowness};
 use crate::subject::Target;
 
 /// How much shorter than usual deadlines are: what is broken on purpose is waited for in vain
@@ -174,7 +174,7 @@ impl Proof {
             dir: self.dir.join(format!("{}.{personality}", requirement.id.replace('/', "."))),
             keep: false,
             slowness: self.slowness,
-            limit: CHECK_LIMIT.mul_f64(self.slowness.max(1.0)),
+            limit: CHECK_DEADLINE.mul_f64(self.slowness.max(1.0)),
         })
     }
 }

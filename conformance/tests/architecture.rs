@@ -36,8 +36,19 @@ const CRATES: &[(&str, &[&str])] = &[
     ),
     (
         "conformance/report/src/lib.rs",
-        &["schema", "verdict", "facts", "evidence", "exception", "conclusion", "report", "read"],
+        &[
+            "schema",
+            "verdict",
+            "facts",
+            "evidence",
+            "exception",
+            "exit_status",
+            "conclusion",
+            "report",
+            "read",
+        ],
     ),
+    ("server/settings/src/lib.rs", &["text", "nearest", "directories", "file"]),
     ("conformance/host/src/lib.rs", &["elf", "interrupt", "queue"]),
     (
         "conformance/personality/src/lib.rs",

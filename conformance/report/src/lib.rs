@@ -3,7 +3,8 @@
 //! | what | file |
 //! |---|---|
 //! | a verdict, a level, what was expected and what happened | `verdict` |
-//! | the conclusion of a run, and the exit statuses | `conclusion` |
+//! | the conclusion of a run | `conclusion` |
+//! | the exit statuses | `exit_status` |
 //! | the platform of a run, and what it is called | `facts` |
 //! | what a failure is shown with | `evidence` |
 //! | an entry of a baseline, as reports quote it | `exception` |
@@ -16,15 +17,17 @@
 mod conclusion;
 mod evidence;
 mod exception;
+mod exit_status;
 mod facts;
 mod read;
 mod report;
 mod schema;
 mod verdict;
 
-pub use conclusion::{Conclusion, ExitStatus};
+pub use conclusion::Conclusion;
 pub use evidence::Evidence;
 pub use exception::{Exception, Expected};
+pub use exit_status::ExitStatus;
 pub use facts::{Facts, known_names};
 pub use read::schema_of;
 pub use report::{Entry, Rehearsal, Report, RunOptions, TargetInfo, area};

@@ -38,10 +38,8 @@ pub(super) fn explain(id: &str) -> CommandResult {
         named.next().filter(|_| named.next().is_none())
     });
     let Some(requirement) = found else {
-        let hint = match requirements::nearest(id).as_slice() {
-            [] => "`forkproof list` shows them all".to_owned(),
-            nearest => format!("did you mean `{}`?", nearest.join("` or `")),
-        };
+        let hint = requirements::did_you_mean(id)
+            .unwrap_or_else(|| "`forkproof list` shows them all".to_owned());
         return Err(CommandError::usage(format!("no requirement `{id}`: {hint}")));
     };
     print(&catalogue::explanation(requirement))

@@ -215,6 +215,43 @@ impl Server {
         Ok(descends()?.into_iter().find(|process| process.pid == pid))
     }
 
+    /// What the system tells of its process `pid`. One that has gone is a failure of the server,
+    /// never a reason not to judge it.
+    pub fn ask<T>(&self, pid: i32, look: impl FnOnce(i32) -> Result<T, String>) -> Step<T> {
+        let reason = match look(pid) {
+            Ok(told) => return Ok(told),
+            Err(reason) => reason,
+        };
+        match self.process(pid)? {
+            Some(process) if process.state != platform::State::Zombie => Err(Stop::NotRun(reason)),
+            _ => {
+                self.world.reap();
+                let how = match self.world.ending_of(pid) {
+                    Some(ending) => format!("process {pid} {ending}"),
+                    None => format!("process {pid} has ended, and its parent knows how"),
+                };
+                fail("the server's processes are there to be looked at", how)
+            }
+        }
+    }
+
+    /// The processor time of all its processes. Those that end meanwhile count no more.
+    pub fn processor_time(&self) -> Step<Duration> {
+        let mut total = 0;
+        for process in self.processes()? {
+            match platform::processor_time(process.pid) {
+                Ok(nanoseconds) => total += nanoseconds,
+                Err(reason) => match self.process(process.pid)? {
+                    Some(left) if left.state != platform::State::Zombie => {
+                        return Err(Stop::NotRun(reason));
+                    }
+                    _ => {}
+                },
+            }
+        }
+        Ok(Duration::from_nanos(total))
+    }
+
     /// Sends a signal to one of its processes.
     pub fn signal(&self, pid: i32, signal: Signal) -> Outcome {
         processes::signal(&self.world, pid, signal)

@@ -555,7 +555,7 @@ fn children_do_not_hold_the_listener(check: &mut Check) -> Outcome {
         false => Options::new(),
     };
     let server = check.server_with(options)?;
-    let sockets = |pid: i32| platform::open_sockets(pid).map_err(Stop::NotRun);
+    let sockets = |pid: i32| server.ask(pid, platform::open_sockets);
     let mut clients = Vec::new();
     let mut clusters = Vec::new();
     for number in 0..3 {

@@ -280,7 +280,7 @@ fn writer_waits(check: &mut Check, mode: LockMode) -> Outcome {
     let mut bob = server.join("bob")?;
     let held = check.lock(server.log(), mode)?;
     let before = server.log_content()?.len();
-    let used_before = platform::processor_time(cluster.receiver).map_err(Stop::NotRun)?;
+    let used_before = server.ask(cluster.receiver, platform::processor_time)?;
     alice.say("said while the log was locked")?;
     check.throughout(
         WATCHED,
@@ -288,7 +288,7 @@ fn writer_waits(check: &mut Check, mode: LockMode) -> Outcome {
         || Ok(server.log_content()?.len() == before),
         || "the line is in the log".into(),
     )?;
-    let used = platform::processor_time(cluster.receiver).map_err(Stop::NotRun)? - used_before;
+    let used = server.ask(cluster.receiver, platform::processor_time)? - used_before;
     let used = Duration::from_nanos(used);
     // It was watched for so long; reading one message takes its time too.
     let watched = check.scaled(WATCHED);

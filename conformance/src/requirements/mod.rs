@@ -11,4 +11,4 @@ mod situations;
 mod storage;
 mod width;
 
-pub use catalogue::{all, find, nearest};
+pub use catalogue::{all, did_you_mean, find};

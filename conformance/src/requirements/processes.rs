@@ -470,9 +470,9 @@ fn descriptors_exhausted(check: &mut Check) -> Outcome {
     const WATCHED: Duration = Duration::from_millis(500);
     let server = check.server()?;
     let mut alice = server.join("alice")?;
-    let before = platform::limit_descriptors_of(server.daemon(), 3).map_err(Stop::NotRun)?;
+    let before = server.ask(server.daemon(), |pid| platform::limit_descriptors_of(pid, 3))?;
     check.note("takes the daemon's right to any further descriptor");
-    let used = || platform::processor_time(server.daemon()).map_err(Stop::NotRun);
+    let used = || server.ask(server.daemon(), platform::processor_time);
     let used_before = used()?;
     let _waiting: Vec<Client> =
         (0..5).map(|n| server.connect(&format!("waiting-{n}"))).collect::<Result<_, _>>()?;
@@ -488,7 +488,7 @@ fn descriptors_exhausted(check: &mut Check) -> Outcome {
     })?;
     alice.say("those who are in go on")?;
     alice.hears("those who are in go on")?;
-    platform::limit_descriptors_of(server.daemon(), before).map_err(Stop::NotRun)?;
+    server.ask(server.daemon(), |pid| platform::limit_descriptors_of(pid, before))?;
     server.join("carol, afterwards").map(drop)
 }
 
@@ -521,7 +521,7 @@ fn no_descriptor_leak(check: &mut Check) -> Outcome {
     let server = check.server()?;
     server.join("first")?;
     only_the_daemon_is_left(check, &server)?;
-    let before = platform::descriptor_count(server.daemon()).map_err(Stop::NotRun)?;
+    let before = server.ask(server.daemon(), platform::descriptor_count)?;
     many_connections(&server)?;
     only_the_daemon_is_left(check, &server)?;
     // A server that does not fork closes them in its own time.
@@ -530,7 +530,7 @@ fn no_descriptor_leak(check: &mut Check) -> Outcome {
         Duration::from_secs(5),
         &format!("the daemon has no more than the {before} descriptors of before"),
         || {
-            after.set(platform::descriptor_count(server.daemon()).map_err(Stop::NotRun)?);
+            after.set(server.ask(server.daemon(), platform::descriptor_count)?);
             Ok(after.get() <= before)
         },
         || format!("it has {} descriptors open", after.get()),
@@ -547,7 +547,7 @@ fn no_memory_growth(check: &mut Check) -> Outcome {
     for _ in 0..=ROUNDS {
         many_connections(&server)?;
         only_the_daemon_is_left(check, &server)?;
-        sizes.push(platform::anonymous_memory(server.daemon()).map_err(Stop::NotRun)?);
+        sizes.push(server.ask(server.daemon(), platform::anonymous_memory)?);
         // The first ones grow what is then used again.
         if let [.., before, after] = sizes.as_slice() {
             if *after <= before + ALLOWED {
@@ -583,11 +583,11 @@ fn daemonizes(check: &mut Check) -> Outcome {
         "the daemon is no session leader, which could acquire a terminal by opening one",
         || "it is one".into(),
     )?;
-    let directory = platform::working_directory(pid).map_err(Stop::NotRun)?;
+    let directory = server.ask(pid, platform::working_directory)?;
     ensure(directory == std::path::Path::new("/"), "the daemon's directory is /", || {
         format!("it is {}", directory.display())
     })?;
-    let descriptors = platform::standard_descriptors(pid).map_err(Stop::NotRun)?;
+    let descriptors = server.ask(pid, platform::standard_descriptors)?;
     ensure(
         descriptors.iter().all(|target| target.as_deref() == Some("/dev/null")),
         "standard input, output and error are /dev/null",
@@ -678,7 +678,7 @@ fn drops_privileges(check: &mut Check) -> Outcome {
     for (role, pid) in
         [("daemon", server.daemon()), ("receiver", cluster.receiver), ("sender", cluster.sender)]
     {
-        let (ids, groups) = platform::credentials(pid).map_err(Stop::NotRun)?;
+        let (ids, groups) = server.ask(pid, platform::credentials)?;
         ensure(
             ids == [wanted; 3],
             format!("the {role}'s real, effective and saved ids are {wanted}"),

@@ -671,7 +671,7 @@ fn dispositions_as_documented(check: &mut Check) -> Outcome {
             Duration::from_secs(5),
             &format!("{role}: {}", in_words(&expected)),
             || {
-                actual.set(standard_signals(platform::signal_state(pid).map_err(Stop::NotRun)?));
+                actual.set(standard_signals(server.ask(pid, platform::signal_state)?));
                 Ok(actual.get() == expected)
             },
             || format!("process {pid}: {}", in_words(&actual.get())),

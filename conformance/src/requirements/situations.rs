@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::harness::{Check, Client, Cluster, Launched, Server};
 use crate::platform;
-use crate::stop::{OrError, Outcome, Step, Stop, ensure, fail};
+use crate::stop::{OrError, Outcome, Step, ensure, fail};
 
 /// `count` different lines of `length` bytes each, newline included.
 pub(super) fn lines(word: &str, count: usize, length: usize) -> Vec<Vec<u8>> {
@@ -101,13 +101,7 @@ pub(super) fn idle_cost(check: &Check, server: &Server, when: &str) -> Outcome {
     const WINDOW: Duration = Duration::from_millis(500);
     /// Half a per cent of one processor: a poll of ten times a second is already more.
     const ALLOWED: Duration = Duration::from_micros(2_500);
-    let used = || -> Step<Duration> {
-        let mut total = 0;
-        for process in server.processes()? {
-            total += platform::processor_time(process.pid).map_err(Stop::NotRun)?;
-        }
-        Ok(Duration::from_nanos(total))
-    };
+    let used = || server.processor_time();
     // What is still on its way may take its time; then there must be a quiet window.
     let mut last = used()?;
     let mut spent = Duration::ZERO;

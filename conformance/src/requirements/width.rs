@@ -416,7 +416,7 @@ fn descriptor_above_1024(check: &mut Check) -> Outcome {
     let (mut alice, cluster) = server.join_with_cluster("alice")?;
     let mut bob = server.join("bob")?;
     for pid in [server.daemon(), cluster.receiver, cluster.sender] {
-        let sockets = platform::socket_descriptors(pid).map_err(Stop::NotRun)?;
+        let sockets = server.ask(pid, platform::socket_descriptors)?;
         if let Some(low) = sockets.iter().find(|&&descriptor| descriptor <= LAST) {
             return Err(Stop::NotRun(format!(
                 "the server closes what it inherits, so its own descriptors are low ({low})"
@@ -489,7 +489,7 @@ fn uid_above_65535(check: &mut Check) -> Outcome {
     for (role, pid) in
         [("daemon", server.daemon()), ("receiver", cluster.receiver), ("sender", cluster.sender)]
     {
-        let (ids, _) = platform::credentials(pid).map_err(Stop::NotRun)?;
+        let (ids, _) = server.ask(pid, platform::credentials)?;
         ensure(ids == [user; 3], format!("the {role} runs as user {user}"), || {
             format!("its ids are {ids:?}")
         })?;
@@ -631,12 +631,9 @@ fn clamped(descriptor: u64) -> u32 {
 fn cost_of_a_client(check: &mut Check, options: Options) -> Step<Duration> {
     let server = check.server_with(options)?;
     let _alice = server.join("alice")?;
-    let mut total = 0;
-    for process in server.processes()? {
-        total += platform::processor_time(process.pid).map_err(Stop::NotRun)?;
-    }
+    let used = server.processor_time()?;
     server.end()?;
-    Ok(Duration::from_nanos(total))
+    Ok(used)
 }
 
 /// Processor time of the least that a loop over `count` descriptors can do.

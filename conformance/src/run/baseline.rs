@@ -156,10 +156,8 @@ impl TryFrom<String> for Platform {
             return Ok(Self(text));
         }
         let names: Vec<&str> = known.iter().map(String::as_str).collect();
-        let hint = match settings::nearest(&text, &names).first() {
-            Some(name) => format!("did you mean `{name}`?"),
-            None => "`forkproof baseline --help` tells the names".to_owned(),
-        };
+        let hint = settings::did_you_mean(&text, &names)
+            .unwrap_or_else(|| "`forkproof baseline --help` tells the names".to_owned());
         Err(format!("no platform is called `{text}`: {hint}"))
     }
 }

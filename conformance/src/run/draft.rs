@@ -66,10 +66,8 @@ pub fn draft(report: &Report) -> Result<String, String> {
     comment(&mut text, "Say in each reason why the failure is expected; TODO is refused.");
     for entry in failures {
         let requirement = requirements::find(&entry.id).ok_or_else(|| {
-            let hint = match requirements::nearest(&entry.id).as_slice() {
-                [] => "it was made by another version of forkproof".to_owned(),
-                nearest => format!("did you mean `{}`?", nearest.join("` or `")),
-            };
+            let hint = requirements::did_you_mean(&entry.id)
+                .unwrap_or_else(|| "it was made by another version of forkproof".to_owned());
             format!("no requirement `{}`: {hint}", entry.id)
         })?;
         let failure = match (&entry.expected, &entry.actual) {

@@ -7,6 +7,7 @@ use forkproof_host::{in_parallel, interrupt};
 use forkproof_report::{Conclusion, Exception, Verdict};
 
 use super::baseline;
+use super::deadlines::CHECK_DEADLINE;
 use super::finding::Finding;
 use super::plan::Plan;
 use super::rehearsal;
@@ -15,9 +16,6 @@ use super::task::{Subject, Task, Work};
 use crate::harness::{is_alone, surroundings_missing};
 use crate::needs::Need;
 use crate::requirement::Requirement;
-
-/// Limit of one check on an ordinary machine. Every wait inside has a shorter one of its own.
-pub const CHECK_LIMIT: Duration = Duration::from_secs(60);
 
 /// One check that has been run.
 #[derive(Debug)]
@@ -144,7 +142,7 @@ fn rehearse(plan: &Plan) -> Option<Finding> {
     }
     let limit = plan.target.manifest.ready.limit.duration()
         + plan.target.manifest.stop.limit.duration()
-        + CHECK_LIMIT;
+        + CHECK_DEADLINE;
     let finding = run_task(&Task {
         work: Work::Rehearsal(Subject { target: plan.target.clone(), personality: None }),
         dir: plan.dir.join("rehearsal"),
@@ -191,7 +189,7 @@ fn check(plan: &Plan, item: Item) -> Option<Record> {
         dir: dir.clone(),
         keep: plan.keep,
         slowness: plan.slowness,
-        limit: CHECK_LIMIT.mul_f64(plan.slowness),
+        limit: CHECK_DEADLINE.mul_f64(plan.slowness),
     };
     let mut finding = run_task(&task)?;
     let exception = plan.exceptions.get(item.requirement.id);

@@ -6,6 +6,7 @@
 //! ```
 
 mod baseline;
+mod deadlines;
 mod draft;
 mod execution;
 mod finding;
@@ -14,18 +15,17 @@ mod rehearsal;
 mod report;
 mod runner;
 mod selection;
-mod slowness;
 mod task;
 mod warden;
 mod worker;
 
 pub use baseline::Baseline;
+pub use deadlines::{CHECK_DEADLINE, slowness};
 pub use draft::{FORMAT, draft};
-pub use execution::{CHECK_LIMIT, Event, Execution, Record, execute};
+pub use execution::{Event, Execution, Record, execute};
 pub use finding::{Finding, Product};
 pub use plan::Plan;
 pub use report::report;
 pub use runner::{run_task, warden};
 pub use selection::{Choice, SelectionError, Shard, select, shard};
-pub use slowness::measure as slowness;
 pub use task::{Subject, Task, Work};
