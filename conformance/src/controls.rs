@@ -63,6 +63,13 @@ impl Answer {
         match finding.verdict {
             Verdict::Error => return Self::Error(reason()),
             Verdict::NotRun | Verdict::Unsupported => return Self::NotRun(reason()),
+            Verdict::Blocked => {
+                let failure = finding.failure.clone().unwrap_or_default();
+                return Self::WrongReason(format!(
+                    "blocked: {} / {}",
+                    failure.expected, failure.actual
+                ));
+            }
             Verdict::Pass | Verdict::Fail | Verdict::Xfail | Verdict::Xpass => {}
         }
         if finding.altered_calls.unwrap_or(0) == 0 {
@@ -191,8 +198,7 @@ mod tests {
     fn finding(verdict: Verdict, actual: Option<&str>, altered_calls: u64) -> Finding {
         Finding {
             verdict,
-            failure: actual
-                .map(|actual| Failure { expected: "something".into(), actual: actual.into() }),
+            failure: actual.map(|actual| Failure::new("something", actual)),
             altered_calls: Some(altered_calls),
             ..Finding::pass()
         }

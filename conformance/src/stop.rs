@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 pub enum Stop {
     /// The server does not conform.
     Fail(Failure),
+    /// As [`forkproof_report::Verdict::Blocked`].
+    Blocked(Failure),
     /// As [`forkproof_report::Verdict::Unsupported`], with the reason.
     Unsupported(String),
     /// As [`forkproof_report::Verdict::NotRun`], with the reason.
@@ -43,10 +45,18 @@ pub fn fail<'a, T>(expected: impl Into<Cow<'a, str>>, actual: impl Into<Cow<'a, 
             look();
         }
     });
-    Err(Stop::Fail(Failure {
-        expected: expected.into().into_owned(),
-        actual: actual.into().into_owned(),
-    }))
+    Err(Stop::Fail(Failure::new(expected.into().into_owned(), actual.into().into_owned())))
+}
+
+/// What failed is what `requirement`, another one, is about, unless that is said already.
+pub fn covered_by(stop: Stop, requirement: &str) -> Stop {
+    match stop {
+        Stop::Fail(failure) => {
+            let covered_by = failure.covered_by.or_else(|| Some(requirement.to_owned()));
+            Stop::Fail(Failure { covered_by, ..failure })
+        }
+        other => other,
+    }
 }
 
 /// Fails unless `holds`.

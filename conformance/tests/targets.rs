@@ -276,7 +276,7 @@ fn a_failure_of_a_foreign_server_shows_all_that_is_needed() {
     let shown = words(&output);
     assert_eq!(output.status.code(), Some(1), "{shown}");
     for part in [
-        "Expected:  nothing is appended while another program holds the log",
+        "nothing is appended while another program holds an exclusive lock on the log",
         "Claimed:   `log-lock`, that the server locks the chat log",
         "alice: sends \"said while the log was locked",
         "check: takes an exclusive lock on the log",

@@ -30,13 +30,17 @@ impl Conclusion {
             | Verdict::Unsupported
             | Verdict::NotRun
             | Verdict::Error
+            | Verdict::Blocked
             | Verdict::Xfail => false,
         });
         if interrupted {
             Self::NoVerdict
         } else if failed {
             Self::NotConformant
-        } else if any(Verdict::Error) || !(any(Verdict::Pass) || any(Verdict::Xfail)) {
+        } else if any(Verdict::Error)
+            || any(Verdict::Blocked)
+            || !(any(Verdict::Pass) || any(Verdict::Xfail))
+        {
             Self::NoVerdict
         } else {
             Self::Conformant
@@ -89,6 +93,8 @@ mod tests {
     // The baseline is stale whatever the level.
     #[case(&[(Verdict::Pass, Level::Must), (Verdict::Xpass, Level::May)], Conclusion::NotConformant)]
     #[case(&[(Verdict::Xfail, Level::Must), (Verdict::Error, Level::Must)], Conclusion::NoVerdict)]
+    #[case(&[(Verdict::Pass, Level::Must), (Verdict::Blocked, Level::Must)], Conclusion::NoVerdict)]
+    #[case(&[(Verdict::Fail, Level::Must), (Verdict::Blocked, Level::Must)], Conclusion::NotConformant)]
     #[case(&[(Verdict::NotRun, Level::Must)], Conclusion::NoVerdict)]
     #[case(&[], Conclusion::NoVerdict)]
     fn what_verdicts_mean_for_the_whole(

@@ -70,6 +70,15 @@ pub struct TargetInfo {
 /// How a run was made.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RunOptions {
+    /// The whole command line, the program's name aside.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub command: Vec<String>,
+    /// The personalities that the server was under, as `run --as` takes them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub personality: Option<String>,
+    /// How many requirements there are to choose from; 0 where that is not told.
+    #[serde(default)]
+    pub catalogue: usize,
     /// Checks at a time.
     pub jobs: usize,
     /// Repetitions of each.
@@ -107,6 +116,9 @@ pub struct Entry {
     /// What happened.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub actual: Option<String>,
+    /// The requirement that is about the step that failed, where that is another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub covered_by: Option<String>,
     /// What usually causes this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trap: Option<String>,
@@ -187,6 +199,15 @@ impl Report {
         self.counts.get(verdict.word()).copied().unwrap_or(0)
     }
 
+    /// What it came to in words: a part of the catalogue is not called conformant.
+    pub fn conclusion_words(&self) -> String {
+        let (checked, of) = (self.requirements.len(), self.options.catalogue);
+        match self.conclusion {
+            Conclusion::Conformant if checked < of => format!("{checked} of {of} checked: passed"),
+            conclusion => conclusion.words().to_owned(),
+        }
+    }
+
     /// The summary's one line.
     pub fn summary(&self) -> String {
         let count = |verdict| self.count(verdict);
@@ -197,9 +218,10 @@ impl Report {
             if count > 0 { format!("{before}{count}{after}") } else { String::new() }
         };
         format!(
-            "{} passed, {} failed, {} unsupported, {} not run{}, {} errors{}{}{}{}",
+            "{} passed, {} failed{}, {} unsupported, {} not run{}, {} errors{}{}{}{}",
             count(Verdict::Pass),
             count(Verdict::Fail),
+            some(count(Verdict::Blocked), ", ", " blocked"),
             count(Verdict::Unsupported),
             count(Verdict::NotRun),
             some(skipped, " (", " skipped by the baseline)"),

@@ -16,6 +16,8 @@ pub enum Verdict {
     NotRun,
     /// The harness failed. Never counted against the server.
     Error,
+    /// The server failed before it could be asked: in a step that another requirement is about.
+    Blocked,
     /// The server fails as the baseline expects it to.
     Xfail,
     /// The server does what is required, although the baseline expects a failure: that is stale.
@@ -24,12 +26,13 @@ pub enum Verdict {
 
 impl Verdict {
     /// Every verdict, in the order in which summaries count them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Pass,
         Self::Fail,
         Self::Unsupported,
         Self::NotRun,
         Self::Error,
+        Self::Blocked,
         Self::Xfail,
         Self::Xpass,
     ];
@@ -42,6 +45,7 @@ impl Verdict {
             Self::Unsupported => "unsupported",
             Self::NotRun => "not-run",
             Self::Error => "error",
+            Self::Blocked => "blocked",
             Self::Xfail => "xfail",
             Self::Xpass => "xpass",
         }
@@ -51,9 +55,10 @@ impl Verdict {
     /// is gravest is shown first. Distinct for each.
     pub fn gravity(self) -> u8 {
         match self {
-            Self::Fail => 6,
-            Self::Xpass => 5,
-            Self::Error => 4,
+            Self::Fail => 7,
+            Self::Xpass => 6,
+            Self::Error => 5,
+            Self::Blocked => 4,
             Self::Xfail => 3,
             Self::NotRun => 2,
             Self::Unsupported => 1,
@@ -63,7 +68,7 @@ impl Verdict {
 
     /// Whether it is one to look at: something is wrong with the server, the baseline or the check.
     pub fn is_trouble(self) -> bool {
-        matches!(self, Self::Fail | Self::Error | Self::Xpass)
+        matches!(self, Self::Fail | Self::Error | Self::Blocked | Self::Xpass)
     }
 
     /// Whether the server did what is required, whatever the baseline expects.
@@ -111,15 +116,24 @@ impl std::str::FromStr for Level {
 }
 
 /// What a server should have done, and what it did.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
     /// What the requirement expects at this point.
     pub expected: String,
     /// What happened instead.
     pub actual: String,
+    /// The requirement that is about this step, where that is another one than the one checked: it
+    /// was not reached, or a process of the server had gone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub covered_by: Option<String>,
 }
 
 impl Failure {
+    /// Something that the requirement itself is about.
+    pub fn new(expected: impl Into<String>, actual: impl Into<String>) -> Self {
+        Self { expected: expected.into(), actual: actual.into(), covered_by: None }
+    }
+
     /// Whether it has these words: any one of several, where `|` stands between them.
     pub fn has(&self, words: &str) -> bool {
         words.split('|').any(|words| self.expected.contains(words) || self.actual.contains(words))

@@ -106,6 +106,10 @@ pub(super) fn main(arguments: &Arguments) -> CommandResult {
         dir: dir.path().to_owned(),
         keep: arguments.keep,
         personality: arguments.personality.clone(),
+        command: std::env::args_os()
+            .skip(1)
+            .map(|word| word.to_string_lossy().into_owned())
+            .collect(),
         exceptions: baseline.holding(&facts).map_err(CommandError::usage)?,
     };
     let started = humantime::format_rfc3339_seconds(std::time::SystemTime::now()).to_string();

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use super::client::{Client, Witness, position, wait_for};
 use super::record::excerpt;
-use crate::stop::{Outcome, Step, fail};
+use super::world::{SERVES, WAKES};
+use crate::stop::{Outcome, Step, covered_by, fail};
 
 /// What a barrier line begins with. Barriers are part of the chat like any other line; readers of
 /// lines pass over them.
@@ -75,7 +76,7 @@ impl Client {
         if slot.is_none() {
             let mut fresh = Self::connect(&self.world, "witness", server.address, None)?;
             if !server.key.is_empty() {
-                fresh.send(&server.key)?;
+                fresh.deliver(&server.key)?;
             }
             *slot = Some(fresh);
         }
@@ -96,10 +97,10 @@ impl Client {
                 return Ok(false);
             }
             if self.find(&from_witness).is_none() {
-                witness.queue(&from_witness);
+                witness.put(&from_witness);
             }
             if witness.find(token).is_none() {
-                self.queue(token);
+                self.put(token);
                 self.said.truncate(self.said.len() - token.len());
             }
         }
@@ -108,6 +109,13 @@ impl Client {
     /// Says a line that nobody has said before, and waits until it comes back: whatever the server
     /// did for this client before is now done. What was heard meanwhile is passed over.
     pub fn barrier(&mut self) -> Outcome {
+        let world = self.world.clone();
+        let served = self.let_in();
+        world.step(SERVES, served)
+    }
+
+    /// As [`barrier`](Self::barrier), for whoever says himself what a failure means.
+    pub(super) fn let_in(&mut self) -> Outcome {
         let token = self.start_barrier();
         self.await_barrier(&token)
     }
@@ -116,7 +124,7 @@ impl Client {
     pub fn start_barrier(&mut self) -> Vec<u8> {
         let mut token = BARRIER.to_vec();
         token.extend_from_slice(format!("{} of {}=\n", self.world.serial(), self.name).as_bytes());
-        self.queue(&token);
+        self.put(&token);
         token
     }
 
@@ -143,21 +151,44 @@ impl Client {
                 self.cursor = end;
                 Ok(())
             }
-            None => fail(
-                format!("{} is let in and hears what it says", self.name),
-                match self.ended {
-                    Some(how) => format!("{how} (after {} bytes)", self.inbox.len()),
-                    None => format!(
-                        "it does not hear it within {patience:.1?}; so far it heard {}",
-                        excerpt(&self.inbox[self.cursor..])
-                    ),
-                },
-            ),
+            None => self.not_served(token, patience),
         }
+    }
+
+    /// That this client did not hear `token`, and whether it does once it says something more: then
+    /// nothing was lost but a wake-up.
+    fn not_served(&mut self, token: &[u8], patience: Duration) -> Outcome {
+        let expected = format!("{} is let in and hears what it says", self.name);
+        if let Some(how) = self.ended {
+            return fail(expected, format!("{how} (after {} bytes)", self.inbox.len()));
+        }
+        let heard = excerpt(&self.inbox[self.cursor..]);
+        let actual = format!(
+            "{} does not hear it within {patience:.1?}; so far it heard {heard}",
+            self.name
+        );
+        let failed = fail(expected.clone(), actual);
+        self.start_barrier();
+        wait_for(&mut [self], patience, |clients| {
+            clients[0].find(token).is_some() || clients[0].ended.is_some()
+        })?;
+        if self.find(token).is_none() {
+            return failed;
+        }
+        fail(
+            expected,
+            format!(
+                "{} hears it only when something more is said: nothing within {patience:.1?} \
+                 without further traffic",
+                self.name
+            ),
+        )
+        .map_err(|stop| covered_by(stop, WAKES))
     }
 
     /// As [`barrier`](Self::barrier), but returns the whole lines that were heard meanwhile.
     pub fn lines_until_barrier(&mut self) -> Step<Vec<Vec<u8>>> {
+        self.world.act();
         let begin = self.cursor;
         self.barrier()?;
         let lines = self.inbox[begin..self.cursor].split_inclusive(|&byte| byte == b'\n');
@@ -166,6 +197,7 @@ impl Client {
 
     /// Whether this client is let in: it hears the barrier that it started, or is closed.
     pub fn is_let_in(&mut self, token: &[u8]) -> Step<bool> {
+        self.world.act();
         let patience = self.world.patience();
         if let Some(server) = self.deaf_to_itself.clone() {
             return self.meet_witness(&server, token);

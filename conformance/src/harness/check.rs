@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
-use forkproof_report::Evidence;
+use forkproof_report::{Evidence, Failure};
 use nix::unistd::setsid;
 
 use super::evidence;
@@ -14,7 +14,7 @@ use super::locks::{HeldLock, LockMode, try_lock};
 use super::options::Options;
 use super::record::Timeline;
 use super::server::{self, Launched, Server};
-use super::world::{Orders, World};
+use super::world::{Orders, STARTS, World};
 use crate::offspring::Offspring;
 use crate::platform;
 use crate::stop::{OrError, Outcome, Step, Stop, at_each_failure, fail};
@@ -40,6 +40,8 @@ impl Check {
                 remarks: RefCell::default(),
                 evidence_from_below: RefCell::default(),
                 serial: Cell::new(0),
+                sent: RefCell::default(),
+                acting: Cell::new(false),
                 scene: RefCell::default(),
             }),
             servers: Vec::new(),
@@ -83,19 +85,36 @@ impl Check {
         modes
     }
 
+    /// Says that the set-up is over: from here on, what fails is what the requirement is about, also
+    /// a server's start or a client's being let in. Whatever else a check does says so by itself.
+    pub fn act(&self) {
+        self.world.act();
+    }
+
     /// Starts a server with its defaults, on addresses that the system chooses.
     pub fn server(&mut self) -> Step<Server> {
-        self.server_with(Options::new())
+        let started = self.start(Options::new());
+        self.world.step(STARTS, started)
     }
 
     /// Starts a server that listens.
     pub fn server_with(&mut self, options: Options) -> Step<Server> {
-        let launched = self.launch(options)?;
+        self.world.act();
+        self.start(options)
+    }
+
+    fn start(&mut self, options: Options) -> Step<Server> {
+        let launched = self.start_or_not(options)?;
         launched.server.clone().ok_or_else(|| launched.refusal())
     }
 
     /// Starts a server that may well refuse to; see [`Launched`].
     pub fn launch(&mut self, options: Options) -> Step<Launched> {
+        self.world.act();
+        self.start_or_not(options)
+    }
+
+    fn start_or_not(&mut self, options: Options) -> Step<Launched> {
         let launched = launch::launch(&self.world, options)?;
         self.servers.extend(launched.server.clone());
         Ok(launched)
@@ -115,11 +134,13 @@ impl Check {
         condition: impl FnMut() -> Step<bool>,
         actual: impl FnOnce() -> String,
     ) -> Outcome {
+        self.world.act();
         self.world.until(limit, expected, condition, actual)
     }
 
     /// Locks `path`, waiting for it: the other program of the requirements.
     pub fn lock(&self, path: &Path, mode: LockMode) -> Step<HeldLock> {
+        self.world.act();
         let held = self.world.wait(self.world.patience(), || try_lock(path, mode))?;
         let Some(held) = held else {
             return fail(
@@ -142,6 +163,7 @@ impl Check {
         mut condition: impl FnMut() -> Step<bool>,
         actual: impl FnOnce() -> String,
     ) -> Outcome {
+        self.world.act();
         let broken = self.world.wait(self.scaled(span), || Ok((!condition()?).then_some(())))?;
         if broken.is_none() { Ok(()) } else { fail(expected, actual()) }
     }
@@ -149,6 +171,7 @@ impl Check {
     /// Lets exactly this much time pass, however slow the machine is: for what is itself about
     /// time, such as a key that comes late or a rate of messages.
     pub fn let_pass(&self, span: Duration) {
+        self.world.act();
         std::thread::sleep(span);
         self.world.reap();
     }
@@ -211,6 +234,11 @@ impl Check {
             server.check_nothing_held(no_process_left)?;
         }
         Ok(())
+    }
+
+    /// A failure with the cause that the server itself tells, if it does.
+    pub fn with_cause(&self, failure: Failure) -> Failure {
+        self.world.with_cause(failure)
     }
 
     /// What there is to show for a failure.

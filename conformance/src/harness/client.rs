@@ -122,6 +122,11 @@ impl Client {
 
     /// Puts `bytes` on their way; they leave whenever the client is waited for.
     pub fn queue(&mut self, bytes: &[u8]) {
+        self.world.act();
+        self.put(bytes);
+    }
+
+    pub(super) fn put(&mut self, bytes: &[u8]) {
         self.world.note(&self.name, format!("sends {}", self.world.without_key(bytes)));
         if self.all_sent() {
             self.outbox.clear();
@@ -140,14 +145,19 @@ impl Client {
 
     /// Sends `bytes`, all of them, and returns when the system has taken them.
     pub fn send(&mut self, bytes: &[u8]) -> Outcome {
-        self.queue(bytes);
+        self.world.act();
+        self.deliver(bytes)
+    }
+
+    pub(super) fn deliver(&mut self, bytes: &[u8]) -> Outcome {
+        self.put(bytes);
         let patience = self.world.patience();
         let sent = wait_for(&mut [self], patience, |clients| clients[0].all_sent())?;
         match (sent, self.ended) {
             (true, _) => Ok(()),
             (false, Some(how)) => fail(
                 format!("the server takes what {} says", self.name),
-                format!("{how} with {} bytes unsent", self.outbox.len() - self.sent),
+                format!("{how}, with {} bytes unsent", self.outbox.len() - self.sent),
             ),
             (false, None) => fail(
                 format!("the server takes what {} says", self.name),
@@ -166,12 +176,14 @@ impl Client {
 
     /// Closes the sending half.
     pub fn finish_sending(&mut self) -> Outcome {
+        self.world.act();
         self.world.note(&self.name, "closes its sending half");
         self.stream.shutdown(Shutdown::Write).or_error("shutdown")
     }
 
     /// Closes the connection with a reset instead of an orderly end (`SO_LINGER` of zero).
     pub fn reset(self) -> Outcome {
+        self.world.act();
         self.world.note(&self.name, "resets the connection");
         let linger = libc::linger { l_onoff: 1, l_linger: 0 };
         nix::sys::socket::setsockopt(&self.stream, nix::sys::socket::sockopt::Linger, &linger)

@@ -8,6 +8,7 @@ use super::barrier::is_barrier;
 use super::client::{Client, wait_for};
 use super::record::excerpt;
 use super::server::Server;
+use super::world::SERVES;
 use crate::stop::{Outcome, Step, Stop, fail};
 
 /// Clients that have all been let in and have heard the same last line.
@@ -20,7 +21,8 @@ pub struct Crowd {
 impl Server {
     /// Many clients that have been let in, all at once.
     pub fn crowd(&self, size: usize) -> Step<Crowd> {
-        Crowd::join(self, size)
+        let joined = Crowd::join(self, size);
+        self.world.step(SERVES, joined)
     }
 }
 

@@ -15,6 +15,7 @@ impl Client {
 
     /// Expects these lines, in this order, with none between them.
     pub fn hears_all(&mut self, lines: &[impl AsRef<str>]) -> Outcome {
+        self.world.act();
         for (index, expected) in lines.iter().enumerate() {
             let expected = expected.as_ref();
             let name = self.name.clone();
@@ -61,6 +62,7 @@ impl Client {
 
     /// Expects exactly these bytes next, after any barriers of others.
     pub fn hears_bytes(&mut self, expected: &[u8]) -> Outcome {
+        self.world.act();
         let patience = self.world.patience();
         if self.witnessed(expected)? {
             return Ok(());
@@ -105,6 +107,7 @@ impl Client {
 
     /// Expects the server to close the connection, and returns what came before.
     pub fn hears_end(&mut self) -> Step<Vec<u8>> {
+        self.world.act();
         let patience = self.world.patience();
         wait_for(&mut [self], patience, |clients| clients[0].ended.is_some())?;
         if self.ended.is_none() {
@@ -121,6 +124,7 @@ impl Client {
     /// Whatever the server sends first; nothing if it closes the connection instead. Fails when it
     /// does neither.
     pub fn hears_first(&mut self) -> Step<Vec<u8>> {
+        self.world.act();
         let patience = self.world.patience();
         wait_for(&mut [self], patience, |clients| {
             !clients[0].unread().is_empty() || clients[0].ended.is_some()
@@ -138,6 +142,7 @@ impl Client {
 
     /// How long until the server closes the connection, at most `limit`.
     pub fn time_to_end(&mut self, limit: Duration) -> Step<Option<Duration>> {
+        self.world.act();
         let begin = Instant::now();
         wait_for(&mut [self], limit, |clients| clients[0].ended.is_some())?;
         Ok(self.ended.map(|_| begin.elapsed()))

@@ -33,6 +33,7 @@ pub fn descends() -> Step<Vec<Process>> {
 /// Sends a signal to a process of the server.
 pub(super) fn signal(world: &World, pid: i32, signal: Signal) -> Step<()> {
     world.note("check", format!("sends {} to {pid}", signal.as_str()));
+    world.sent.borrow_mut().push(signal);
     match kill(Pid::from_raw(pid), signal) {
         Ok(()) | Err(Errno::ESRCH) => Ok(()),
         Err(errno) => Err(Stop::Error(format!("{} to {pid}: {}", signal.as_str(), errno.desc()))),

@@ -13,9 +13,9 @@ use nix::sys::signal::Signal;
 use super::client::{Client, Witness};
 use super::locks::{LockMode, try_lock};
 use super::processes::{self, Cluster, descends};
-use super::world::{Ending, Running, World};
+use super::world::{Ending, Running, SERVES, World};
 use crate::platform::{self, Process};
-use crate::stop::{OrError, Outcome, Step, Stop, ensure, fail};
+use crate::stop::{OrError, Outcome, Step, Stop, covered_by, ensure, fail};
 use crate::subject::Ends;
 
 /// What became of a server that was launched.
@@ -54,10 +54,10 @@ impl Launched {
             "" => "nothing".into(),
             words => words.replace('\n', " / "),
         };
-        Stop::Fail(Failure {
-            expected: "the server starts and listens".into(),
-            actual: format!("{ended}, and says: {said}"),
-        })
+        Stop::Fail(Failure::new(
+            "the server starts and listens",
+            format!("{ended}, and says: {said}"),
+        ))
     }
 }
 
@@ -101,6 +101,7 @@ impl Server {
 
     /// What the chat log holds.
     pub fn log_content(&self) -> Step<Vec<u8>> {
+        self.world.act();
         std::fs::read(self.log()).or_error(self.log().display())
     }
 
@@ -138,6 +139,7 @@ impl Server {
 
     /// Connects to `address`, and says nothing yet.
     pub fn connect_to(&self, name: &str, address: SocketAddr) -> Step<Client> {
+        self.world.act();
         Client::connect(&self.world, name, address, Some(&self.witness))
     }
 
@@ -148,22 +150,33 @@ impl Server {
 
     /// As [`enter`](Self::enter), at `address`.
     pub fn enter_at(&self, name: &str, address: SocketAddr) -> Step<Client> {
-        let mut client = self.connect_to(name, address)?;
+        self.world.act();
+        self.enter_anyhow(name, address)
+    }
+
+    fn enter_anyhow(&self, name: &str, address: SocketAddr) -> Step<Client> {
+        let mut client = Client::connect(&self.world, name, address, Some(&self.witness))?;
         if !self.key().is_empty() {
-            client.send(self.key())?;
+            client.deliver(self.key())?;
         }
         Ok(client)
     }
 
     /// A client that has been let in: it has heard itself.
     pub fn join(&self, name: &str) -> Step<Client> {
-        self.join_at(name, self.address())
+        let joined = self.join_anyhow(name, self.address());
+        self.world.step(SERVES, joined)
     }
 
     /// As [`join`](Self::join), at `address`.
     pub fn join_at(&self, name: &str, address: SocketAddr) -> Step<Client> {
-        let mut client = self.enter_at(name, address)?;
-        client.barrier()?;
+        self.world.act();
+        self.join_anyhow(name, address)
+    }
+
+    fn join_anyhow(&self, name: &str, address: SocketAddr) -> Step<Client> {
+        let mut client = self.enter_anyhow(name, address)?;
+        client.let_in()?;
         Ok(client)
     }
 
@@ -231,6 +244,7 @@ impl Server {
                     None => format!("process {pid} has ended, and its parent knows how"),
                 };
                 fail("the server's processes are there to be looked at", how)
+                    .map_err(|stop| covered_by(stop, SERVES))
             }
         }
     }
@@ -254,6 +268,7 @@ impl Server {
 
     /// Sends a signal to one of its processes.
     pub fn signal(&self, pid: i32, signal: Signal) -> Outcome {
+        self.world.act();
         processes::signal(&self.world, pid, signal)
     }
 
@@ -308,6 +323,7 @@ impl Server {
 
     /// Sends `signal` to the daemon and waits until it has ended; returns how.
     pub fn end_with(&self, signal: Signal) -> Step<Ending> {
+        self.world.act();
         self.running.over.set(true);
         self.signal(self.daemon(), signal)?;
         let limit = self.world.end_limit();
@@ -361,13 +377,14 @@ impl Server {
             );
         }
         self.world.note("check", format!("looks whether {} still serves", self.running.name));
-        self.join("last").map(drop).map_err(|stop| match stop {
+        let served = |stop: Stop| match stop {
             Stop::Fail(failure) => Stop::Fail(Failure {
                 expected: "the server still serves a new client at the end of the check".into(),
-                actual: failure.actual,
+                ..failure
             }),
             other => other,
-        })
+        };
+        self.join_anyhow("last", self.address()).map(drop).map_err(served)
     }
 
     /// After a server's end: no lock, no bound port.

@@ -9,17 +9,24 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use forkproof_report::Evidence;
+use forkproof_report::{Evidence, Failure};
 use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 
 use super::record::{Scene, Timeline, excerpt};
-use crate::stop::{OrError, Outcome, Step, Stop, fail};
+use crate::stop::{OrError, Outcome, Step, Stop, covered_by, fail};
 use crate::subject::{Target, Values};
 
 /// How long a check waits for something that should happen at once, on an idle machine of
 /// ordinary speed. Only a failure ever takes that long.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The requirement that is about a server's start.
+pub(super) const STARTS: &str = "listen/default-serves-both-families";
+/// The requirement that is about a client's being let in and heard.
+pub(super) const SERVES: &str = "delivery/everyone-hears-everything-2";
+/// The requirement that is about a message that arrives only when another one follows.
+pub(super) const WAKES: &str = "signals/no-lost-wakeup";
 
 /// The places that a manifest can name, where they usually are, for a check in `dir`.
 pub(super) fn places(target: &Target, dir: &Path) -> Step<Values<'static>> {
@@ -78,6 +85,10 @@ pub(super) struct World {
     /// Of a part of the check that ran in another process.
     pub(super) evidence_from_below: RefCell<Option<Evidence>>,
     pub(super) serial: Cell<u64>,
+    /// The signals that the check has sent to the server's processes.
+    pub(super) sent: RefCell<Vec<Signal>>,
+    /// Whether the check has begun with what its requirement is about; until then all is set-up.
+    pub(super) acting: Cell<bool>,
     /// What was there when the check failed.
     pub(super) scene: RefCell<Option<Scene>>,
 }
@@ -91,6 +102,23 @@ impl World {
 
     pub(super) fn scaled(&self, duration: Duration) -> Duration {
         duration.mul_f64(self.orders.slowness)
+    }
+
+    /// From here on a failure is the requirement's own.
+    pub(super) fn act(&self) {
+        self.acting.set(true);
+    }
+
+    /// What a step that `requirement` is about comes to: in the set-up of another one, the check is
+    /// blocked when it fails.
+    pub(super) fn step<T>(&self, requirement: &str, result: Step<T>) -> Step<T> {
+        if self.acting.get() {
+            return result;
+        }
+        result.map_err(|stop| match covered_by(stop, requirement) {
+            Stop::Fail(failure) => Stop::Blocked(failure),
+            other => other,
+        })
     }
 
     /// How long a server may take to end.
@@ -168,6 +196,38 @@ impl World {
     /// How the process `pid` has ended, if it has.
     pub(super) fn ending_of(&self, pid: i32) -> Option<Ending> {
         self.ended.borrow().iter().find(|(ended, _)| *ended == pid).map(|(_, ending)| *ending)
+    }
+
+    /// What a server says of a process of its own that a signal ended, if it says so: of those that
+    /// it reaps itself nobody else is told. What the check did itself is no news.
+    fn obituary(&self) -> Option<String> {
+        const WORDS: [&str; 5] = [
+            "killed by",
+            "terminated by signal",
+            "exited on signal",
+            "was sent SIG",
+            "died of SIG",
+        ];
+        let own = self.sent.borrow();
+        let is_news = |line: &&str| {
+            WORDS.iter().any(|words| line.contains(words))
+                && !own.iter().any(|signal| line.contains(signal.as_str()))
+        };
+        self.servers.borrow().iter().find_map(|server| {
+            let output = server.output_tail(4096);
+            Some(output.lines().rev().find(is_news)?.trim().to_owned())
+        })
+    }
+
+    /// A failure with the cause that the server itself tells, if it does.
+    pub(super) fn with_cause(&self, failure: Failure) -> Failure {
+        match self.obituary() {
+            Some(words) => {
+                let actual = format!("{}; the server says: {words}", failure.actual);
+                Failure { actual, ..failure }
+            }
+            None => failure,
+        }
     }
 
     /// As [`Check::until`](super::check::Check::until).

@@ -63,7 +63,7 @@ pub fn explanation(requirement: &Requirement) -> String {
         Some(Stop::NotRun(reason) | Stop::Error(reason)) => {
             format!("cannot be run: {reason}")
         }
-        Some(Stop::Fail(_)) => String::new(),
+        Some(Stop::Fail(failure) | Stop::Blocked(failure)) => failure.actual,
     };
     field("Here", &here);
     field("Code", &format!("conformance/src/requirements/{}.rs", requirement.area()));
@@ -103,7 +103,7 @@ pub fn as_json(requirements: &[&'static Requirement]) -> serde_json::Result<Stri
                 // Why it cannot be checked here; null when it can.
                 "missing": Need::first_missing(requirement.needs).map(|stop| match stop {
                     Stop::Unsupported(reason) | Stop::NotRun(reason) | Stop::Error(reason) => reason,
-                    Stop::Fail(failure) => failure.actual,
+                    Stop::Fail(failure) | Stop::Blocked(failure) => failure.actual,
                 }),
                 "controls": match requirement.controls {
                     Controls::By(controls) => controls.iter().map(|c| c.personality).collect(),

@@ -16,8 +16,7 @@ pub fn of_run(report: &Report) -> io::Result<String> {
     let mut suites: Vec<Suite<'_>> = Vec::new();
     for entry in &report.requirements {
         if suites.last().is_none_or(|suite| suite.name != entry.area()) {
-            let properties =
-                vec![("platform", report.platform.line()), ("target", report.target.name.clone())];
+            let properties = properties(report);
             suites.push(Suite {
                 name: entry.area(),
                 properties,
@@ -41,12 +40,14 @@ pub fn of_matrix(matrix: &Matrix<'_>) -> io::Result<String> {
         .enumerate()
         .map(|(at, column)| Suite {
             name: &column.label,
-            properties: vec![
-                ("platform", column.report.platform.line()),
-                ("target", column.report.target.name.clone()),
-                ("forkproof", column.report.forkproof.clone()),
-                ("conclusion", column.conclusion()),
-            ],
+            properties: [
+                properties(&column.report),
+                vec![
+                    ("forkproof", column.report.forkproof.clone()),
+                    ("conclusion", column.conclusion()),
+                ],
+            ]
+            .concat(),
             milliseconds: Some(column.report.duration_ms),
             cases: matrix
                 .rows
@@ -57,6 +58,18 @@ pub fn of_matrix(matrix: &Matrix<'_>) -> io::Result<String> {
         .collect();
     let total = matrix.columns.iter().map(|column| column.report.duration_ms).sum();
     document(&matrix.title, total, &suites)
+}
+
+/// Where, what and how.
+fn properties(report: &Report) -> Vec<(&'static str, String)> {
+    let options = &report.options;
+    let mut properties =
+        vec![("platform", report.platform.line()), ("target", report.target.name.clone())];
+    if !options.command.is_empty() {
+        properties.push(("command", format!("forkproof {}", shell_words::join(&options.command))));
+    }
+    properties.extend(options.personality.clone().map(|words| ("personality", words)));
+    properties
 }
 
 struct Suite<'a> {
@@ -89,7 +102,7 @@ impl Case<'_> {
             Self::Of(entry) => match entry.verdict {
                 Verdict::Pass => None,
                 Verdict::Fail | Verdict::Xpass => Some("failure"),
-                Verdict::Error => Some("error"),
+                Verdict::Error | Verdict::Blocked => Some("error"),
                 Verdict::Unsupported | Verdict::NotRun | Verdict::Xfail => Some("skipped"),
             },
         }
@@ -191,9 +204,13 @@ fn write_case(writer: &mut Writer<Vec<u8>>, case: &Case<'_>) -> io::Result<()> {
     let (kind, message, text, output) = match case {
         Case::NotSelected(_) => (NOT_SELECTED.word, NOT_SELECTED.meaning.to_owned(), None, None),
         Case::Of(entry) => {
-            let of_server = entry.actual.as_ref().filter(|_| entry.verdict == Verdict::Fail);
+            let of_server = entry
+                .actual
+                .as_ref()
+                .filter(|_| matches!(entry.verdict, Verdict::Fail | Verdict::Blocked));
             let message = of_server.or(entry.reason.as_ref()).cloned().unwrap_or_default();
-            let is_failure = matches!(entry.verdict, Verdict::Fail | Verdict::Xpass);
+            let is_failure =
+                matches!(entry.verdict, Verdict::Fail | Verdict::Blocked | Verdict::Xpass);
             let text = is_failure.then(|| failure_text(entry));
             let output = entry.evidence.as_ref().map(evidence_text).or_else(|| entry.note.clone());
             (entry.verdict.word(), message, text, output)

@@ -52,6 +52,11 @@ pub(super) fn look(verdict: Verdict) -> Look {
             AnsiColor::Magenta.on_default().bold(),
             "the check itself failed; says nothing about the server",
         ),
+        Verdict::Blocked => (
+            "⊣",
+            AnsiColor::Magenta.on_default(),
+            "the server failed in a step that another requirement is about",
+        ),
         Verdict::NotRun => {
             ("○", AnsiColor::Yellow.on_default(), "could be checked there, but not in this run")
         }

@@ -219,6 +219,7 @@ fn everyone_hears_everything(check: &mut Check, size: usize) -> Outcome {
 }
 
 fn bytes_intact(check: &mut Check) -> Outcome {
+    check.act();
     let server = check.server()?;
     let mut crowd = server.crowd(2)?;
     let every_value: Vec<u8> = (0..=255).collect();

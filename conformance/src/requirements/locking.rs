@@ -221,6 +221,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
 ];
 
 fn appends_are_whole(check: &mut Check) -> Outcome {
+    check.act();
     let server = check.server()?;
     let mut crowd = server.crowd(8)?;
     let said = lines("line", 1_600, 80);
@@ -234,6 +235,7 @@ fn appends_are_whole(check: &mut Check) -> Outcome {
 }
 
 fn long_appends_are_whole(check: &mut Check) -> Outcome {
+    check.act();
     let server = check.server()?;
     let mut crowd = server.crowd(4)?;
     let said = lines("long", 48, 20_000);

@@ -299,6 +299,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
 ];
 
 fn daemon_survives_multicast(check: &mut Check) -> Outcome {
+    check.act();
     let server = check.server()?;
     let (mut alice, cluster) = server.join_with_cluster("alice")?;
     let mut bob = server.join("bob")?;
@@ -419,6 +420,7 @@ fn accept_survives_sigchld(check: &mut Check) -> Outcome {
 }
 
 fn reader_survives_multicast(check: &mut Check) -> Outcome {
+    check.act();
     let server = check.server()?;
     let (mut alice, cluster) = server.join_with_cluster("alice")?;
     let mut bob = server.join("bob")?;

@@ -362,7 +362,7 @@ mod tests {
     use rstest::rstest;
 
     fn finding(verdict: Verdict) -> Finding {
-        let failure = Failure { expected: "bob hears it".into(), actual: "he was cut off".into() };
+        let failure = Failure::new("bob hears it", "he was cut off");
         let failed = verdict == Verdict::Fail;
         Finding { verdict, failure: failed.then_some(failure), ..Finding::pass() }
     }

@@ -71,9 +71,7 @@ pub fn draft(report: &Report) -> Result<String, String> {
             format!("no requirement `{}`: {hint}", entry.id)
         })?;
         let failure = match (&entry.expected, &entry.actual) {
-            (Some(expected), Some(actual)) => {
-                Failure { expected: expected.clone(), actual: actual.clone() }
-            }
+            (Some(expected), Some(actual)) => Failure::new(expected.clone(), actual.clone()),
             _ => return Err(format!("`{}` failed without `expected` and `actual`", entry.id)),
         };
         let words = characteristic(requirement, &failure)
@@ -182,7 +180,7 @@ mod tests {
         #[case] actual: &str,
         #[case] words: &str,
     ) {
-        let failure = Failure { expected: expected.into(), actual: actual.into() };
+        let failure = Failure::new(expected, actual);
         let found = characteristic(requirements::find(id).unwrap(), &failure).unwrap();
         assert_eq!(found, words);
         assert!(failure.has(&found));

@@ -55,11 +55,13 @@ impl Finding {
     pub fn from_stop(stop: Stop, evidence: impl FnOnce() -> Evidence) -> Self {
         let (verdict, reason, failure) = match stop {
             Stop::Fail(failure) => (Verdict::Fail, None, Some(failure)),
+            Stop::Blocked(failure) => (Verdict::Blocked, None, Some(failure)),
             Stop::Unsupported(reason) => (Verdict::Unsupported, Some(reason), None),
             Stop::NotRun(reason) => (Verdict::NotRun, Some(reason), None),
             Stop::Error(reason) => (Verdict::Error, Some(reason), None),
         };
-        let evidence = matches!(verdict, Verdict::Fail | Verdict::Error).then(evidence);
+        let evidence =
+            matches!(verdict, Verdict::Fail | Verdict::Error | Verdict::Blocked).then(evidence);
         Self { verdict, reason, failure, evidence, ..Self::pass() }
     }
 }

@@ -25,6 +25,8 @@ pub struct Plan {
     pub keep: bool,
     /// The personalities to put the server under, as `forkproof as` takes them.
     pub personality: Option<String>,
+    /// The command line that asks for it, the program's name aside.
+    pub command: Vec<String>,
     /// What a baseline expects on this platform.
     pub exceptions: Exceptions,
 }

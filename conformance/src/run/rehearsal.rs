@@ -22,7 +22,7 @@ pub fn rehearse(check: &mut Check) -> Outcome {
 /// A server that is not as its manifest says has failed no requirement.
 pub fn as_error(stop: Stop) -> Stop {
     match stop {
-        Stop::Fail(failure) => {
+        Stop::Fail(failure) | Stop::Blocked(failure) => {
             Stop::Error(format!("expected: {}; actual: {}", failure.expected, failure.actual))
         }
         other => other,

@@ -6,10 +6,11 @@ use forkproof_report::{Entry, Facts, Rehearsal, Report, RunOptions, SCHEMA, Targ
 
 use super::execution::Execution;
 use super::plan::Plan;
+use crate::requirements;
 
 /// Tells a run.
 pub fn report(plan: &Plan, execution: &Execution, facts: Facts, started: String) -> Report {
-    let mut requirements = Vec::new();
+    let mut entries = Vec::new();
     for &requirement in &plan.requirements {
         let records: Vec<_> = execution
             .records
@@ -21,7 +22,10 @@ pub fn report(plan: &Plan, execution: &Execution, facts: Facts, started: String)
             continue; // interrupted before it was reached
         };
         let finding = &worst.finding;
-        let troubled = matches!(finding.verdict, Verdict::Fail | Verdict::Error | Verdict::Xfail);
+        let covered_by = finding.failure.as_ref().and_then(|f| f.covered_by.clone());
+        // Of what the requirement is about, and only where that was reached.
+        let advised = matches!(finding.verdict, Verdict::Fail | Verdict::Error | Verdict::Xfail)
+            && covered_by.is_none();
         let held = records.iter().filter(|r| r.finding.verdict.holds()).count();
         let reason = match (finding.verdict, &worst.exception) {
             (Verdict::Xpass, Some(exception)) => {
@@ -29,7 +33,7 @@ pub fn report(plan: &Plan, execution: &Execution, facts: Facts, started: String)
             }
             _ => finding.reason.clone(),
         };
-        requirements.push(Entry {
+        entries.push(Entry {
             id: requirement.id.to_owned(),
             title: requirement.title.to_owned(),
             level: requirement.level,
@@ -41,8 +45,9 @@ pub fn report(plan: &Plan, execution: &Execution, facts: Facts, started: String)
             reason,
             expected: finding.failure.as_ref().map(|failure| failure.expected.clone()),
             actual: finding.failure.as_ref().map(|failure| failure.actual.clone()),
-            trap: troubled.then(|| requirement.trap.to_owned()),
-            fix: troubled.then(|| requirement.fix.to_owned()),
+            covered_by,
+            trap: advised.then(|| requirement.trap.to_owned()),
+            fix: advised.then(|| requirement.fix.to_owned()),
             claimed: match finding.verdict {
                 Verdict::Fail | Verdict::Xfail if plan.target.rehearse => {
                     requirement.claims.iter().map(|claim| claim.word().to_owned()).collect()
@@ -57,7 +62,7 @@ pub fn report(plan: &Plan, execution: &Execution, facts: Facts, started: String)
     }
     let mut counts: BTreeMap<String, usize> =
         Verdict::ALL.iter().map(|verdict| (verdict.word().to_owned(), 0)).collect();
-    for entry in &requirements {
+    for entry in &entries {
         *counts.entry(entry.verdict.word().to_owned()).or_default() += 1;
     }
     Report {
@@ -77,6 +82,9 @@ pub fn report(plan: &Plan, execution: &Execution, facts: Facts, started: String)
             evidence: finding.evidence.clone(),
         }),
         options: RunOptions {
+            command: plan.command.clone(),
+            personality: plan.personality.clone(),
+            catalogue: requirements::all().count(),
             jobs: plan.jobs,
             repeat: plan.repeat,
             slowness: (plan.slowness * 100.0).round() / 100.0,
@@ -84,6 +92,6 @@ pub fn report(plan: &Plan, execution: &Execution, facts: Facts, started: String)
         conclusion: execution.conclusion(),
         interrupted: execution.interrupted,
         counts,
-        requirements,
+        requirements: entries,
     }
 }

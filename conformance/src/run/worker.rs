@@ -61,6 +61,10 @@ fn with_server(task: &Task, subject: &Subject) -> Finding {
     let stop = match outcome {
         Ok(Ok(finding)) => return finding,
         Ok(Err(stop)) if matches!(task.work, Work::Rehearsal(_)) => rehearsal::as_error(stop),
+        // What it is about is not covered by another one.
+        Ok(Err(Stop::Fail(failure) | Stop::Blocked(failure))) if own(&failure, &task.work) => {
+            Stop::Fail(Failure { covered_by: None, ..failure })
+        }
         Ok(Err(stop)) => stop,
         Err(panic) => {
             let words = panic
@@ -71,7 +75,17 @@ fn with_server(task: &Task, subject: &Subject) -> Finding {
             Stop::Error(format!("the check panicked: {words}"))
         }
     };
+    let stop = match stop {
+        Stop::Fail(failure) => Stop::Fail(check.with_cause(failure)),
+        Stop::Blocked(failure) => Stop::Blocked(check.with_cause(failure)),
+        other => other,
+    };
     Finding::from_stop(stop, || check.evidence())
+}
+
+/// Whether the requirement that `failure` names is the one that is checked.
+fn own(failure: &Failure, work: &Work) -> bool {
+    matches!((work, &failure.covered_by), (Work::Requirement(id, _), Some(named)) if id == named)
 }
 
 /// What a server finds, and whoever watches it.
@@ -129,10 +143,8 @@ pub(super) fn conclude(task: &Task, finding: Finding, left: &[String]) -> Findin
     if !all_must_end || finding.verdict != Verdict::Pass || left.is_empty() {
         return finding;
     }
-    let stop = Stop::Fail(Failure {
-        expected: "no process of the server is left after its end".into(),
-        actual: left.join(", "),
-    });
+    let stop =
+        Stop::Fail(Failure::new("no process of the server is left after its end", left.join(", ")));
     let stop = match task.work {
         Work::Rehearsal(_) => rehearsal::as_error(stop),
         _ => stop,

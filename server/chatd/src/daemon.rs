@@ -19,7 +19,7 @@ use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::signal::{SigSet, Signal, kill, killpg};
 use nix::sys::socket::{SockaddrLike, SockaddrStorage};
 use nix::sys::time::TimeSpec;
-use nix::sys::wait::{WaitPidFlag, waitpid};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, fork, setpgid};
 
 use crate::config::Config;
@@ -171,7 +171,12 @@ impl Daemon {
             match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
                 Ok(status) => match status.pid() {
                     Some(pid) => {
-                        self.clusters.remove(&pid);
+                        // A receiver that leaves in good order has said so itself.
+                        let ours = self.clusters.remove(&pid);
+                        if ours && !matches!(status, WaitStatus::Exited(_, 0)) {
+                            let how = signals::ending(status);
+                            diagnostics::warning(&format!("receiver {pid} {how}"));
+                        }
                     }
                     None => break, // children, but none that has ended
                 },

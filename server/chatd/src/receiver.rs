@@ -161,8 +161,10 @@ impl Receiver {
                 }
                 return "the server ends".into();
             }
-            if signals::take_child() && self.sender_is_gone() {
-                return "its sender ended".into();
+            if signals::take_child() {
+                if let Some(how) = self.sender_is_gone() {
+                    return format!("its sender {how}");
+                }
             }
             match recv(self.socket.as_raw_fd(), &mut buffer, MsgFlags::MSG_DONTWAIT) {
                 Ok(0) => {
@@ -234,19 +236,21 @@ impl Receiver {
         if let Some(lifeline) = self.lifeline.take() {
             let _ = nix::unistd::write(&lifeline, &[DRAIN]);
         }
-        while !(signals::terminating() || signals::take_child() && self.sender_is_gone()) {
+        while !(signals::terminating() || signals::take_child() && self.sender_is_gone().is_some())
+        {
             let _ = ppoll(&mut [], None, Some(self.open_mask));
         }
         "it closed the connection".into()
     }
 
-    fn sender_is_gone(&mut self) -> bool {
-        let Some(pid) = self.sender else { return true };
+    /// How the sender has ended, if it has.
+    fn sender_is_gone(&mut self) -> Option<String> {
+        let Some(pid) = self.sender else { return Some("has ended".into()) };
         match waitpid(pid, Some(WaitPidFlag::WNOHANG)) {
-            Ok(WaitStatus::StillAlive) | Err(Errno::EINTR) => false,
-            _ => {
+            Ok(WaitStatus::StillAlive) | Err(Errno::EINTR) => None,
+            status => {
                 self.sender = None;
-                true
+                Some(status.map_or_else(|_| "has ended".into(), signals::ending))
             }
         }
     }

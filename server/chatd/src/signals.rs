@@ -20,6 +20,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::errno::Errno;
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal};
+use nix::sys::wait::WaitStatus;
 
 static TERMINATE: AtomicBool = AtomicBool::new(false);
 static HANGUP: AtomicBool = AtomicBool::new(false);
@@ -142,5 +143,14 @@ pub(crate) fn retry<T>(mut call: impl FnMut() -> nix::Result<T>) -> nix::Result<
             Err(Errno::EINTR) => {}
             other => return other,
         }
+    }
+}
+
+/// How a process has ended, in words: `was killed by SIGUSR1`.
+pub(crate) fn ending(status: WaitStatus) -> String {
+    match status {
+        WaitStatus::Exited(_, code) => format!("ended with status {code}"),
+        WaitStatus::Signaled(_, signal, _) => format!("was killed by {}", signal.as_str()),
+        _ => "has ended".into(),
     }
 }

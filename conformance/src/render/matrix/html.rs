@@ -243,6 +243,11 @@ fn facts(matrix: &Matrix<'_>) -> Vec<(&'static str, Vec<String>)> {
         ("File system", |c| c.report.platform.file_system.clone()),
         ("Rights", |c| if c.report.platform.root { "root" } else { "ordinary user" }.to_owned()),
         ("Server", |c| c.report.target.name.clone()),
+        ("Personality", |c| c.report.options.personality.clone().unwrap_or_else(|| "none".into())),
+        ("Command", |c| match c.report.options.command.as_slice() {
+            [] => "not told".to_owned(),
+            words => format!("forkproof {}", shell_words::join(words)),
+        }),
         ("forkproof", |c| c.report.forkproof.clone()),
         ("Begun", |c| c.report.started.clone()),
         ("Run time", |c| {

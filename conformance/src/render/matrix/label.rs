@@ -57,6 +57,10 @@ pub fn columns(reports: &[Unlabelled<'_>]) -> Vec<Vec<String>> {
             }
         }
     }
+    for (lines, column) in lines.iter_mut().zip(reports).filter(|(_, c)| c.given.is_none()) {
+        let personality = &column.report.options.personality;
+        lines.extend(personality.iter().map(|words| printable(&format!("as {words}"))));
+    }
     tell_apart(&mut lines, reports, |column, _| column.report.platform.libc.clone());
     tell_apart(&mut lines, reports, |column, among| {
         let others: Vec<&Path> = among.iter().map(|other| other.file).collect();

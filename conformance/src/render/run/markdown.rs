@@ -10,7 +10,7 @@ use crate::render::escape::markdown as cell;
 pub fn render(report: &Report) -> String {
     let mut text = String::new();
     // Writing to a String cannot fail.
-    let _ = writeln!(text, "## forkproof: {}\n", report.conclusion.words());
+    let _ = writeln!(text, "## forkproof: {}\n", report.conclusion_words());
     let _ = writeln!(text, "{}.\n", report.summary());
     let _ = writeln!(text, "- Target: {}", cell(&report.target.name));
     let _ = writeln!(text, "- Platform: {}", cell(&report.platform.line()));
@@ -21,10 +21,17 @@ pub fn render(report: &Report) -> String {
         report.options.jobs,
         report.options.slowness
     );
+    if !report.options.command.is_empty() {
+        let command = shell_words::join(&report.options.command);
+        let _ = writeln!(text, "- Command: {}", cell(&format!("forkproof {command}")));
+    }
+    if let Some(personality) = &report.options.personality {
+        let _ = writeln!(text, "- Under the personality: {}", cell(personality));
+    }
     let of = |verdicts: &[Verdict]| -> Vec<&Entry> {
         report.requirements.iter().filter(|entry| verdicts.contains(&entry.verdict)).collect()
     };
-    let troubled = of(&[Verdict::Fail, Verdict::Error, Verdict::Xpass]);
+    let troubled = of(&[Verdict::Fail, Verdict::Error, Verdict::Blocked, Verdict::Xpass]);
     if !troubled.is_empty() {
         let _ = writeln!(text, "\n### Failures\n");
         for entry in troubled {
@@ -35,6 +42,7 @@ pub fn render(report: &Report) -> String {
                 ("Actual", &entry.actual),
                 (reason, &entry.reason),
                 ("Baseline", &entry.baseline_text()),
+                ("Covered by", &entry.covered_by),
                 ("Trap", &entry.trap),
                 ("Fix", &entry.fix),
             ] {
