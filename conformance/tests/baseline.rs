@@ -176,9 +176,9 @@ fn twice(first: &str, second: &str) -> String {
 #[case::architecture(
     with("more", "platforms = ['linux-x86-64']"),
     6,
-    "did you mean `linux-x86_64`?"
+    "did you mean `linux-x86_64`"
 )]
-#[case::release(with("more", "platforms = ['freebds-14']"), 6, "did you mean `freebsd`?")]
+#[case::release(with("more", "platforms = ['freebds-14']"), 6, "did you mean `freebsd`")]
 #[case::distribution(with("more", "platforms = ['ubunto-24.04']"), 6, "did you mean `ubuntu`?")]
 #[case::bad_platform_glob(with("more", "platforms = ['{linux']"), 6, "`{linux` is no glob")]
 #[case::strange_platform(
@@ -286,7 +286,7 @@ fn files_that_cannot_be_read(
 fn a_known_failure_fails_no_run_and_is_told_everywhere() {
     let place = Place::new(expecting(FAILING, WORDS, ""));
     place.run(&["--as", BROKEN, FAILING]).success().stdout(
-        contains("conformant: 0 passed, 0 failed")
+        contains("passed (1 of 121 checked): 0 passed, 0 failed")
             .and(contains("1 failed as expected"))
             .and(contains("base.toml:2: known since 1.0 (https://bugs.example.org/17)")),
     );
@@ -311,7 +311,7 @@ fn a_known_failure_fails_no_run_and_is_told_everywhere() {
     let text = place.read("junit.xml");
     assert!(text.contains("type=\"xfail\"") && text.contains("known since 1.0"), "{text}");
     let summary = place.read("summary.md");
-    assert!(summary.starts_with("## forkproof: conformant"), "{summary}");
+    assert!(summary.starts_with("## forkproof: passed (1 of 121 checked)"), "{summary}");
     assert!(summary.contains("### Expected failures") && !summary.contains("### Failures"));
     assert!(summary.contains("known since 1.0 <https://bugs.example.org/17> (base.toml:2)"));
 }
@@ -390,7 +390,7 @@ fn what_is_skipped_is_not_run_and_no_pass() {
     place.run(&run).code(3).stdout(contains("no verdict"));
     assert!(!marker.exists());
     // The script does what it is believed to do.
-    place.run(&["auth/exact-key", "--program", server.to_str().unwrap()]).code(1);
+    place.run(&["auth/exact-key", "--program", server.to_str().unwrap()]).code(3);
     assert!(marker.exists());
 }
 
@@ -441,7 +441,7 @@ fn what_is_not_selected_is_not_missed() {
     place
         .run(&["auth/exact-key"])
         .success()
-        .stdout(contains("conformant: 1 passed").and(contains("as expected").not()));
+        .stdout(contains("passed (1 of 121 checked): 1 passed").and(contains("as expected").not()));
 }
 
 /// The condition is made here: a user namespace in which no network namespace can be had

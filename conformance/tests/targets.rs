@@ -277,14 +277,14 @@ fn a_failure_of_a_foreign_server_shows_all_that_is_needed() {
     assert_eq!(output.status.code(), Some(1), "{shown}");
     for part in [
         "nothing is appended while another program holds an exclusive lock on the log",
-        "Claimed:   `log-lock`, that the server locks the chat log",
+        "Claimed:      `log-lock`, that the server locks the chat log",
         "alice: sends \"said while the log was locked",
         "check: takes an exclusive lock on the log",
         "broadcast sleeping: ignored HUP,",
         "Locks on the chat log:",
         "The server's output:",
         "listening on 127.0.0.1:",
-        "Again:     forkproof run locking/writer-waits-for-exclusive --target ",
+        "Again:        forkproof run locking/writer-waits-for-exclusive --target ",
     ] {
         assert!(shown.contains(part), "`{part}` is not in: {shown}");
     }
@@ -371,7 +371,7 @@ fn a_claim_that_is_not_true_is_a_failure_that_names_it() {
         .unwrap();
     let shown = words(&output);
     assert_eq!(output.status.code(), Some(1), "{shown}");
-    assert!(shown.contains("Claimed:   `half-close`, that the server still sends"), "{shown}");
+    assert!(shown.contains("Claimed:      `half-close`, that the server still sends"), "{shown}");
 }
 
 /// A manifest that is right; the mistakes below are made in it.

@@ -203,7 +203,7 @@ impl Report {
     pub fn conclusion_words(&self) -> String {
         let (checked, of) = (self.requirements.len(), self.options.catalogue);
         match self.conclusion {
-            Conclusion::Conformant if checked < of => format!("{checked} of {of} checked: passed"),
+            Conclusion::Conformant if checked < of => format!("passed ({checked} of {of} checked)"),
             conclusion => conclusion.words().to_owned(),
         }
     }

@@ -228,7 +228,9 @@ fn refused(server: &Server, what: &str, key: &[u8]) -> Outcome {
 
 fn exact_key(check: &mut Check) -> Outcome {
     if !(check.target().has(Claim::ChatLog) && check.target().has(Claim::Replay)) {
-        return check.server()?.join("alice").map(drop);
+        let server = check.server()?;
+        check.act();
+        return server.join("alice").map(drop);
     }
     let history = remembered(check, &lines("a secret", 7, 40))?;
     let server = check.server()?;

@@ -325,6 +325,35 @@ fn stopped_processes_end_with_the_daemon(
     assert!(!messages.contains("had to be killed"), "{messages}");
 }
 
+/// Whoever reads the messages learns which process died, and of what.
+#[rstest]
+#[case::sender(true, Signal::SIGUSR2, "left: its sender was killed by SIGUSR2")]
+#[case::sender_that_crashes(true, Signal::SIGSEGV, "left: its sender was killed by SIGSEGV")]
+#[case::receiver(false, Signal::SIGKILL, "was killed by SIGKILL")]
+fn a_death_is_told_with_its_cause(
+    dir: TempDir,
+    #[case] of_sender: bool,
+    #[case] cause: Signal,
+    #[case] words: &str,
+) {
+    std::fs::write(in_dir(&dir, "log"), "one\n").unwrap();
+    let server = serve(dir.path(), &["--key-file", "key", "--log", "log", "-l", "127.0.0.1:0"]);
+    let address = content_of(&in_dir(&dir, "ready"));
+    let mut client = TcpStream::connect(address.trim()).unwrap();
+    client.write_all(&KEY).unwrap();
+    client.read_exact(&mut [0; 4]).unwrap();
+    let receiver = child_of(server.0.id());
+    let (victim, words) = if of_sender {
+        (child_of(receiver), words.to_owned())
+    } else {
+        (receiver, format!("receiver {receiver} {words}"))
+    };
+    signal(victim, cause);
+    until("the words", || {
+        std::fs::read_to_string(in_dir(&dir, "messages")).unwrap().contains(&words).then_some(())
+    });
+}
+
 #[rstest]
 fn generated_keys_are_private_and_never_overwritten(dir: TempDir) {
     chatd().current_dir(dir.path()).args(["--generate-key", "new"]).assert().success();

@@ -6,6 +6,7 @@
 pub fn nearest<'a>(wrong: &str, known: &[&'a str]) -> Vec<&'a str> {
     /// By Jaro and Winkler; less is no likeness that a person would see.
     const ALIKE: f64 = 0.75;
+    const NOISE: f64 = 0.05;
     // Underscores, dashes and capitals are mistaken for one another more than letters are.
     let plain = |text: &str| text.to_lowercase().replace('_', "-");
     let wrong = plain(wrong);
@@ -20,6 +21,9 @@ pub fn nearest<'a>(wrong: &str, known: &[&'a str]) -> Vec<&'a str> {
         .filter(|(likeness, _)| *likeness > ALIKE)
         .collect();
     ranked.sort_by(|a, b| b.0.total_cmp(&a.0));
+    // What is much less like it than the best is noise beside that.
+    let least = ranked.first().map_or(0.0, |(likeness, _)| likeness - NOISE);
+    ranked.retain(|(likeness, _)| *likeness >= least);
     ranked.into_iter().take(3).map(|(_, name)| name).collect()
 }
 
