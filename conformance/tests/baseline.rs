@@ -158,7 +158,7 @@ fn twice(first: &str, second: &str) -> String {
 #[case::area(
     with("id", "id = 'signal/*'"),
     2,
-    "no requirement matches `signal/*`: did you mean `signals/"
+    "no requirement matches `signal/*`: did you mean `signals/*`"
 )]
 #[case::no_neighbour(with("id", "id = 'xyzzy'"), 2, "`forkproof list` shows them all")]
 #[case::bad_glob(with("id", "id = '[auth'"), 2, "`[auth` is no glob")]

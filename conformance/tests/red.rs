@@ -109,3 +109,33 @@ fn what_was_not_reached_is_no_pass() {
     assert!(shown.contains("Covered by:   listen/default-serves-both-families"), "{shown}");
     assert!(!shown.contains("Usual cause"), "{shown}");
 }
+
+/// Ways to work on a red run: stop early, run what failed again, be quiet about the rest.
+#[test]
+fn a_red_run_is_worked_on() {
+    let dir = TempDir::new().unwrap();
+    let json = dir.path().join("r.json").display().to_string();
+    let two = ["signals/handler-persists", "auth/wrong-key-refused", "signals/children-reaped"];
+    let mut arguments = vec!["run", "--as", "sysv-signals", "--jobs", "1", "--report", &json];
+    arguments.extend(two);
+    let all = forkproof(&arguments);
+    assert_eq!(all.status.code(), Some(1), "{}", text(&all));
+    arguments.push("--fail-fast");
+    let first = forkproof(&arguments);
+    let shown = text(&first);
+    assert_eq!(first.status.code(), Some(1), "{shown}");
+    assert!(shown.contains(" not reached"), "{shown}");
+    assert_eq!(shown.lines().filter(|line| line.starts_with("fail  ")).count(), 1, "{shown}");
+    // The same without the personality is well, and only what failed is run.
+    let again = forkproof(&["run", "--rerun-failed", &json, "--quiet"]);
+    let shown = text(&again);
+    assert_eq!(again.status.code(), Some(0), "{shown}");
+    assert!(shown.contains("passed (1 of 121 checked)"), "{shown}");
+    assert!(!shown.contains("\npass "), "{shown}");
+    let verbose = text(&forkproof(&["run", "auth/exact-key", "-v"]));
+    assert!(verbose.contains("Slowest:"), "{verbose}");
+    let nothing = dir.path().join("green.json").display().to_string();
+    forkproof(&["run", "auth/exact-key", "--report", &nothing]);
+    let none = forkproof(&["run", "--rerun-failed", &nothing]);
+    assert_eq!(none.status.code(), Some(4));
+}

@@ -76,6 +76,9 @@ pub struct RunOptions {
     /// The personalities that the server was under, as `run --as` takes them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub personality: Option<String>,
+    /// How many requirements were to be checked; 0 where that is not told.
+    #[serde(default)]
+    pub selected: usize,
     /// How many requirements there are to choose from; 0 where that is not told.
     #[serde(default)]
     pub catalogue: usize,
@@ -199,6 +202,11 @@ impl Report {
         self.counts.get(verdict.word()).copied().unwrap_or(0)
     }
 
+    /// How many requirements were selected and are not in it, since the run ended before its time.
+    pub fn not_reached(&self) -> usize {
+        self.options.selected.saturating_sub(self.requirements.len())
+    }
+
     /// What it came to in words: a part of the catalogue is not called conformant.
     pub fn conclusion_words(&self) -> String {
         let (checked, of) = (self.requirements.len(), self.options.catalogue);
@@ -230,6 +238,6 @@ impl Report {
             some(count(Verdict::Xpass), ", ", " passed unexpectedly"),
             some(flaky, ", ", " flaky"),
             if self.interrupted { "; interrupted" } else { "" },
-        )
+        ) + &some(self.not_reached(), "; ", " not reached")
     }
 }

@@ -37,6 +37,11 @@ pub(super) fn explain(id: &str) -> CommandResult {
         let mut named = requirements::all().filter(|r| r.id.split('/').nth(1) == Some(id));
         named.next().filter(|_| named.next().is_none())
     });
+    let area: Vec<_> =
+        requirements::all().filter(|r| r.area() == id.trim_end_matches("/*")).collect();
+    if !area.is_empty() {
+        return print(&catalogue::list(&area));
+    }
     let Some(requirement) = found else {
         let hint = requirements::did_you_mean(id)
             .unwrap_or_else(|| "`forkproof list` shows them all".to_owned());

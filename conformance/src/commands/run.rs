@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::io::{IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use forkproof_report::{Facts, Report};
@@ -14,6 +14,8 @@ use super::outcome::{CommandError, CommandResult, print};
 use crate::personality::{self, Selected};
 use crate::render::run::{markdown, terminal};
 use crate::render::{self, junit};
+use crate::requirement::Requirement;
+use crate::requirements;
 use crate::run::{self, Baseline, Event, Execution, Plan, execute};
 use crate::{platform, subject::Target};
 
@@ -47,6 +49,26 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     repeat: u32,
 
+    /// Begin no further check after so many failures
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    max_fail: Option<u32>,
+
+    /// Begin no further check after the first failure
+    #[arg(long, conflicts_with = "max_fail")]
+    fail_fast: bool,
+
+    /// Check what was not well in this report, and nothing else
+    #[arg(long, value_name = "REPORT", conflicts_with_all = ["globs", "level", "shard"])]
+    rerun_failed: Option<PathBuf>,
+
+    /// Show no line for what passes or is not run
+    #[arg(short, long)]
+    quiet: bool,
+
+    /// Show which checks took longest, too
+    #[arg(short, long, conflicts_with = "quiet")]
+    verbose: bool,
+
     /// Keep the private directories of the checks, and say where they are
     #[arg(long)]
     keep: bool,
@@ -70,7 +92,10 @@ pub(super) struct Arguments {
 
 /// The command.
 pub(super) fn main(arguments: &Arguments) -> CommandResult {
-    let requirements = arguments.selection.requirements()?;
+    let requirements = match &arguments.rerun_failed {
+        Some(path) => failed_in(path)?,
+        None => arguments.selection.requirements()?,
+    };
     let program = arguments.program.as_deref();
     let target = match &arguments.target {
         Some(named) => Target::named(named, program).map_err(CommandError::usage)?,
@@ -105,6 +130,10 @@ pub(super) fn main(arguments: &Arguments) -> CommandResult {
         slowness: run::slowness() * arguments.deadline_scale,
         dir: dir.path().to_owned(),
         keep: arguments.keep,
+        max_fail: match arguments.fail_fast {
+            true => Some(1),
+            false => arguments.max_fail.map(|most| most as usize),
+        },
         personality: arguments.personality.clone(),
         command: std::env::args_os()
             .skip(1)
@@ -113,8 +142,11 @@ pub(super) fn main(arguments: &Arguments) -> CommandResult {
         exceptions: baseline.holding(&facts).map_err(CommandError::usage)?,
     };
     let started = humantime::format_rfc3339_seconds(std::time::SystemTime::now()).to_string();
-    let execution = watch(&plan, &facts);
+    let execution = watch(&plan, &facts, arguments.quiet);
     let report = run::report(&plan, &execution, facts, started);
+    if arguments.verbose {
+        print(&terminal::slowest(&report))?;
+    }
     print(&terminal::conclusion(&report))?;
     if arguments.keep {
         print(&format!("Directories kept in {}\n", dir.keep().display()))?;
@@ -126,12 +158,37 @@ pub(super) fn main(arguments: &Arguments) -> CommandResult {
     Ok(report.conclusion.exit_status())
 }
 
+/// The requirements that were not well in a report.
+fn failed_in(path: &Path) -> Result<Vec<&'static Requirement>, CommandError> {
+    let report = Report::read(path).map_err(CommandError::usage)?;
+    let failed: Vec<&str> = report
+        .requirements
+        .iter()
+        .filter(|entry| entry.verdict.is_trouble())
+        .map(|entry| entry.id.as_str())
+        .collect();
+    if failed.is_empty() {
+        return Err(CommandError::nothing_selected(format!(
+            "{}: nothing in it failed",
+            path.display()
+        )));
+    }
+    failed
+        .into_iter()
+        .map(|id| {
+            requirements::find(id).ok_or_else(|| {
+                CommandError::usage(format!("{}: no requirement `{id}` here", path.display()))
+            })
+        })
+        .collect()
+}
+
 /// A report as a document; the error says what went wrong.
 type Render = fn(&Report) -> Result<String, String>;
 
 /// Executes the plan and shows how it goes: a line for each check that is over, and on a terminal
 /// a bar with the ones that are running.
-fn watch(plan: &Plan, facts: &Facts) -> Execution {
+fn watch(plan: &Plan, facts: &Facts, quiet: bool) -> Execution {
     let total = plan.requirements.len() * plan.repeat;
     let mut out = anstream::stdout();
     let _ = writeln!(
@@ -159,11 +216,13 @@ fn watch(plan: &Plan, facts: &Facts) -> Execution {
                 if let Some(at) = running.iter().position(|&id| id == record.requirement.id) {
                     running.remove(at);
                 }
-                let line = terminal::record_line(record, plan.repeat > 1);
-                bar.suspend(|| {
-                    // A reader that has gone is met again at the summary.
-                    let _ = writeln!(out, "{line}");
-                });
+                if !quiet || record.finding.verdict.is_trouble() {
+                    let line = terminal::record_line(record, plan.repeat > 1);
+                    bar.suspend(|| {
+                        // A reader that has gone is met again at the summary.
+                        let _ = writeln!(out, "{line}");
+                    });
+                }
                 bar.inc(1);
             }
         }

@@ -1,6 +1,7 @@
 //! Runs a plan: a warden per check, several at a time, the exclusive ones alone and last.
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use forkproof_host::{in_parallel, interrupt};
@@ -123,8 +124,9 @@ pub fn execute(plan: &Plan, mut observe: impl FnMut(&Event)) -> Execution {
             }
         }
     }
+    let failed = AtomicUsize::new(0);
     for (queue, jobs) in [(parallel, plan.jobs), (exclusive, 1)] {
-        work(plan, queue, jobs, |event| {
+        work(plan, queue, jobs, &failed, |event| {
             observe(&event);
             if let Event::Finished(record) = event {
                 records.push(*record);
@@ -159,13 +161,25 @@ fn rehearse(plan: &Plan) -> Option<Finding> {
 }
 
 /// Works off `queue` with `jobs` threads.
-fn work(plan: &Plan, queue: Vec<Item>, jobs: usize, observe: impl FnMut(Event)) {
+fn work(
+    plan: &Plan,
+    queue: Vec<Item>,
+    jobs: usize,
+    failed: &AtomicUsize,
+    observe: impl FnMut(Event),
+) {
     in_parallel(
         queue,
         jobs,
         |item, tell| {
+            if plan.max_fail.is_some_and(|most| failed.load(Ordering::Relaxed) >= most) {
+                return;
+            }
             tell(Event::Started(item.requirement));
             if let Some(record) = check(plan, item) {
+                if record.finding.verdict.is_trouble() {
+                    failed.fetch_add(1, Ordering::Relaxed);
+                }
                 tell(Event::Finished(Box::new(record)));
             }
         },

@@ -25,6 +25,8 @@ pub struct Plan {
     pub keep: bool,
     /// The personalities to put the server under, as `forkproof as` takes them.
     pub personality: Option<String>,
+    /// After how many failures no further check is begun.
+    pub max_fail: Option<usize>,
     /// The command line that asks for it, the program's name aside.
     pub command: Vec<String>,
     /// What a baseline expects on this platform.

@@ -84,6 +84,7 @@ pub fn report(plan: &Plan, execution: &Execution, facts: Facts, started: String)
         options: RunOptions {
             command: plan.command.clone(),
             personality: plan.personality.clone(),
+            selected: plan.requirements.len(),
             catalogue: requirements::all().count(),
             jobs: plan.jobs,
             repeat: plan.repeat,

@@ -80,7 +80,9 @@ impl Choice<'_> {
                 }
             }
             if !matched {
-                let hint = settings::did_you_mean(pattern, self.ids)
+                let hint = self
+                    .area_like(pattern)
+                    .or_else(|| settings::did_you_mean(pattern, self.ids))
                     .unwrap_or_else(|| format!("`{}` shows them all", self.shown_by));
                 return Err(SelectionError::NoMatch(format!(
                     "no {} matches `{pattern}`: {hint}",
@@ -89,6 +91,23 @@ impl Choice<'_> {
             }
         }
         Ok(chosen)
+    }
+}
+
+impl Choice<'_> {
+    /// `did you mean …?` for a pattern that is about a whole area, if one is like it.
+    fn area_like(&self, pattern: &str) -> Option<String> {
+        let (area, rest) = match pattern.split_once('/') {
+            Some((area, "*")) => (area, "/*"),
+            Some(_) => return None,
+            None => (pattern, ""),
+        };
+        let areas: Vec<&str> = self.ids.iter().map(|id| forkproof_report::area(id)).collect();
+        let nearest = *settings::nearest(area, &areas).first()?;
+        // A single word may be a requirement's name as well: then its likeness decides.
+        let by_name = rest.is_empty() && !settings::nearest(area, self.ids).is_empty();
+        let alike = nearest.eq_ignore_ascii_case(area) || !by_name;
+        alike.then(|| format!("did you mean `{nearest}{rest}`?"))
     }
 }
 
@@ -161,6 +180,8 @@ mod tests {
     #[rstest]
     #[case("hander-persists", "did you mean `signals/handler-persists`?")]
     #[case("xyzzy", "forkproof list")]
+    #[case("signal/*", "did you mean `signals/*`?")]
+    #[case("SIGNALS", "did you mean `signals`?")]
     fn a_pattern_without_a_match_is_an_error(#[case] pattern: &str, #[case] words: &str) {
         let error = select(&[pattern.to_owned()], None).unwrap_err();
         assert!(matches!(error, SelectionError::NoMatch(_)));

@@ -29,6 +29,18 @@ pub fn record_line(record: &Record, repeated: bool) -> String {
     format!("{style}{:<11}{style:#} {name:<WORDS$}  {words}", look.word)
 }
 
+/// The checks that took longest.
+pub fn slowest(report: &Report) -> String {
+    const SHOWN: usize = 10;
+    let mut entries: Vec<&Entry> = report.requirements.iter().collect();
+    entries.sort_by_key(|entry| std::cmp::Reverse(entry.duration_ms));
+    let mut text = format!("\n{BOLD}Slowest:{BOLD:#}\n");
+    for entry in entries.into_iter().take(SHOWN) {
+        let _ = writeln!(text, "  {:>7.2} s  {}", entry.duration().as_secs_f64(), entry.id);
+    }
+    text
+}
+
 /// The end of a run: every failure in full, then the summary.
 pub fn conclusion(report: &Report) -> String {
     let mut text = String::new();
