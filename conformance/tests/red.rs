@@ -139,3 +139,17 @@ fn a_red_run_is_worked_on() {
     let none = forkproof(&["run", "--rerun-failed", &nothing]);
     assert_eq!(none.status.code(), Some(4));
 }
+
+/// What the harness itself lacks is an error that says what to raise, and no failure of the server.
+#[test]
+fn a_low_limit_of_ones_own_is_no_failure_of_the_server() {
+    let output = Command::new("sh")
+        .args(["-c", "ulimit -n 64; exec \"$0\" run auth/exact-key"])
+        .arg(env!("CARGO_BIN_EXE_forkproof"))
+        .output()
+        .unwrap();
+    let shown = text(&output);
+    assert_eq!(output.status.code(), Some(3), "{shown}");
+    assert!(shown.contains("raise the limit, with `ulimit -n 1024`"), "{shown}");
+    assert!(shown.contains("0 failed"), "{shown}");
+}

@@ -4,6 +4,7 @@ use std::os::fd::AsRawFd;
 
 use forkproof_report::{Evidence, Failure, Verdict};
 use nix::errno::Errno;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{
     SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, sigaction, sigprocmask,
 };
@@ -90,7 +91,7 @@ fn own(failure: &Failure, work: &Work) -> bool {
 
 /// What a server finds, and whoever watches it.
 fn set_up(task: &Task, subject: &Subject) -> Step<Check> {
-    raise_descriptor_limit();
+    suffices()?;
     default_dispositions();
     survive_signals().or_error("sigaction")?;
     let environment = match &subject.personality {
@@ -180,13 +181,41 @@ fn survive_signals() -> nix::Result<()> {
     Ok(())
 }
 
-/// Hundreds of clients need as many descriptors; common soft limits are 256 and 1024.
-fn raise_descriptor_limit() {
-    use nix::sys::resource::{Resource, getrlimit, setrlimit};
-    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
-        let wanted = hard.min(4096);
-        if soft < wanted {
-            let _ = setrlimit(Resource::RLIMIT_NOFILE, wanted, hard);
-        }
+/// What the checks take at most of this process's own surroundings: hundreds of clients are as many
+/// descriptors, and twice as many processes of the server.
+const DESCRIPTORS: u64 = 1024;
+const PROCESSES: u64 = 512;
+
+/// Whether this process may have as many descriptors and processes as checks take. What is missing
+/// is no fault of the server's.
+fn suffices() -> Step<()> {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).or_error("RLIMIT_NOFILE")?;
+    // Common soft limits are 256 and 1024.
+    let wanted = hard.min(4096);
+    if soft < wanted {
+        setrlimit(Resource::RLIMIT_NOFILE, wanted, hard).or_error("RLIMIT_NOFILE")?;
     }
+    let (processes, _) = getrlimit(Resource::RLIMIT_NPROC).or_error("RLIMIT_NPROC")?;
+    #[allow(clippy::unnecessary_cast, reason = "rlim_t is signed on some systems")]
+    let (descriptors, processes) = (wanted as u64, processes as u64);
+    if descriptors < DESCRIPTORS {
+        return Err(Stop::Error(format!(
+            "this process may have {descriptors} descriptors, and checks take {DESCRIPTORS}: raise \
+             the limit, with `ulimit -n {DESCRIPTORS}`"
+        )));
+    }
+    // Root's processes are not counted.
+    if nix::unistd::geteuid().is_root() || processes >= 1 << 31 {
+        return Ok(());
+    }
+    let used = platform::processes_of_user().unwrap_or(0);
+    let left = processes.saturating_sub(used);
+    if left < PROCESSES {
+        return Err(Stop::Error(format!(
+            "this user may have {left} processes more, and checks take {PROCESSES}: raise the \
+             limit, with `ulimit -u {}`",
+            used + PROCESSES
+        )));
+    }
+    Ok(())
 }
