@@ -5,7 +5,7 @@
 use std::fs::Permissions;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::resource::Resource;
 use nix::sys::signal::Signal;
@@ -475,6 +475,7 @@ fn descriptors_exhausted(check: &mut Check) -> Outcome {
     check.note("takes the daemon's right to any further descriptor");
     let used = || server.ask(server.daemon(), platform::processor_time);
     let used_before = used()?;
+    let begin = Instant::now();
     let _waiting: Vec<Client> =
         (0..5).map(|n| server.connect(&format!("waiting-{n}"))).collect::<Result<_, _>>()?;
     check.throughout(
@@ -484,8 +485,10 @@ fn descriptors_exhausted(check: &mut Check) -> Outcome {
         || "it ended".into(),
     )?;
     let spent = Duration::from_nanos(used()? - used_before);
-    ensure(spent < WATCHED / 5, "the daemon does not spin while it has no descriptors", || {
-        format!("it used {spent:.1?} of processor time in {WATCHED:?}")
+    // Held against the time that was watched, which is longer on a slow or busy machine.
+    let watched = begin.elapsed();
+    ensure(spent < watched / 5, "the daemon does not spin while it has no descriptors", || {
+        format!("the daemon used {spent:.1?} of processor time in {watched:.1?}")
     })?;
     alice.say("those who are in go on")?;
     alice.hears("those who are in go on")?;

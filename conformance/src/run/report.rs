@@ -24,8 +24,8 @@ pub fn report(plan: &Plan, execution: &Execution, facts: Facts, started: String)
         let finding = &worst.finding;
         let covered_by = finding.failure.as_ref().and_then(|f| f.covered_by.clone());
         // Of what the requirement is about, and only where that was reached.
-        let advised = matches!(finding.verdict, Verdict::Fail | Verdict::Error | Verdict::Xfail)
-            && covered_by.is_none();
+        let advised =
+            matches!(finding.verdict, Verdict::Fail | Verdict::Xfail) && covered_by.is_none();
         let held = records.iter().filter(|r| r.finding.verdict.holds()).count();
         let reason = match (finding.verdict, &worst.exception) {
             (Verdict::Xpass, Some(exception)) => {
