@@ -553,7 +553,7 @@ fn lock_not_lost_by_close(check: &mut Check) -> Outcome {
     ensure(
         held == ["FLOCK exclusive"],
         "the receiver's lock on the log is an exclusive flock, which closing does not drop",
-        || format!("it holds {held:?}"),
+        || format!("it holds {}", held.join(", ")),
     )?;
     server.signal(cluster.receiver, Signal::SIGCONT)?;
     finish_talking(&mut alice)

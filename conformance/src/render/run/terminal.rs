@@ -260,9 +260,25 @@ pub fn evidence_text(evidence: &Evidence) -> String {
     let mut text = String::new();
     for (name, lines) in evidence.parts() {
         let _ = writeln!(text, "{name}:");
-        for line in lines {
-            let _ = writeln!(text, "    {}", printable(line));
+        for group in lines.chunk_by(|a, b| a == b) {
+            let times = match group.len() {
+                1 => String::new(),
+                times => format!("  (× {times})"),
+            };
+            let _ = writeln!(text, "    {}{times}", printable(&group[0]));
         }
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_server_repeats_is_folded() {
+        let output = ["a", "b", "b", "b", "a"].map(String::from).to_vec();
+        let text = evidence_text(&Evidence { output, ..Evidence::default() });
+        assert_eq!(text, "The server's output:\n    a\n    b  (× 3)\n    a\n");
+    }
 }
