@@ -129,10 +129,36 @@ impl fmt::Display for Error {
 
 /// A guest's lines joined: a console may hold anything, a terminal's orders too.
 fn one_line(console: &str) -> String {
-    let lines: Vec<String> = console
-        .lines()
-        .map(|line| printable(line.trim()))
-        .filter(|line| !line.is_empty())
-        .collect();
+    let lines: Vec<String> =
+        console.lines().map(excerpt).filter(|line| !line.is_empty()).take(SHOWN_LINES).collect();
     if lines.is_empty() { "(nothing)".to_owned() } else { lines.join(" | ") }
+}
+
+/// How many of a guest's lines an error shows, and how many characters of each.
+const SHOWN_LINES: usize = 6;
+const SHOWN_WIDTH: usize = 200;
+
+/// A guest's line as it is shown: without NULs, which a terminal does not show either, without what
+/// steers a terminal, and not without end.
+pub(crate) fn excerpt(line: &str) -> String {
+    let mut shown: String =
+        line.trim().chars().filter(|&c| c != '\0').take(SHOWN_WIDTH + 1).collect();
+    if let Some((end, _)) = shown.char_indices().nth(SHOWN_WIDTH) {
+        shown.replace_range(end.., "…");
+    }
+    printable(shown.trim_end())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_guests_line_is_shown_within_bounds() {
+        assert_eq!(excerpt(" a\0\0b\u{1b}[2J "), "ab\u{fffd}[2J");
+        assert_eq!(excerpt(&"\0".repeat(100_000)), "");
+        assert_eq!(excerpt(&"ä".repeat(100_000)), "ä".repeat(200) + "…");
+        let lines = one_line(&"x\n".repeat(100_000));
+        assert_eq!(lines, "x | x | x | x | x | x");
+    }
 }

@@ -1,5 +1,6 @@
 //! What runs in a guest, and what goes in and comes out: the layout is in `vm/README.md`.
 
+mod archive;
 mod disks;
 mod result;
 mod scripts;

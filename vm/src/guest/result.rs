@@ -12,12 +12,15 @@ use std::path::Path;
 use forkproof_report::{ExitStatus, Report};
 use settings::printable;
 
+use super::archive::{Known, read_members};
 use super::disks::OUT_MAGIC;
 use super::stamp::Stamp;
 use crate::error::{Error, Result};
 
-/// No member of the result is larger, bytes.
-const MEMBER_LIMIT: u64 = 32 * 1024 * 1024;
+/// No report is larger, bytes; a limit for all members together is in `archive`.
+const REPORT_LIMIT: u64 = 32 * 1024 * 1024;
+/// No other member is larger, bytes: a number, a stamp, what a loader said.
+const OWN_LIMIT: u64 = 64 * 1024;
 /// The members of a result that people read.
 pub(crate) const REPORTS: [&str; 4] = ["report.json", "junit.xml", "summary.md", "output.log"];
 /// Its other members.
@@ -53,25 +56,9 @@ pub(crate) fn read_out(
 }
 
 fn read_archive(content: impl Read, stamp: &Stamp) -> std::result::Result<Outcome, NoOutcome> {
-    let damaged = |error: std::io::Error| format!("the result's archive is damaged: {error}");
-    let mut archive = tar::Archive::new(content);
-    let mut members = BTreeMap::new();
-    for entry in archive.entries().map_err(damaged)? {
-        let mut entry = entry.map_err(damaged)?;
-        // Only what is known by its name is kept, so that what there is in memory has a bound.
-        let known = REPORTS.iter().chain(&OWN);
-        let Some(name) = known.copied().find(|name| *entry.path_bytes() == *name.as_bytes()) else {
-            continue;
-        };
-        if entry.size() > MEMBER_LIMIT {
-            return Err(format!("the result's `{name}` is larger than {MEMBER_LIMIT} bytes"));
-        }
-        let mut content = Vec::new();
-        entry.read_to_end(&mut content).map_err(damaged)?;
-        if members.insert(name, content).is_some() {
-            return Err(format!("the result has two members `{name}`"));
-        }
-    }
+    let reports = REPORTS.map(|name| Known { name, limit: REPORT_LIMIT });
+    let own = OWN.map(|name| Known { name, limit: OWN_LIMIT });
+    let mut members = read_members(content, &[&reports[..], &own].concat())?;
     let text = |name: &str| members.get(name).map(|bytes| String::from_utf8_lossy(bytes));
     match text("complete") {
         None => return Err("the result's archive ends before its time".into()),
@@ -168,6 +155,87 @@ mod tests {
         let bytes = if members.is_empty() { Vec::new() } else { archive(&members) };
         let reason = outcome(&bytes, &stamp).expect_err("no result");
         assert!(reason.contains(words), "{reason}");
+    }
+
+    /// A tar of one header, and of what belongs to it.
+    fn member(name: &str, kind: u8, size: u64, content: &[u8]) -> Vec<u8> {
+        let mut header = tar::Header::new_gnu();
+        header.set_path(name).expect("short");
+        header.set_entry_type(tar::EntryType::new(kind));
+        header.set_size(size);
+        header.set_cksum();
+        let mut bytes = [header.as_bytes().as_slice(), content].concat();
+        bytes.resize(bytes.len().next_multiple_of(512), 0);
+        bytes
+    }
+
+    /// As GNU tar writes a file that is one hole: 512 bytes that would be `size`.
+    fn hole(name: &str, size: u64) -> Vec<u8> {
+        let mut header = tar::Header::new_gnu();
+        header.set_path(name).expect("short");
+        header.set_entry_type(tar::EntryType::GNUSparse);
+        header.set_size(0);
+        let gnu = header.as_gnu_mut().expect("GNU's");
+        gnu.set_real_size(size);
+        gnu.sparse[0].set_offset(size);
+        gnu.sparse[0].set_length(0);
+        header.set_cksum();
+        header.as_bytes().to_vec()
+    }
+
+    fn pax(key: &str, value: &str) -> Vec<u8> {
+        let mut record = format!(" {key}={value}\n");
+        let length = (record.len()..).find(|n| n.to_string().len() + record.len() == *n);
+        record.insert_str(0, &length.expect("a length").to_string());
+        member("pax", b'x', record.len() as u64, record.as_bytes())
+    }
+
+    #[rstest::rstest]
+    #[case::sparse(hole("output.log", 31 << 20), "`output.log` is sparse")]
+    #[case::sparse_and_large(hole("output.log", 8 << 30), "`output.log` is sparse")]
+    #[case::sparse_by_pax(pax("GNU.sparse.realsize", "99999999999"), "a sparse member")]
+    #[case::size_by_pax(pax("size", "1"), "gives a member another `size`")]
+    #[case::name_by_pax(pax("path", "exitcode"), "gives a member another `path`")]
+    #[case::large_pax(member("pax", b'x', 1 << 20, &[0; 1 << 20]), "extended header is larger")]
+    #[case::much_pax(pax("mtime", "1").repeat(15), "has 15 extended headers")]
+    #[case::long_name(member("././@LongLink", b'L', 9, b"exitcode\0"), "foreign member")]
+    #[case::foreign(member("x\u{1b}[2J", b'0', 0, b""), "foreign member `x\u{fffd}[2J`")]
+    #[case::many(member("x", b'0', 0, b"").repeat(5000), "foreign member")]
+    #[case::a_link(member("output.log", b'2', 0, b""), "`output.log` is no plain file")]
+    #[case::large(member("output.log", b'0', 1 << 40, b""), "larger than")]
+    #[case::large_code(member("problem", b'0', 1 << 20, &[b'x'; 1 << 20]), "larger than 65536")]
+    #[case::cut(member("output.log", b'0', 200, b""), "is damaged")]
+    fn what_a_lying_guest_writes(#[case] lie: Vec<u8>, #[case] words: &str) {
+        let stamp = Stamp::new();
+        // Of what comes before it, an extension is a part.
+        let honest =
+            archive(&[("exitcode", "0"), ("report.json", "{}"), ("complete", stamp.text())]);
+        let found = outcome(&[lie, honest].concat(), &stamp).map(|outcome| outcome.status);
+        let reason = found.expect_err("no result");
+        assert!(reason.contains(words), "{reason}");
+    }
+
+    /// Each of them small enough.
+    #[test]
+    fn a_sum_has_a_limit() {
+        let stamp = Stamp::new();
+        let large = "x".repeat(22 << 20);
+        let mut members = vec![("exitcode", "0"), ("report.json", "{}")];
+        members.extend(["junit.xml", "summary.md", "output.log"].map(|name| (name, &*large)));
+        members.push(("complete", stamp.text()));
+        let reason = outcome(&archive(&members), &stamp).map(|o| o.status).expect_err("no result");
+        assert!(reason.contains("larger than 67108864 bytes"), "{reason}");
+        members.remove(4);
+        assert!(outcome(&archive(&members), &stamp).is_ok());
+    }
+
+    /// FreeBSD's tar says more of a member than its header, where its file has flags.
+    #[test]
+    fn pax_may_say_what_changes_nothing() {
+        let stamp = Stamp::new();
+        let flags = pax("SCHILY.fflags", "uarch");
+        let honest = archive(&[("exitcode", "0"), ("complete", stamp.text())]);
+        assert!(outcome(&[flags, honest].concat(), &stamp).is_ok());
     }
 
     /// Cut anywhere, an archive is never a result.

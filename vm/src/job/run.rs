@@ -7,14 +7,13 @@ use std::time::Duration;
 
 use forkproof_host::in_parallel;
 use forkproof_report::{ExitStatus, Report, Verdict};
-use settings::printable;
 
 use super::canary::accelerator;
 use super::directory::{RunDirectory, prepare, sweep};
 use super::plan::{Candidate, Settings, machine};
 use crate::cache::Cache;
 use crate::catalogue::Source;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, excerpt};
 use crate::guest::{self, Outcome, REPORTS, Stamp, Work};
 use crate::machine::{Accelerator, Disks, Event};
 use crate::obtain::obtain;
@@ -155,7 +154,7 @@ impl Job<'_> {
             let text = outcome.files.get("output.log").map(|bytes| String::from_utf8_lossy(bytes));
             let text = text.unwrap_or_default();
             let line = text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default();
-            printable(line.trim_start_matches("forkproof: "))
+            excerpt(line.trim_start_matches("forkproof: "))
         };
         let id = || image.id.clone();
         let text = match (status, outcome.files.get("report.json")) {

@@ -5,18 +5,24 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdin};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use super::serial::SerialTyping;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, excerpt};
 use crate::guest;
 
 /// What is kept of a console, bytes; a guest may write without end.
 const CONSOLE_LIMIT: u64 = 16 * 1024 * 1024;
 /// What is kept of its end, to be shown.
 const TAIL: usize = 8 * 1024;
+/// What is kept of a line, bytes.
+const LINE_LIMIT: usize = 4 * 1024;
 /// What is kept of QEMU's own messages.
 const STDERR_LIMIT: usize = 16 * 1024;
+
+/// What is read at a time, bytes, and how much of that may wait; then the machine waits.
+const BUFFER: usize = 64 * 1024;
+const WAITING: usize = 16;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stream {
@@ -31,7 +37,7 @@ pub(super) struct Chunk {
 
 /// Everything that a machine writes, as it comes; the channel ends with its pipes.
 pub(super) fn streams(child: &mut Child) -> Receiver<Chunk> {
-    let (tell, told) = channel();
+    let (tell, told) = sync_channel(WAITING);
     if let Some(output) = child.stdout.take() {
         let tell = tell.clone();
         std::thread::spawn(move || pump(Stream::Console, output, &tell));
@@ -42,9 +48,9 @@ pub(super) fn streams(child: &mut Child) -> Receiver<Chunk> {
     told
 }
 
-/// Reads until the end. The channel is unbounded, but what takes from it is faster than a guest.
-fn pump(stream: Stream, mut readable: impl Read, tell: &Sender<Chunk>) {
-    let mut buffer = vec![0; 64 * 1024];
+/// Reads until the end.
+fn pump(stream: Stream, mut readable: impl Read, tell: &SyncSender<Chunk>) {
+    let mut buffer = vec![0; BUFFER];
     loop {
         match readable.read(&mut buffer) {
             Ok(0) => return,
@@ -122,11 +128,14 @@ impl<'a> Console<'a> {
         self.left_out += (bytes.len() - kept.len()) as u64;
         self.tail.extend(&bytes[bytes.len().saturating_sub(TAIL)..]);
         self.tail.drain(..self.tail.len().saturating_sub(TAIL));
-        for &byte in bytes {
-            if byte == b'\n' {
+        let mut lines = bytes.split(|&byte| byte == b'\n');
+        let mut next = lines.next();
+        while let Some(part) = next {
+            let room = LINE_LIMIT.saturating_sub(self.line.len());
+            self.line.extend_from_slice(&part[..part.len().min(room)]);
+            next = lines.next();
+            if next.is_some() {
                 self.whole_line();
-            } else if self.line.len() < 4096 {
-                self.line.push(byte);
             }
         }
         if let Some((typist, to)) = &mut self.typist {
@@ -164,11 +173,12 @@ impl<'a> Console<'a> {
             .map_err(|error| Error::io("write", self.path, error))
     }
 
-    /// The last lines.
+    /// The last lines, each as it can be shown.
     pub(super) fn end(&self) -> String {
         let bytes: Vec<u8> = self.tail.iter().copied().collect();
-        let text = String::from_utf8_lossy(&bytes).into_owned();
-        let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+        let text = String::from_utf8_lossy(&bytes);
+        let lines: Vec<String> =
+            text.lines().map(excerpt).filter(|line| !line.is_empty()).collect();
         lines[lines.len().saturating_sub(6)..].join("\n")
     }
 }

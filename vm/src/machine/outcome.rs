@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use settings::printable;
 
-use crate::error::Error;
+use crate::error::{Error, excerpt};
 use crate::platform;
 
 /// How a machine ended.
@@ -41,7 +41,7 @@ impl Ended {
     fn panic_words(&self) -> String {
         let line = self.panicked.as_deref().unwrap_or_default();
         let from = line.find("Kernel panic").or_else(|| line.find("panic: ")).unwrap_or(0);
-        format!("its kernel panicked (`{}`)", printable(&line[from..]))
+        format!("its kernel panicked (`{}`)", excerpt(&line[from..]))
     }
 
     /// Why there is no result, as an error about the image `id`; `nothing` is what the result's

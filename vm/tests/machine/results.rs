@@ -167,6 +167,50 @@ fn a_flood_on_the_console_is_bounded_and_its_end_is_kept() {
     assert!(console.ends_with("the end\n"));
 }
 
+/// A console of which nothing is a line, from a guest that writes faster than it is read.
+#[test]
+fn a_console_of_nuls_takes_no_memory() {
+    let world =
+        World::new("head -c 536870912 /dev/zero; echo; started; head -c 100000 /dev/zero; exit 0");
+    let (ended, most) = world.run_measured(&[]);
+    assert!(most.is_none_or(|mib| mib < 64), "{most:?} MiB");
+    assert_eq!(ended.status, Some(3), "{ended:?}");
+    assert!(ended.errors[0].len() < 400, "{ended:?}");
+    assert!(ended.errors[0].contains("the console's end: (nothing)"), "{ended:?}");
+    let console = world.result("console.log").metadata().expect("a console").len();
+    assert!(console < 17 * 1024 * 1024, "{console}");
+    world.is_clean();
+}
+
+#[test]
+fn a_line_without_end_is_cut_where_it_is_shown() {
+    let world = World::new(
+        r"started; printf '\033[2J\342\200\256'; head -c 7000 /dev/zero | tr '\0' x; exit 0",
+    );
+    let ended = world.run(&[]);
+    assert_eq!(ended.status, Some(3), "{ended:?}");
+    let shown = ended.errors[0].split(" | ").last().expect("a line");
+    assert_eq!(shown, format!("\u{fffd}[2J\u{fffd}{}…", "x".repeat(195)));
+}
+
+/// What GNU tar makes of holes; the disk is small, and what would come of it is not.
+#[rstest]
+#[case("gnu")]
+#[case("posix")]
+fn a_result_of_holes_takes_no_memory(#[case] format: &str) {
+    let world = World::new(&format!(
+        r"started; members 0 conformant
+        truncate -s 31M junit.xml summary.md output.log
+        tar -cSf - --format={format} exitcode *.* complete | onto"
+    ));
+    let (ended, most) = world.run_measured(&[]);
+    assert_eq!(ended.status, Some(3), "{ended:?}");
+    assert!(ended.errors[0].contains("sparse"), "{ended:?}");
+    assert!(most.is_none_or(|mib| mib < 32), "{most:?} MiB");
+    assert_eq!(world.text("junit.xml"), None);
+    world.is_clean();
+}
+
 /// Old results never pass for new ones.
 #[test]
 fn what_an_earlier_run_left_is_gone() {

@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::kill;
@@ -136,22 +136,35 @@ verify = {{ digest = "sha256:{:064}" }}
     }
 
     pub(crate) fn run(&self, arguments: &[&str]) -> Ended {
-        let output = self.command(arguments).output().expect("run");
-        Ended {
-            status: output.status.code(),
-            out: String::from_utf8_lossy(&output.stdout).into_owned(),
-            errors: String::from_utf8_lossy(&output.stderr)
-                .lines()
-                .filter(|line| line.starts_with("forkproof: "))
-                .map(str::to_owned)
-                .collect(),
-        }
+        Ended::of(&self.command(arguments).output().expect("run"))
+    }
+
+    /// As [`World::run`]; also the most memory that it had at any time, MiB. None where the system
+    /// does not tell.
+    pub(crate) fn run_measured(&self, arguments: &[&str]) -> (Ended, Option<u64>) {
+        let mut command = self.command(arguments);
+        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("started");
+        let status = format!("/proc/{}/status", child.id());
+        let measuring = std::thread::spawn(move || {
+            let mut most = None;
+            loop {
+                // A process that has ended, and is not waited for, has no memory.
+                let text = std::fs::read_to_string(&status).unwrap_or_default();
+                let Some(line) = text.lines().find_map(|line| line.strip_prefix("VmHWM:")) else {
+                    return most;
+                };
+                let kib = line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number");
+                most = most.max(Some(kib / 1024));
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        });
+        let output = child.wait_with_output().expect("waited for");
+        (Ended::of(&output), measuring.join().expect("measured"))
     }
 
     pub(crate) fn result(&self, name: &str) -> PathBuf {
         self.dir.path().join("forkproof-vm").join(IMAGE).join(name)
     }
-
     pub(crate) fn text(&self, name: &str) -> Option<String> {
         std::fs::read(self.result(name)).ok().map(|b| String::from_utf8_lossy(&b).into_owned())
     }
@@ -180,6 +193,20 @@ pub(crate) struct Ended {
     pub(crate) status: Option<i32>,
     pub(crate) out: String,
     pub(crate) errors: Vec<String>,
+}
+
+impl Ended {
+    fn of(output: &Output) -> Self {
+        Self {
+            status: output.status.code(),
+            out: String::from_utf8_lossy(&output.stdout).into_owned(),
+            errors: String::from_utf8_lossy(&output.stderr)
+                .lines()
+                .filter(|line| line.starts_with("forkproof: "))
+                .map(str::to_owned)
+                .collect(),
+        }
+    }
 }
 
 pub(crate) fn until(what: &str, mut condition: impl FnMut() -> bool) {
