@@ -5,20 +5,14 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use crate::catalogue::DiskFormat;
+use crate::error::{Error, Result};
 
 /// What QEMU's disks begin with.
 const QCOW2_MAGIC: &[u8] = b"QFI\xfb";
 
-/// The format of a disk, by its first bytes.
-pub(crate) fn format(path: &Path) -> io::Result<DiskFormat> {
-    let mut magic = Vec::new();
-    File::open(path)?.take(QCOW2_MAGIC.len() as u64).read_to_end(&mut magic)?;
-    Ok(if magic == QCOW2_MAGIC { DiskFormat::Qcow2 } else { DiskFormat::Raw })
-}
-
 /// The format of what must be a disk: whole sectors, or a qcow2 that needs no other file. The inner
 /// error is why it is none.
-pub(crate) fn inspect(path: &Path) -> io::Result<Result<DiskFormat, String>> {
+pub(crate) fn inspect(path: &Path) -> io::Result<std::result::Result<DiskFormat, String>> {
     const SECTOR: u64 = 512;
     let mut file = File::open(path)?;
     let length = file.metadata()?.len();
@@ -37,7 +31,8 @@ pub(crate) fn inspect(path: &Path) -> io::Result<Result<DiskFormat, String>> {
         };
     }
     let version = number(4) >> 32;
-    if ![2, 3].contains(&version) || header.len() < 72 {
+    let least = if version == 3 { 104 } else { 72 };
+    if ![2, 3].contains(&version) || header.len() < least {
         return Ok(Err(format!("it is no qcow2 disk that QEMU reads: version {version}")));
     }
     if number(8) != 0 {
@@ -47,6 +42,26 @@ pub(crate) fn inspect(path: &Path) -> io::Result<Result<DiskFormat, String>> {
         return Ok(Err("it is a qcow2 disk whose data are in another file".into()));
     }
     Ok(Ok(DiskFormat::Qcow2))
+}
+
+/// A disk of the user's own, and its format. One that makes QEMU open another file, whatever that
+/// is, is refused: its header is whose who made it, and a guest reads what QEMU opens. So is one
+/// whose name says another format: a guest that was given a raw disk may have written any header.
+pub(crate) fn own_disk(path: &Path) -> Result<DiskFormat> {
+    let refused = |why: &str| Error::Usage(format!("{} cannot be booted: {why}", path.display()));
+    let extension = path.extension().and_then(|extension| extension.to_str());
+    match (inspect(path).map_err(|error| Error::io("read", path, error))?, extension) {
+        (Err(why), _) => Err(refused(&format!(
+            "{why}; `qemu-img convert` makes one that stands alone, if you trust it"
+        ))),
+        (Ok(DiskFormat::Qcow2), Some("raw")) => {
+            Err(refused("its name says raw, and it begins as a qcow2 disk does"))
+        }
+        (Ok(DiskFormat::Raw), Some("qcow2")) => {
+            Err(refused("its name says qcow2, and it does not begin as a qcow2 disk does"))
+        }
+        (Ok(format), _) => Ok(format),
+    }
 }
 
 #[cfg(test)]
@@ -71,10 +86,14 @@ mod tests {
     #[case::empty(vec![], Err("0 bytes"))]
     #[case::part_of_a_sector(vec![1; 513], Err("513 bytes"))]
     #[case::header_cut_off(qcow2(3, 0, 0)[..20].to_vec(), Err("no qcow2"))]
+    #[case::features_cut_off(qcow2(3, 0, 0)[..80].to_vec(), Err("no qcow2"))]
     #[case::unknown_version(qcow2(4, 0, 0), Err("version 4"))]
     #[case::backing_file(qcow2(3, 520, 0), Err("backing file"))]
     #[case::external_data(qcow2(3, 0, 0b100), Err("another file"))]
-    fn what_a_disk_is(#[case] bytes: Vec<u8>, #[case] expected: Result<DiskFormat, &str>) {
+    fn what_a_disk_is(
+        #[case] bytes: Vec<u8>,
+        #[case] expected: std::result::Result<DiskFormat, &str>,
+    ) {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("disk");
         std::fs::write(&path, bytes).expect("written");

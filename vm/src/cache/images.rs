@@ -92,7 +92,7 @@ impl Cache {
         let dir = self.dir(&image.id);
         match &image.source {
             Source::File(path) => {
-                let format = disk::format(path).ok()?;
+                let format = disk::own_disk(path).ok()?;
                 Some(Files::Disk { path: path.clone(), format })
             }
             Source::Built(built) => {

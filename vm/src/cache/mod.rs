@@ -14,6 +14,6 @@ mod disk;
 mod images;
 mod records;
 
-pub(crate) use disk::inspect;
+pub(crate) use disk::{inspect, own_disk};
 pub(crate) use images::{Cache, Files, ImageLock};
 pub(crate) use records::{Record, Records, now};

@@ -59,7 +59,7 @@ fn canary(cache: &Cache, settings: &Settings) -> Result<()> {
     let run = RunDirectory::make(cache)?;
     let stamp = Stamp::new();
     prepare(run.path(), &Work::Canary, &stamp, None, &[])?;
-    let mut machine = machine(image, files, settings, Accelerator::Kvm, run.path());
+    let mut machine = machine(image, files, settings, Accelerator::Kvm, run.path(), &|_| ())?;
     machine.boot_limit = CANARY_LIMIT;
     machine.run_limit = CANARY_LIMIT;
     let ended = machine.run(stamp.text(), &run.path().join("console.log"), &mut |_| ())?;

@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::cache::Files;
+use crate::cache::{Files, own_disk};
 use crate::catalogue::{Architecture, FirstBoot, Image, Kind, Source};
 use crate::error::{Error, Result};
-use crate::machine::{Accelerator, Machine, emulator_of};
+use crate::machine::{Accelerator, Machine, emulator_of, try_sandbox};
 use crate::obtain::Options;
 use crate::{payload, platform};
 
@@ -115,26 +115,38 @@ pub(crate) fn candidates(images: Vec<Image>, payloads: &[PathBuf]) -> Result<Vec
     images
         .into_iter()
         .map(|image| {
+            if let Source::File(path) = &image.source {
+                own_disk(path)?;
+            }
             let payload = payload::find(payload::Wanted::by(&image), payloads)?;
             Ok(Candidate { image, payload })
         })
         .collect()
 }
 
-/// The machine of an image, with its files in `dir`.
+/// The machine of an image, with its files in `dir`. `tell` hears if it has no sandbox.
 pub(super) fn machine(
     image: &Image,
     files: Files,
     settings: &Settings,
     accelerator: Accelerator,
     dir: &Path,
-) -> Machine {
-    Machine {
+    tell: &dyn Fn(&str),
+) -> Result<Machine> {
+    let emulator = match &settings.emulator {
+        Some(path) => path.clone(),
+        None => emulator_of(image.architecture)?,
+    };
+    let sandbox = try_sandbox(&emulator)?;
+    if let Err(why) = &sandbox {
+        tell(&format!("runs QEMU without its sandbox: {why}"));
+    }
+    Ok(Machine {
         id: image.id.clone(),
-        architecture: image.architecture,
         files,
         first_boot: image.first_boot.clone(),
-        emulator: settings.emulator.clone(),
+        emulator,
+        sandbox: sandbox.is_ok(),
         accelerator,
         memory: settings.memory.unwrap_or(image.memory),
         cpus: image.cpus,
@@ -142,5 +154,5 @@ pub(super) fn machine(
         boot_limit: settings.boot_limit.unwrap_or(Duration::from_secs(image.boot_limit)),
         run_limit: settings.run_limit.unwrap_or(Duration::from_secs(image.run_limit)),
         dir: dir.to_owned(),
-    }
+    })
 }

@@ -120,7 +120,8 @@ impl Job<'_> {
         let work = Work::Suite(options.to_vec());
         let (payload, added) = (&self.candidate.payload, &self.settings.added);
         prepare(run.path(), &work, &stamp, Some(payload), added)?;
-        let machine = machine(image, files, self.settings, self.accelerator, run.path());
+        let tell = |text: &str| self.step(text);
+        let machine = machine(image, files, self.settings, self.accelerator, run.path(), &tell)?;
         self.step("powers on");
         let ended =
             machine.run(stamp.text(), &self.out.join("console.log"), &mut |event| match event {

@@ -27,7 +27,7 @@ pub(crate) fn shell(
     let stamp = Stamp::new();
     let work = Work::Shell { id: id.map(str::to_owned), options: options.to_vec() };
     prepare(run.path(), &work, &stamp, Some(&candidate.payload), &settings.added)?;
-    let machine = machine(image, files, settings, accelerator, run.path());
+    let machine = machine(image, files, settings, accelerator, run.path(), tell)?;
     tell("powers on; Ctrl-A X ends the machine");
     machine.run_on_terminal(stamp.text())?;
     match guest::read_out(&run.path().join(Disks::OUT), &stamp)? {

@@ -10,6 +10,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 
 use super::keyboard::KeyboardTyping;
+use super::sandbox;
 use crate::cache::Files;
 use crate::catalogue::{Architecture, FirstBoot};
 use crate::error::{Error, Result};
@@ -30,14 +31,14 @@ pub(crate) enum Accelerator {
 pub(crate) struct Machine {
     /// The image's id: its name in messages.
     pub(crate) id: String,
-    /// The processor.
-    pub(crate) architecture: Architecture,
     /// What it boots.
     pub(crate) files: Files,
     /// How its first boot is driven.
     pub(crate) first_boot: FirstBoot,
-    /// The emulator to use instead of the system's.
-    pub(crate) emulator: Option<PathBuf>,
+    /// The emulator.
+    pub(crate) emulator: PathBuf,
+    /// Whether it runs in its sandbox; see [`try_sandbox`](super::try_sandbox).
+    pub(crate) sandbox: bool,
     /// What the processor is made of.
     pub(crate) accelerator: Accelerator,
     /// Memory, MiB.
@@ -70,14 +71,6 @@ impl Disks {
 }
 
 impl Machine {
-    /// The emulator, or an error that names its package.
-    fn emulator(&self) -> Result<PathBuf> {
-        match &self.emulator {
-            Some(path) => Ok(path.clone()),
-            None => emulator_of(self.architecture),
-        }
-    }
-
     /// Makes the overlay, if there is a disk to boot.
     fn overlay(&self) -> Result<Option<PathBuf>> {
         let (base, format) = match &self.files {
@@ -101,7 +94,7 @@ impl Machine {
 
     /// QEMU's command line; `console` is its option for the serial port.
     pub(super) fn command(&self, console: &[&str]) -> Result<Command> {
-        let mut command = Command::new(self.emulator()?);
+        let mut command = Command::new(&self.emulator);
         let accelerator = match self.accelerator {
             Accelerator::Tcg => "tcg,thread=multi",
             Accelerator::Kvm => "kvm",
@@ -112,6 +105,9 @@ impl Machine {
             .args(["-m", &self.memory.to_string(), "-smp", &self.cpus.to_string()])
             .args(["-device", "virtio-rng-pci", "-display", "none"])
             .args(console);
+        if self.sandbox {
+            command.args(sandbox::OPTIONS);
+        }
         if self.accelerator == Accelerator::Kvm {
             command.args(["-cpu", "host"]);
         }

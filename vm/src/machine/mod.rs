@@ -9,8 +9,10 @@ mod console;
 mod keyboard;
 mod outcome;
 mod run;
+mod sandbox;
 mod serial;
 mod terminal;
 
 pub(crate) use command::{Accelerator, Disks, Machine, emulator_of};
 pub(crate) use run::Event;
+pub(crate) use sandbox::try_sandbox;

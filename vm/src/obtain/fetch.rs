@@ -23,7 +23,7 @@ use super::curl::{self, Failure, Network};
 use super::download::{Download, Event, Wanted};
 use super::sums::{Sums, Unresolved};
 use super::unpack;
-use crate::cache::{Cache, Files, ImageLock, Record, Records, now};
+use crate::cache::{Cache, Files, ImageLock, Record, Records, now, own_disk};
 use crate::catalogue::{DiskFormat, Download as Published, Format, Image, Source, Verify};
 use crate::error::{Error, Result};
 use crate::platform::{self, SAID_LIMIT};
@@ -52,11 +52,8 @@ pub(crate) fn fetch(
     let published = match &image.source {
         Source::Download(published) => published,
         Source::File(path) => {
-            return cache.find(image).ok_or_else(|| Error::Io {
-                action: "open",
-                path: path.clone(),
-                error: std::io::ErrorKind::NotFound.into(),
-            });
+            let format = own_disk(path)?;
+            return Ok(Files::Disk { path: path.clone(), format });
         }
         Source::Built(_) => {
             return Err(Error::Usage(format!(

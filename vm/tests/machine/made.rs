@@ -20,6 +20,7 @@ fn a_machine_is_made_of_what_it_should_be() {
     let arguments = read("arguments");
     for words in [
         "-nic\nnone\n",
+        "-sandbox\non,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny\n",
         "-no-reboot\n",
         "-accel\ntcg,thread=multi\n",
         "-m\n96\n",
@@ -31,6 +32,49 @@ fn a_machine_is_made_of_what_it_should_be() {
     assert!(!arguments.contains("disk.raw"), "the base itself: {arguments}");
     assert_eq!(read("members"), "run.sh\nforkproof\n");
     assert!(read("run.sh").contains(r"'listen/*' 'it'\''s' '--level' 'must'"));
+}
+
+#[test]
+fn a_qemu_without_a_sandbox_is_told_and_used() {
+    let world = World::new("started; result 0 conformant");
+    std::fs::write(world.dir.path().join("no-sandbox"), "").expect("written");
+    let output = world.command(&[]).output().expect("run");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{errors}");
+    let words = "mine: runs QEMU without its sandbox: it ended with status 1: no -sandbox\n";
+    assert!(errors.contains(words), "{errors}");
+    let arguments = std::fs::read_to_string(world.dir.path().join("arguments")).expect("read");
+    assert!(!arguments.contains("-sandbox"), "{arguments}");
+}
+
+/// Such a disk would let a guest read any file of the host.
+#[rstest]
+#[case("disk.qcow2", 0x200, 0, "it is a qcow2 disk that needs a backing file")]
+#[case("disk.qcow2", 0, 4, "it is a qcow2 disk whose data are in another file")]
+#[case("disk.img", 0x200, 0, "it is a qcow2 disk that needs a backing file")]
+#[case("disk.raw", 0, 0, "its name says raw, and it begins as a qcow2 disk does")]
+fn a_disk_of_ones_own_stands_alone(
+    #[case] name: &str,
+    #[case] backing: u16,
+    #[case] features: u8,
+    #[case] words: &str,
+) {
+    let world = World::new("started; result 0 conformant");
+    let mut header = vec![0; 1024];
+    header[..8].copy_from_slice(b"QFI\xfb\0\0\0\x03");
+    header[14..16].copy_from_slice(&backing.to_be_bytes());
+    header[79] = features;
+    let disk = world.dir.path().join(name);
+    std::fs::write(&disk, header).expect("written");
+    let mut command = Command::new(PROGRAM);
+    command.args(["run", "--image"]).arg(&disk).arg("--payload").arg(world.payload());
+    let output = world.environment(&mut command).output().expect("run");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(world.emulator().is_none(), "it was booted: {errors}");
+    assert_eq!(output.status.code(), Some(2), "{errors}");
+    let expected = format!("forkproof: {} cannot be booted: {words}", disk.display());
+    assert!(errors.starts_with(&expected), "{errors}");
+    assert_eq!(errors.lines().count(), 1, "{errors}");
 }
 
 /// A server of the user's own lies beside `forkproof`, with its permissions.

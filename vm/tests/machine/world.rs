@@ -15,6 +15,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What a fake emulator begins with: it finds the result's disk among its arguments, and its stamp.
 pub(crate) const PRELUDE: &str = r#"#!/bin/sh
+# Without a machine: whether it can have its sandbox.
+case " $* " in *" -machine none "*) [ ! -e "$WORLD/no-sandbox" ] || { echo 'no -sandbox' >&2; exit 1; }; exit ;; esac
 echo $$ > "$WORLD/pid"
 printf '%s\n' "$@" > "$WORLD/arguments"
 for argument; do
