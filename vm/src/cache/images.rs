@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use super::disk;
+use super::seal::SEAL;
 use crate::catalogue::{DiskFormat, Image, Kind, Source};
 use crate::error::{Error, Result};
 use crate::platform::{self, Lock};
@@ -72,6 +73,7 @@ impl Cache {
     /// In this directory, which is made, for this user alone, if it is not there.
     pub(crate) fn at(root: &Path) -> Result<Self> {
         platform::make_private(root)?;
+        platform::require_own_directory(root)?;
         // One that is there and cannot be read is told now, not as an image that is missing.
         fs::read_dir(root).map_err(|error| Error::io("read", root, error))?;
         Ok(Self { root: root.to_owned() })
@@ -90,6 +92,7 @@ impl Cache {
     /// What is there to start this image from; nothing while it is being made.
     pub(crate) fn find(&self, image: &Image) -> Option<Files> {
         let dir = self.dir(&image.id);
+        let sealed = || dir.join(SEAL).is_file();
         match &image.source {
             Source::File(path) => {
                 let format = disk::own_disk(path).ok()?;
@@ -98,13 +101,14 @@ impl Cache {
             Source::Built(built) => {
                 let (kernel, initrd) = (dir.join("kernel"), dir.join("initrd"));
                 let root = disk_of(&dir);
-                let whole = kernel.is_file()
+                let whole = sealed()
+                    && kernel.is_file()
                     && initrd.is_file()
                     && (built.kind == Kind::Tiny || root.is_some());
                 whole.then_some(Files::Kernel { kernel, initrd, root })
             }
             Source::Download(_) => {
-                let (path, format) = disk_of(&dir)?;
+                let (path, format) = disk_of(&dir).filter(|_| sealed())?;
                 Some(Files::Disk { path, format })
             }
         }
@@ -115,6 +119,7 @@ impl Cache {
     pub(crate) fn lock(&self, id: &str, waiting: impl FnOnce()) -> Result<ImageLock> {
         let dir = self.dir(id);
         platform::make_private(&dir)?;
+        platform::require_own_directory(&dir)?;
         Ok(ImageLock { _file: platform::lock(&dir.join("lock"), waiting)?, dir })
     }
 }
@@ -125,10 +130,12 @@ impl ImageLock {
         &self.dir
     }
 
-    /// Gives a whole file its final name, in the same directory, after it has reached the disk.
+    /// Gives a whole file its final name, in the same directory, after it has reached the disk. Nobody
+    /// else may write to it then, whatever the tools that made it thought of that.
     pub(crate) fn publish(&self, part: &Path, name: &str) -> Result<PathBuf> {
         let path = self.dir.join(name);
         let file = File::open(part).map_err(|error| Error::io("open", part, error))?;
+        platform::close_to_others(&file).map_err(|error| Error::io("change", part, error))?;
         file.sync_all().map_err(|error| Error::io("write", part, error))?;
         fs::rename(part, &path).map_err(|error| Error::io("rename", part, error))?;
         platform::sync_directory(&self.dir)?;

@@ -13,7 +13,7 @@ use crate::catalogue::Catalogue;
 use crate::error::{Error, Result};
 use crate::guest::{self, Outcome, Stamp, Work};
 use crate::machine::{Accelerator, Disks};
-use crate::obtain;
+use crate::obtain::obtain;
 
 /// How long the canary may take, from power-on to each of its two ends.
 const CANARY_LIMIT: Duration = Duration::from_secs(20);
@@ -55,7 +55,7 @@ fn canary(cache: &Cache, settings: &Settings) -> Result<()> {
         .map_err(|error| Error::io("open", device, error))?;
     let catalogue = Catalogue::load()?;
     let image = catalogue.find(CANARY)?;
-    let files = obtain::ensure(cache, image, &|_| ())?;
+    let files = obtain(cache, image, &settings.fetch, &|_| ())?;
     let run = RunDirectory::make(cache)?;
     let stamp = Stamp::new();
     prepare(run.path(), &Work::Canary, &stamp, None, &[])?;

@@ -23,7 +23,7 @@ const RUN_LOCK: &str = "lock";
 impl RunDirectory {
     pub(super) fn make(cache: &Cache) -> Result<Self> {
         let runs = cache.root().join(RUNS);
-        fs::create_dir_all(&runs).map_err(|error| Error::io("make the directory", &runs, error))?;
+        platform::make_private(&runs)?;
         let dir = tempfile::Builder::new()
             .prefix("run-")
             .tempdir_in(&runs)

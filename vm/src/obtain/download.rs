@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::curl::{self, Failure, Network};
-use super::digest::digest_of;
+use crate::cache::digest_of;
 use crate::catalogue::Digest;
 use crate::error::{Error, Result};
 use crate::platform;

@@ -294,8 +294,11 @@ impl Fetch<'_> {
             DiskFormat::Qcow2 => ("disk.qcow2", "disk.raw"),
             DiskFormat::Raw => ("disk.raw", "disk.qcow2"),
         };
+        self.lock.unseal()?;
         let path = self.lock.publish(&whole, name)?;
         platform::remove(&self.lock.dir().join(other))?;
+        report(Event::Verifying(path.metadata().map_or(0, |metadata| metadata.len())));
+        self.lock.seal(&[name], &mut |n| report(Event::Advanced(n)))?;
         download.discard()?;
         Ok(Files::Disk { path, format: found })
     }

@@ -3,7 +3,6 @@
 mod archive;
 mod build;
 mod curl;
-mod digest;
 mod download;
 mod fetch;
 mod source;

@@ -67,6 +67,22 @@ fn locked_refuses_what_is_not_recorded() {
     }
 }
 
+/// Whatever the user's umask is; and the digest of what came is kept beside it.
+#[test]
+fn what_comes_here_is_closed_to_others() {
+    let (world, disk) = World::with_disk();
+    let mut command = std::process::Command::new("sh");
+    command.args(["-c", "umask 0; exec \"$@\"", "sh", PROGRAM, "fetch", IMAGE]);
+    assert!(command.envs(world.environment()).output().expect("run").status.success());
+    for name in ["", "disk.raw", "digests.toml"] {
+        let mode = world.file(name).metadata().expect("there").permissions().mode();
+        assert_eq!(mode & 0o022, 0, "{name}: {mode:o}");
+    }
+    let digests = std::fs::read_to_string(world.file("digests.toml")).expect("read");
+    let expected = format!("\"disk.raw\" = \"sha256:{}\"", hex(&Sha256::digest(&disk)));
+    assert!(digests.contains(&expected), "{digests}");
+}
+
 #[test]
 fn a_cache_that_cannot_be_used() {
     let (world, _) = World::with_disk();

@@ -132,12 +132,12 @@ verify = {{ checksums = {{ file = "{}", format = "{}" }} }}
             .expect("started")
     }
 
-    /// What is in the image's directory, but for its lock.
+    /// What is in the image's directory, but for its lock and its digests.
     pub(crate) fn left(&self) -> Vec<String> {
         let Ok(entries) = std::fs::read_dir(self.images().join(IMAGE)) else { return Vec::new() };
         let mut names: Vec<String> = entries
             .map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned())
-            .filter(|name| name != "lock")
+            .filter(|name| !["lock", "digests.toml"].contains(&&**name))
             .collect();
         names.sort();
         names

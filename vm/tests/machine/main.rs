@@ -2,6 +2,7 @@
 //! machine, and how it is told. Each ends in the documented status, with one sentence, and leaves
 //! no process and no half file.
 
+mod cache;
 mod host;
 mod made;
 mod results;

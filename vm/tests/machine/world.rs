@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::kill;
 use nix::unistd::Pid;
+use sha2::{Digest, Sha256};
 
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_forkproof-vm");
 pub(crate) const IMAGE: &str = "mine";
@@ -97,9 +98,13 @@ verify = {{ digest = "sha256:{:064}" }}
             0
         );
         // As if it had been fetched.
-        let cached = self.dir.path().join("cache/forkproof/images").join(id);
+        let cached = self.images().join(id);
         std::fs::create_dir_all(&cached).expect("made");
-        std::fs::write(cached.join("disk.raw"), vec![0; 4096]).expect("written");
+        let disk = vec![0; 4096];
+        let digest: String = Sha256::digest(&disk).iter().map(|b| format!("{b:02x}")).collect();
+        std::fs::write(cached.join("disk.raw"), disk).expect("written");
+        let sealed = format!("[files]\n\"disk.raw\" = \"sha256:{digest}\"\n");
+        std::fs::write(cached.join("digests.toml"), sealed).expect("written");
         let path = self.dir.path().join(format!("config/forkproof/images/{id}.toml"));
         std::fs::write(path, description).expect("written");
     }
@@ -164,6 +169,16 @@ verify = {{ digest = "sha256:{:064}" }}
         (Ended::of(&output), measuring.join().expect("measured"))
     }
 
+    /// The cache.
+    pub(crate) fn images(&self) -> PathBuf {
+        self.dir.path().join("cache/forkproof/images")
+    }
+
+    /// The image's directory there.
+    pub(crate) fn cached(&self) -> PathBuf {
+        self.images().join(IMAGE)
+    }
+
     pub(crate) fn result(&self, name: &str) -> PathBuf {
         self.dir.path().join("forkproof-vm").join(IMAGE).join(name)
     }
@@ -178,8 +193,7 @@ verify = {{ digest = "sha256:{:064}" }}
 
     /// Directories of machines that are there.
     pub(crate) fn machines(&self) -> usize {
-        let runs = self.dir.path().join("cache/forkproof/images/.runs");
-        std::fs::read_dir(runs).map_or(0, Iterator::count)
+        std::fs::read_dir(self.images().join(".runs")).map_or(0, Iterator::count)
     }
 
     pub(crate) fn is_clean(&self) {

@@ -8,14 +8,13 @@ use super::full::{self, DISK_SIZE};
 use super::making::{Making, mirror};
 use super::scripts::{UNIT, agent, init};
 use super::tiny;
-use crate::cache::{Cache, Files, ImageLock, now};
-use crate::catalogue::{Algorithm, Built, Image, Kind, Source};
+use crate::cache::{Cache, Files, ImageLock, digest_of_text, now};
+use crate::catalogue::{Built, Image, Kind, Source};
 use crate::error::{Error, Result};
-use crate::obtain::digest::{digest_of, digest_of_text};
 use crate::platform;
 
 /// To be raised when images are made otherwise than before, and no text of the recipe shows it.
-const VERSION: u32 = 3;
+const VERSION: u32 = 4;
 const RECIPE: &str = "recipe.toml";
 
 /// What an image was made from.
@@ -27,8 +26,6 @@ struct Recipe {
     date: String,
     /// The packages that are in it, with their versions.
     packages: BTreeMap<String, String>,
-    /// Digests of the files.
-    files: BTreeMap<String, String>,
 }
 
 /// The image's files, made now unless they are there and of today's recipe. `tell` hears what is
@@ -77,24 +74,18 @@ fn publish(
     wanted: String,
     packages: BTreeMap<String, String>,
 ) -> Result<()> {
-    let mut files = BTreeMap::new();
-    for name in ["kernel", "initrd", "disk.qcow2"] {
-        let part = making.dir.join(name);
-        if part.exists() {
-            files.insert(
-                name.to_owned(),
-                digest_of(Algorithm::Sha256, &part, &mut |_| ())?.to_string(),
-            );
-        }
-    }
-    let recipe = Recipe { recipe: wanted, date: now(), packages, files };
+    let recipe = Recipe { recipe: wanted, date: now(), packages };
     let part = making.dir.join(RECIPE);
     let text = toml::to_string(&recipe)
         .map_err(|error| making.failed(format!("its recipe cannot be written: {error}")))?;
     platform::write(&part, text)?;
     platform::remove(&lock.dir().join(RECIPE))?;
-    for name in recipe.files.keys() {
+    lock.unseal()?;
+    let mut names = vec!["kernel", "initrd", "disk.qcow2"];
+    names.retain(|name| making.dir.join(name).exists());
+    for name in &names {
         lock.publish(&making.dir.join(name), name)?;
     }
+    lock.seal(&names, &mut |_| ())?;
     lock.publish(&part, RECIPE).map(drop)
 }

@@ -19,8 +19,18 @@ pub(crate) fn digest_of(
     path: &Path,
     progress: &mut dyn FnMut(u64),
 ) -> Result<Digest> {
+    let mut file = File::open(path).map_err(|error| Error::io("read", path, error))?;
+    digest_of_open(algorithm, &mut file, path, progress)
+}
+
+/// As [`digest_of`], of a file that is open; `path` is for errors.
+pub(super) fn digest_of_open(
+    algorithm: Algorithm,
+    file: &mut File,
+    path: &Path,
+    progress: &mut dyn FnMut(u64),
+) -> Result<Digest> {
     let cannot = |error| Error::io("read", path, error);
-    let mut file = File::open(path).map_err(cannot)?;
     let mut hasher: Box<dyn DynDigest> = match algorithm {
         Algorithm::Sha256 => Box::new(Sha256::default()),
         Algorithm::Sha512 => Box::new(Sha512::default()),
