@@ -65,8 +65,8 @@ impl Cache {
                     id: image.id.clone(),
                     file: path.display().to_string(),
                     why: format!(
-                        "it has {actual}, and {recorded} was recorded when it came here: remove \
-                         {}, and it comes anew",
+                        "its digest is {actual}, but {recorded} was recorded when it was fetched or \
+                         built: remove {} to have it fetched or built again",
                         dir.display()
                     ),
                 });
@@ -120,7 +120,7 @@ mod tests {
         }
         lock.seal(&["kernel", "initrd"], &mut |_| ()).expect("sealed");
         let error = cache.verify(image, &files).expect_err("not sealed").to_string();
-        assert!(error.contains("and nothing was recorded"), "{error}");
+        assert!(error.contains("but nothing was recorded"), "{error}");
         lock.unseal().expect("unsealed");
         assert_eq!(cache.find(image), None);
     }

@@ -27,7 +27,7 @@ fn a_disk_that_is_not_what_came_here(#[case] bytes: Vec<u8>) {
     std::fs::write(&disk, bytes).expect("written");
     refused(
         &world,
-        &format!("image `mine`: {} is damaged or unusable: it has sha2", disk.display()),
+        &format!("image `mine`: {} is damaged or unusable: its digest is sha2", disk.display()),
     );
 }
 
