@@ -4,10 +4,12 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use super::disk;
-use super::seal::SEAL;
 use crate::catalogue::{DiskFormat, Image, Kind, Source};
 use crate::error::{Error, Result};
 use crate::platform::{self, Lock};
+
+/// The file of digests; an image without it is not there.
+pub(super) const SEAL: &str = "digests.toml";
 
 /// The name of a disk that is there.
 const DISKS: [(&str, DiskFormat); 2] =

@@ -6,13 +6,10 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::digest::digest_of_open;
-use super::images::{Cache, Files, ImageLock};
+use super::images::{Cache, Files, ImageLock, SEAL};
 use crate::catalogue::{Algorithm, Image, Source};
 use crate::error::{Error, Result};
 use crate::platform;
-
-/// The file of digests; an image without it is not there.
-pub(super) const SEAL: &str = "digests.toml";
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
