@@ -131,7 +131,10 @@ fn line(settled: &Settled, image: Option<&Image>) -> String {
         );
     }
     match (&settled.report, &settled.error) {
-        (Some(report), None) => format!("{}: conformant: {}{times}", settled.id, report.summary()),
+        (Some(report), None) => {
+            let words = report.conclusion_words();
+            format!("{}: {words}: {}{times}", settled.id, report.summary())
+        }
         (Some(report), Some(error)) => {
             format!("{}: {}{times}\nforkproof: {error}", settled.id, report.summary())
         }

@@ -32,8 +32,8 @@ impl Column {
 
     /// What it came to, in words.
     pub fn conclusion(&self) -> String {
-        let words = self.report.conclusion.words();
-        if self.report.interrupted { format!("{words}: interrupted") } else { words.to_owned() }
+        let words = self.report.conclusion_words();
+        if self.report.interrupted { format!("{words}: interrupted") } else { words }
     }
 }
 
