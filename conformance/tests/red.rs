@@ -24,18 +24,22 @@ fn report(path: &Path) -> Value {
 /// A process of the server that has gone was once a reason not to judge, and the run was green.
 #[test]
 fn a_dead_process_is_never_a_reason_not_to_judge() {
-    let output = forkproof(&[
-        "run",
-        "listen/bad-address",
-        "listen/children-do-not-hold-the-listener",
-        "--as",
-        "sysv-signals",
-    ]);
-    let shown = text(&output);
-    // When its processes die is a matter of luck: before they are looked at, or in the set-up.
-    assert_ne!(output.status.code(), Some(0), "{shown}");
-    assert!(!shown.contains("not-run"), "{shown}");
-    assert!(shown.contains("killed by SIGUSR1"), "{shown}");
+    // When its processes die is a matter of luck: never, before they are looked at, or in the set-up.
+    for _ in 0..5 {
+        let output = forkproof(&[
+            "run",
+            "listen/bad-address",
+            "listen/children-do-not-hold-the-listener",
+            "--as",
+            "sysv-signals",
+        ]);
+        let shown = text(&output);
+        assert!(!shown.contains("not-run"), "{shown}");
+        match output.status.code() {
+            Some(0) => assert!(shown.contains("2 passed"), "{shown}"),
+            _ => assert!(shown.contains("killed by SIGUSR1"), "{shown}"),
+        }
+    }
 }
 
 /// Every kind of report says that there was a personality, and how to see the same again.

@@ -63,10 +63,18 @@ impl Report {
             if !seen.insert(entry.id.as_str()) {
                 return Err(format!("has `{}` twice", entry.id));
             }
-            let failed = entry.verdict == Verdict::Fail && entry.level != Level::May;
-            if failed && self.conclusion == Conclusion::Conformant {
+            if entry.verdict == Verdict::Fail
+                && entry.level != Level::May
+                && self.conclusion == Conclusion::Conformant
+            {
                 return Err(format!("says that it is conformant, and `{}` failed", entry.id));
             }
+        }
+        let verdicts: Vec<_> =
+            self.requirements.iter().map(|entry| (entry.verdict, entry.level)).collect();
+        let told = Conclusion::of(&verdicts, self.interrupted);
+        if self.conclusion == Conclusion::Conformant && told != Conclusion::Conformant {
+            return Err(format!("says that it is conformant, and comes to `{}`", told.words()));
         }
         for verdict in Verdict::ALL {
             let (said, held) = (self.count(verdict), self.with_verdict(verdict).count());

@@ -169,7 +169,8 @@ impl Client {
         );
         let failed = fail(expected.clone(), actual);
         self.start_barrier();
-        wait_for(&mut [self], patience, |clients| {
+        let a_moment = self.world.scaled(Duration::from_secs(2));
+        wait_for(&mut [self], a_moment, |clients| {
             clients[0].find(token).is_some() || clients[0].ended.is_some()
         })?;
         if self.find(token).is_none() {

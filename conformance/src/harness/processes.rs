@@ -32,6 +32,10 @@ pub fn descends() -> Step<Vec<Process>> {
 
 /// Sends a signal to a process of the server.
 pub(super) fn signal(world: &World, pid: i32, signal: Signal) -> Step<()> {
+    // 0, 1 and what is negative stand for others than one process (kill(2)).
+    if pid <= 1 {
+        return Err(Stop::Error(format!("{pid} is no process to send {} to", signal.as_str())));
+    }
     world.note("check", format!("sends {} to {pid}", signal.as_str()));
     world.sent.borrow_mut().push(signal);
     match kill(Pid::from_raw(pid), signal) {

@@ -183,7 +183,8 @@ impl World {
     }
 
     /// Reaps the orphans that have ended, and remembers how. Processes of [`std::process::Child`] are
-    /// never waited for in a check, so this is the only place that does.
+    /// never waited for in a check, and an [`Offspring`](crate::offspring::Offspring) by its own number
+    /// alone, so this is the only place that waits for any.
     pub(super) fn reap(&self) {
         while let Ok(status) = waitpid(None, Some(WaitPidFlag::WNOHANG)) {
             let Some(pid) = status.pid() else { break };

@@ -195,6 +195,7 @@ fn everyone_64(check: &mut Check) -> Outcome {
 
 fn everyone_hears_everything(check: &mut Check, size: usize) -> Outcome {
     let server = check.server()?;
+    check.act();
     let mut crowd = server.crowd(size)?;
     for (pause, rounds) in [(0, 20), (10, 6), (50, 3)] {
         let pause = Duration::from_millis(pause);

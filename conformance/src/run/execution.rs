@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use forkproof_host::{in_parallel, interrupt};
-use forkproof_report::{Conclusion, Exception, Verdict};
+use forkproof_report::{Conclusion, Exception, Level, Verdict};
 
 use super::baseline;
 use super::deadlines::CHECK_DEADLINE;
@@ -133,8 +133,31 @@ pub fn execute(plan: &Plan, mut observe: impl FnMut(&Event)) -> Execution {
             }
         });
     }
+    unblock(&mut records);
     let interrupted = interrupt::requested();
     Execution { records, interrupted, duration: begin.elapsed(), rehearsal: None }
+}
+
+/// What is blocked by a step that holds where it is looked at for itself has failed: the server does
+/// it then, and not here.
+fn unblock(records: &mut [Record]) {
+    let holds = |records: &[Record], id: &str| {
+        let mut of = records.iter().filter(|record| record.requirement.id == id).peekable();
+        of.peek().is_some() && of.all(|record| record.finding.verdict.holds())
+    };
+    for at in 0..records.len() {
+        let finding = &records[at].finding;
+        let step = finding.failure.as_ref().and_then(|failure| failure.covered_by.as_deref());
+        let blocked = finding.verdict == Verdict::Blocked;
+        if !blocked || !step.is_some_and(|step| holds(records, step)) {
+            continue;
+        }
+        let record = &mut records[at];
+        record.finding.verdict = Verdict::Fail;
+        if let Some(exception) = &record.exception {
+            baseline::judge(exception, record.requirement.id, &mut record.finding);
+        }
+    }
 }
 
 /// Tries the target's manifest; what came of it, unless all went well.
@@ -177,7 +200,10 @@ fn work(
             }
             tell(Event::Started(item.requirement));
             if let Some(record) = check(plan, item) {
-                if record.finding.verdict.is_trouble() {
+                // What is informative fails no run, and ends none.
+                let weighs = record.requirement.level != Level::May
+                    || record.finding.verdict != Verdict::Fail;
+                if weighs && record.finding.verdict.is_trouble() {
                     failed.fetch_add(1, Ordering::Relaxed);
                 }
                 tell(Event::Finished(Box::new(record)));
@@ -229,5 +255,43 @@ impl Execution {
             .map(|record| (record.finding.verdict, record.requirement.level))
             .collect();
         Conclusion::of(&verdicts, self.interrupted)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use forkproof_report::Failure;
+
+    use super::*;
+    use crate::requirements;
+
+    fn record(id: &str, verdict: Verdict, covered_by: Option<&str>) -> Record {
+        let covered_by = covered_by.map(str::to_owned);
+        let failure = Failure { covered_by, ..Failure::new("it is let in", "it is not") };
+        Record {
+            requirement: requirements::find(id).unwrap(),
+            round: 0,
+            finding: Finding { verdict, failure: Some(failure), ..Finding::pass() },
+            duration: Duration::ZERO,
+            dir: None,
+            exception: None,
+        }
+    }
+
+    /// Else a server that lets two clients in and not sixty-four would have no verdict.
+    #[test]
+    fn what_a_passing_step_blocks_has_failed() {
+        const STEP: &str = "delivery/everyone-hears-everything-2";
+        let judged = |step: Verdict| {
+            let blocked = record("processes/idle-is-idle", Verdict::Blocked, Some(STEP));
+            let mut records = vec![blocked, record(STEP, step, None)];
+            unblock(&mut records);
+            records[0].finding.verdict
+        };
+        assert_eq!(judged(Verdict::Pass), Verdict::Fail);
+        assert_eq!(judged(Verdict::Fail), Verdict::Blocked);
+        let mut alone = [record("processes/idle-is-idle", Verdict::Blocked, Some(STEP))];
+        unblock(&mut alone);
+        assert_eq!(alone[0].finding.verdict, Verdict::Blocked, "nobody has looked at the step");
     }
 }

@@ -193,11 +193,20 @@ impl Spawned {
         let (candidates, how) = match world.orders.target.manifest.launch.daemon {
             DaemonIs::InPidFile => {
                 let path = &invocation.pid_file;
+                let said = || std::fs::read_to_string(path).unwrap_or_default();
+                // Whatever a file says: only a process of this check is the server's.
                 let pid = world.wait(world.patience(), || {
-                    let text = std::fs::read_to_string(path).unwrap_or_default();
-                    Ok(text.trim().parse::<i32>().ok())
+                    let pid = said().trim().parse::<i32>().ok();
+                    let own = descends()?;
+                    Ok(pid.filter(|&pid| own.iter().any(|process| process.pid == pid)))
                 })?;
-                return pid.ok_or_else(|| Stop::Error(format!("no pid in {}", path.display())));
+                return pid.ok_or_else(|| {
+                    Stop::Error(format!(
+                        "the pid file {} holds `{}`, which is no process of this check",
+                        path.display(),
+                        said().trim().escape_debug()
+                    ))
+                });
             }
             DaemonIs::Orphan => (found(&|p| p.parent == own)?, "have lost their parent"),
             DaemonIs::SessionLeader => (found(&|p| p.session == p.pid)?, "lead a session"),

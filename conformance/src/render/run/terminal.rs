@@ -47,7 +47,7 @@ pub fn conclusion(report: &Report) -> String {
     // Writing to a String cannot fail.
     if let Some(rehearsal) = &report.rehearsal {
         let colour = look(Verdict::Error).style;
-        let _ = writeln!(text, "\n{colour}error{colour:#} {}", rehearsal.reason);
+        let _ = writeln!(text, "\n{colour}error{colour:#} {}", printable(&rehearsal.reason));
         if let Some(evidence) = &rehearsal.evidence {
             for line in evidence_text(evidence).lines() {
                 let _ = writeln!(text, "  {line}");
@@ -120,7 +120,7 @@ const EVENTS_OF_CASCADE: usize = 20;
 fn alike(report: &Report) -> Vec<Vec<&Entry>> {
     let mut groups: Vec<(String, Vec<&Entry>)> = Vec::new();
     for entry in report.requirements.iter().filter(|entry| entry.verdict.is_trouble()) {
-        let words = signature(entry);
+        let words = format!("{} {}", entry.verdict.word(), signature(entry));
         match groups.iter_mut().find(|(known, _)| *known == words) {
             Some((_, group)) => group.push(entry),
             None => groups.push((words, vec![entry])),
@@ -168,7 +168,8 @@ fn signature(entry: &Entry) -> String {
     let mut words: Vec<&str> =
         words.filter(|word| !word.is_empty() && !CLIENTS.contains(word)).collect();
     words.dedup();
-    words.join(" ")
+    // Where that leaves nothing, no two are alike.
+    if words.is_empty() { entry.id.clone() } else { words.join(" ") }
 }
 
 /// One kind of failure: the first of it, and how many more there are.
@@ -193,7 +194,7 @@ fn trouble(text: &mut String, report: &Report, group: &[&Entry], events: usize) 
         }
     }
     if let Some(directory) = &entry.directory {
-        let _ = writeln!(text, "  {:<13} {directory}", "Files:");
+        let _ = writeln!(text, "  {:<13} {}", "Files:", printable(directory));
     }
     let _ = writeln!(text, "  {:<13} {}", "Again:", again(report, &[&entry.id]));
     if !others.is_empty() {
@@ -208,6 +209,12 @@ fn again(report: &Report, ids: &[&str]) -> String {
     let target = &report.target;
     let mut words = vec!["forkproof", "run"];
     words.extend(ids);
+    let baseline = report
+        .requirements
+        .iter()
+        .filter(|entry| ids.contains(&entry.id.as_str()))
+        .find_map(|entry| Some(entry.baseline.as_ref()?.file.as_str()));
+    let repeat = report.options.repeat.to_string();
     match (&target.manifest, target.name.as_str()) {
         (Some(manifest), _) => {
             words.extend(["--target", manifest, "--program", &target.program]);
@@ -218,6 +225,12 @@ fn again(report: &Report, ids: &[&str]) -> String {
     }
     if let Some(personality) = &report.options.personality {
         words.extend(["--as", personality]);
+    }
+    if let Some(file) = baseline {
+        words.extend(["--baseline", file]);
+    }
+    if report.options.repeat > 1 {
+        words.extend(["--repeat", &repeat]);
     }
     words.push("--keep");
     printable(&shell_words::join(words))
