@@ -3,7 +3,7 @@
 //! | what | where |
 //! |---|---|
 //! | a TOML file into a typed structure, or one line that says what is wrong where | [`read`], [`parse`] |
-//! | the nearest of several names, for a misspelt one | [`nearest`], [`unknown`] |
+//! | the nearest of several names, for a misspelt one | [`nearest()`], [`unknown`] |
 //! | where a user's configuration and cache are | [`base_directory`] |
 //! | an error of the operating system in words alone | [`reason`] |
 //! | text from elsewhere, harmless on a terminal | [`printable`], [`one_line`] |
