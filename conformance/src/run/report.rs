@@ -19,7 +19,7 @@ pub fn report(plan: &Plan, execution: &Execution, facts: Facts, started: String)
             .collect();
         // The worst speaks for all.
         let Some(worst) = records.iter().max_by_key(|r| r.finding.verdict.gravity()) else {
-            continue; // interrupted before it was reached
+            continue; // the run ended before it was reached
         };
         let finding = &worst.finding;
         let covered_by = finding.failure.as_ref().and_then(|f| f.covered_by.clone());
