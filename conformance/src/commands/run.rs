@@ -122,7 +122,7 @@ pub(super) fn main(arguments: &Arguments) -> CommandResult {
     let dir = private_dir()?;
     catch_interrupts()?;
     let facts = platform::facts(dir.path());
-    let plan = Plan {
+    let mut plan = Plan {
         requirements,
         repeat: arguments.repeat as usize,
         jobs: arguments.jobs.map_or(facts.processors * 3, usize::from),
@@ -142,7 +142,7 @@ pub(super) fn main(arguments: &Arguments) -> CommandResult {
         exceptions: baseline.holding(&facts).map_err(CommandError::usage)?,
     };
     let started = humantime::format_rfc3339_seconds(std::time::SystemTime::now()).to_string();
-    let execution = watch(&plan, &facts, arguments.quiet);
+    let execution = watch(&mut plan, &facts, arguments.quiet);
     let report = run::report(&plan, &execution, facts, started);
     if arguments.verbose {
         print(&terminal::slowest(&report))?;
@@ -188,7 +188,7 @@ type Render = fn(&Report) -> Result<String, String>;
 
 /// Executes the plan and shows how it goes: a line for each check that is over, and on a terminal
 /// a bar with the ones that are running.
-fn watch(plan: &Plan, facts: &Facts, quiet: bool) -> Execution {
+fn watch(plan: &mut Plan, facts: &Facts, quiet: bool) -> Execution {
     let total = plan.requirements.len() * plan.repeat;
     let mut out = anstream::stdout();
     let _ = writeln!(
@@ -209,6 +209,7 @@ fn watch(plan: &Plan, facts: &Facts, quiet: bool) -> Execution {
     }
     bar.enable_steady_tick(Duration::from_millis(200));
     let mut running: Vec<&str> = Vec::new();
+    let repeated = plan.repeat > 1;
     let execution = execute(plan, |event| {
         match event {
             Event::Started(requirement) => running.push(requirement.id),
@@ -217,7 +218,7 @@ fn watch(plan: &Plan, facts: &Facts, quiet: bool) -> Execution {
                     running.remove(at);
                 }
                 if !quiet || record.finding.verdict.is_trouble() {
-                    let line = terminal::record_line(record, plan.repeat > 1);
+                    let line = terminal::record_line(record, repeated);
                     bar.suspend(|| {
                         // A reader that has gone is met again at the summary.
                         let _ = writeln!(out, "{line}");

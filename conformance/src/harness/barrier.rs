@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::client::{Client, Witness, position, wait_for};
+use super::exchange::Answer;
 use super::record::excerpt;
 use super::world::{SERVES, WAKES};
 use crate::stop::{Outcome, Step, covered_by, fail};
@@ -81,7 +82,7 @@ impl Client {
             *slot = Some(fresh);
         }
         let Some(witness) = slot.as_mut() else { return Ok(false) };
-        let from_witness = witness.start_barrier();
+        let from_witness = witness.say_barrier();
         loop {
             let met = |clients: &[&mut Self]| {
                 clients[0].find(&from_witness).is_some() && clients[1].find(token).is_some()
@@ -106,8 +107,12 @@ impl Client {
         }
     }
 
-    /// Says a line that nobody has said before, and waits until it comes back: whatever the server
-    /// did for this client before is now done. What was heard meanwhile is passed over.
+    /// Has the server serve this client once more, in whatever it speaks: whatever it did for it
+    /// before is now done. What was heard meanwhile is passed over.
+    ///
+    /// On a wire of lines that is a line which nobody has said before and which comes back; else a
+    /// request and its answer, on a new connection where one has no second request. Where nothing can
+    /// be asked again, the connection is still open and another one is served.
     pub fn barrier(&mut self) -> Outcome {
         let world = self.world.clone();
         let served = self.let_in();
@@ -116,12 +121,24 @@ impl Client {
 
     /// As [`barrier`](Self::barrier), for whoever says himself what a failure means.
     pub(super) fn let_in(&mut self) -> Outcome {
-        let token = self.start_barrier();
+        if !self.wire().has_lines() {
+            return self.is_answered();
+        }
+        self.is_greeted()?;
+        let token = self.say_barrier();
         self.await_barrier(&token)
     }
 
-    /// The first half of a [`barrier`](Self::barrier); returns what to wait for.
-    pub fn start_barrier(&mut self) -> Vec<u8> {
+    /// The first half of a [`barrier`](Self::barrier) on a new connection; returns what to wait for.
+    pub fn start_barrier(&mut self) -> Step<Vec<u8>> {
+        if !self.wire().has_lines() {
+            return self.ask();
+        }
+        self.await_greeting()?;
+        Ok(self.say_barrier())
+    }
+
+    pub(super) fn say_barrier(&mut self) -> Vec<u8> {
         let mut token = BARRIER.to_vec();
         token.extend_from_slice(format!("{} of {}=\n", self.world.serial(), self.name).as_bytes());
         self.put(&token);
@@ -168,7 +185,7 @@ impl Client {
             self.name
         );
         let failed = fail(expected.clone(), actual);
-        self.start_barrier();
+        self.say_barrier();
         let a_moment = self.world.scaled(Duration::from_secs(2));
         wait_for(&mut [self], a_moment, |clients| {
             clients[0].find(token).is_some() || clients[0].ended.is_some()
@@ -202,6 +219,20 @@ impl Client {
         let patience = self.world.patience();
         if let Some(server) = self.deaf_to_itself.clone() {
             return self.meet_witness(&server, token);
+        }
+        if !self.wire().has_lines() {
+            self.wait_for_answer(token)?;
+            return match (self.answer(token), self.ended) {
+                (Answer::Right(end), _) => {
+                    self.cursor = end;
+                    Ok(true)
+                }
+                (Answer::Wrong(_), _) | (Answer::Missing, Some(_)) => Ok(false),
+                (Answer::Missing, None) => fail(
+                    format!("{} is answered or closed", self.name),
+                    format!("neither within {patience:.1?}: it is left connected to nobody"),
+                ),
+            };
         }
         wait_for(&mut [self], patience, |clients| {
             clients[0].find(token).is_some() || clients[0].ended.is_some()

@@ -12,13 +12,14 @@ use super::evidence;
 use super::launch;
 use super::locks::{HeldLock, LockMode, try_lock};
 use super::options::Options;
+use super::prepare;
 use super::record::Timeline;
 use super::server::{self, Launched, Server};
-use super::world::{Orders, STARTS, World};
+use super::world::{Orders, SERVES, World};
 use crate::offspring::Offspring;
 use crate::platform;
 use crate::stop::{OrError, Outcome, Step, Stop, at_each_failure, fail};
-use crate::subject::Target;
+use crate::subject::{Claim, Target};
 
 /// One check's way to everything it needs.
 #[derive(Debug)]
@@ -31,6 +32,7 @@ pub struct Check {
 impl Check {
     /// Begins a check.
     pub fn new(orders: Orders) -> Self {
+        let ends = orders.target.ends();
         let check = Self {
             world: Rc::new(World {
                 orders,
@@ -43,6 +45,8 @@ impl Check {
                 sent: RefCell::default(),
                 acting: Cell::new(false),
                 scene: RefCell::default(),
+                ends: Cell::new(ends),
+                keys: RefCell::default(),
             }),
             servers: Vec::new(),
         };
@@ -75,6 +79,17 @@ impl Check {
         Ok(PathBuf::from(self.world.places()?["key-file"].clone()))
     }
 
+    /// `wanted` clients, or as many as the server serves at a time.
+    pub fn up_to(&self, wanted: usize) -> usize {
+        let most = self.target().manifest.wire.clients;
+        most.map_or(wanted, |most| wanted.min(usize::from(most.get())))
+    }
+
+    /// Whether the server claims `claim`.
+    pub fn has(&self, claim: Claim) -> bool {
+        self.target().has(claim)
+    }
+
     /// The ways to start the server that it has: in the foreground, in the background.
     pub fn launch_modes(&self) -> Vec<Options> {
         let target = self.target();
@@ -83,6 +98,11 @@ impl Check {
             modes.push(Options::new().daemon());
         }
         modes
+    }
+
+    /// Runs what the manifest wants run once a run.
+    pub fn prepare_once(&self) -> Outcome {
+        prepare::once(&self.world)
     }
 
     /// Says that the set-up is over: from here on, what fails is what the requirement is about, also
@@ -94,7 +114,7 @@ impl Check {
     /// Starts a server with its defaults, on addresses that the system chooses.
     pub fn server(&mut self) -> Step<Server> {
         let started = self.start(Options::new());
-        self.world.step(STARTS, started)
+        self.world.step(SERVES, started)
     }
 
     /// Starts a server that listens.

@@ -67,6 +67,13 @@ pub struct Client {
     pub(super) deaf_to_itself: Option<Rc<Witness>>,
     /// What it has said that nobody was yet asked about; empty where speakers hear themselves.
     pub(super) said: Vec<u8>,
+    /// Where it is connected to, and the key that it sends there.
+    pub(super) address: SocketAddr,
+    pub(super) key: Vec<u8>,
+    /// Whether the server has said its greeting, if there is one.
+    pub(super) greeted: bool,
+    /// Whether it has asked, on a wire that has requests and answers.
+    pub(super) spent: bool,
 }
 
 impl Client {
@@ -76,30 +83,9 @@ impl Client {
         address: SocketAddr,
         server: Option<&Rc<Witness>>,
     ) -> Step<Self> {
-        let stream = match TcpStream::connect_timeout(&address, world.patience()) {
-            Ok(stream) => stream,
-            Err(error) => {
-                world.note(name, format!("cannot connect to {address}: {error}"));
-                return fail(
-                    format!("a client can connect to {address}"),
-                    format!("{name} cannot: {error}"),
-                );
-            }
-        };
-        world.note(name, format!("connects to {address}"));
-        let echo = world.orders.target.manifest.wire.echo;
-        Self::over(world, name, stream, server.filter(|_| !echo).cloned())
-    }
-
-    fn over(
-        world: &Rc<World>,
-        name: &str,
-        stream: TcpStream,
-        deaf_to_itself: Option<Rc<Witness>>,
-    ) -> Step<Self> {
-        stream.set_nonblocking(true).or_error("O_NONBLOCK")?;
-        // Messages leave when they are said, not when an earlier one is acknowledged.
-        stream.set_nodelay(true).or_error("TCP_NODELAY")?;
+        let stream = connected(world, name, address)?;
+        let wire = &world.orders.target.manifest.wire;
+        let is_deaf = wire.has_lines() && !wire.comes_back();
         Ok(Self {
             name: name.to_owned(),
             world: world.clone(),
@@ -110,9 +96,41 @@ impl Client {
             outbox: Vec::new(),
             sent: 0,
             ended: None,
-            deaf_to_itself,
+            deaf_to_itself: server.filter(|_| is_deaf).cloned(),
             said: Vec::new(),
+            address,
+            key: Vec::new(),
+            greeted: false,
+            spent: false,
         })
+    }
+
+    /// Connects anew, in the place of a connection that the server has closed after its answer.
+    pub(super) fn reconnect(&mut self) -> Outcome {
+        self.stream = connected(&self.world, &self.name, self.address)?;
+        self.forget();
+        self.outbox.clear();
+        (self.sent, self.ended, self.greeted, self.spent) = (0, None, false, false);
+        self.send_key()
+    }
+
+    /// Sends the key, if there is one, to a server that has said its greeting, if it has one.
+    pub(super) fn send_key(&mut self) -> Outcome {
+        if self.key.is_empty() {
+            return Ok(());
+        }
+        self.await_greeting()?;
+        let key = self.key.clone();
+        self.deliver(&key)
+    }
+
+    /// Puts `bytes` on their way and reads nothing of what comes back, until the server takes no
+    /// more: then it waits for a client that does not read.
+    pub fn say_without_reading(&mut self, bytes: &[u8]) {
+        self.world.act();
+        self.world.note(&self.name, format!("sends {} and does not read", excerpt(bytes)));
+        self.outbox.extend_from_slice(bytes);
+        self.write();
     }
 
     /// The socket itself, for what the harness has no word for.
@@ -247,15 +265,7 @@ impl Client {
         if self.ended.is_some() {
             return;
         }
-        while !self.all_sent() {
-            match self.stream.write(&self.outbox[self.sent..]) {
-                Ok(count) => self.sent += count,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                // Reading tells how the connection ended, after what was still to be read.
-                Err(_) => break,
-            }
-        }
+        self.write();
         let mut buffer = [0; 64 * 1024];
         loop {
             match self.stream.read(&mut buffer) {
@@ -274,10 +284,42 @@ impl Client {
         }
     }
 
+    /// Sends what is possible without waiting.
+    pub(super) fn write(&mut self) {
+        while !self.all_sent() {
+            match self.stream.write(&self.outbox[self.sent..]) {
+                Ok(count) => self.sent += count,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                // Reading tells how the connection ended, after what was still to be read.
+                Err(_) => break,
+            }
+        }
+    }
+
     fn note_end(&mut self, how: &'static str) {
         self.world.note(&self.name, how);
         self.ended = Some(how);
     }
+}
+
+/// A connection to `address`, for the client of that name.
+fn connected(world: &Rc<World>, name: &str, address: SocketAddr) -> Step<TcpStream> {
+    let stream = match TcpStream::connect_timeout(&address, world.patience()) {
+        Ok(stream) => stream,
+        Err(error) => {
+            world.note(name, format!("cannot connect to {address}: {error}"));
+            return fail(
+                format!("a client can connect to {address}"),
+                format!("{name} cannot: {error}"),
+            );
+        }
+    };
+    world.note(name, format!("connects to {address}"));
+    stream.set_nonblocking(true).or_error("O_NONBLOCK")?;
+    // Messages leave when they are said, not when an earlier one is acknowledged.
+    stream.set_nodelay(true).or_error("TCP_NODELAY")?;
+    Ok(stream)
 }
 
 /// Puts `to` in the place of every `from`.

@@ -10,6 +10,7 @@ use super::record::excerpt;
 use super::server::Server;
 use super::world::SERVES;
 use crate::stop::{Outcome, Step, Stop, fail};
+use crate::subject::Claim;
 
 /// Clients that have all been let in and have heard the same last line.
 #[derive(Debug)]
@@ -42,15 +43,19 @@ impl Crowd {
     pub fn level(&mut self) -> Outcome {
         let Some(first) = self.clients.first_mut() else { return Ok(()) };
         let patience = first.world.patience();
-        if !first.world.orders.target.manifest.wire.echo {
-            // Each has met the witness when it joined; what was said meanwhile is passed over.
+        let claims = first.world.orders.target.claims();
+        if !claims.contains(&Claim::Broadcast) || !claims.contains(&Claim::Echo) {
+            // Each was served when it joined; what was said meanwhile is passed over.
+            if !claims.contains(&Claim::Again) {
+                return Ok(());
+            }
             for client in &mut self.clients {
                 client.barrier()?;
                 client.pass_all();
             }
             return Ok(());
         }
-        let token = first.start_barrier();
+        let token = first.say_barrier();
         let all = self
             .wait(patience, |clients| clients.iter().all(|client| client.find(&token).is_some()))?;
         if !all {

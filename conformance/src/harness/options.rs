@@ -30,6 +30,7 @@ pub struct Options {
     pub(super) umask: Option<Mode>,
     pub(super) descriptors_above: Option<i32>,
     pub(super) untouchable: Option<(u32, u32)>,
+    pub(super) elsewhere: bool,
 }
 
 impl Options {
@@ -150,6 +151,13 @@ impl Options {
     /// `from` up to but not including `to`; see [`crate::platform::forbid_descriptors`].
     pub fn forbidding_descriptors(mut self, from: u32, to: u32) -> Self {
         self.untouchable = Some((from, to));
+        self
+    }
+
+    /// Has a directory of its own for `{dir}`, apart from that of the check's other servers: it does
+    /// not meet their locks and pid files.
+    pub fn elsewhere(mut self) -> Self {
+        self.elsewhere = true;
         self
     }
 

@@ -13,14 +13,30 @@ use crate::stop::{Step, Stop};
 pub struct Cluster {
     /// The process that reads the client's socket: a child of the daemon.
     pub receiver: i32,
-    /// The process that writes to it: a child of the receiver.
+    /// The process that writes to it: with clusters a child of the receiver, else the same.
     pub sender: i32,
+    /// All that came with the client, those two among them.
+    pub(super) others: Vec<i32>,
 }
 
 impl Cluster {
-    /// Both processes.
-    pub fn pids(&self) -> [i32; 2] {
-        [self.receiver, self.sender]
+    /// Every one of them.
+    pub fn pids(&self) -> &[i32] {
+        &self.others
+    }
+}
+
+impl std::fmt::Display for Cluster {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match (self.receiver == self.sender, self.others.as_slice()) {
+            (false, _) => write!(f, "receiver {} and sender {}", self.receiver, self.sender),
+            (true, [pid]) => write!(f, "process {pid}"),
+            (true, [first, rest @ ..]) => {
+                write!(f, "processes {first}")?;
+                rest.iter().try_for_each(|pid| write!(f, ", {pid}"))
+            }
+            (true, []) => f.write_str("no process"),
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::io::{Read, Seek, SeekFrom};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use forkproof_report::Failure;
 use nix::sys::signal::Signal;
@@ -16,7 +16,7 @@ use super::processes::{self, Cluster, descends};
 use super::world::{Ending, Running, SERVES, World};
 use crate::platform::{self, Process};
 use crate::stop::{OrError, Outcome, Step, Stop, covered_by, ensure, fail};
-use crate::subject::Ends;
+use crate::subject::{Again, Ends, Measured, Model};
 
 /// What became of a server that was launched.
 #[derive(Debug)]
@@ -27,6 +27,8 @@ pub struct Launched {
     pub output: String,
     /// The server, if it listens.
     pub server: Option<Server>,
+    /// The command line that it was started with.
+    pub command: String,
 }
 
 impl Launched {
@@ -56,7 +58,7 @@ impl Launched {
         };
         Stop::Fail(Failure::new(
             "the server starts and listens",
-            format!("{ended}, and says: {said}"),
+            format!("{ended}, and says: {said}; it was started as: {}", self.command),
         ))
     }
 }
@@ -86,11 +88,39 @@ impl Server {
         &self.running.log
     }
 
-    /// How many processes there are while `clients` are served: the daemon's, theirs, and those of
-    /// the harness's own witness, if it needs one.
+    /// How many processes there are at most while `clients` are served: those that there are without
+    /// one, as the rehearsal has measured, theirs, and those of the harness's own witness, if it
+    /// needs one.
     pub fn process_count(&self, clients: usize) -> usize {
         let witness = usize::from(self.witness.is_there());
-        1 + self.world.orders.target.manifest.processes_per_client() * (clients + witness)
+        let measured = self.world.orders.target.measured;
+        measured.idle + measured.per_client * (clients + witness)
+    }
+
+    /// Whether no processes are left but those of `clients` and those that there are without one. A
+    /// pool of workers has its own mind about how many there are.
+    pub fn is_back_to(&self, clients: usize) -> Step<bool> {
+        let pool = self.world.orders.target.manifest.processes.model == Model::Workers;
+        Ok(pool || self.living()? <= self.process_count(clients))
+    }
+
+    /// The processes that can accept a connection: those that have the listening socket open and no
+    /// client. The daemon's alone where that cannot be told.
+    pub fn acceptors(&self) -> Step<Vec<i32>> {
+        let port = self.address().port();
+        let model = self.world.orders.target.manifest.processes.model;
+        let mut found = Vec::new();
+        if model == Model::Workers {
+            for process in self.processes()? {
+                if platform::listens(process.pid, port).unwrap_or(false) {
+                    found.push(process.pid);
+                }
+            }
+        }
+        if found.is_empty() {
+            found.push(self.daemon());
+        }
+        Ok(found)
     }
 
     /// How many of its processes there are, without those that have ended and are not reaped.
@@ -156,13 +186,15 @@ impl Server {
 
     fn enter_anyhow(&self, name: &str, address: SocketAddr) -> Step<Client> {
         let mut client = Client::connect(&self.world, name, address, Some(&self.witness))?;
-        if !self.key().is_empty() {
-            client.deliver(self.key())?;
-        }
+        client.key = self.key().to_vec();
+        client.send_key()?;
         Ok(client)
     }
 
-    /// A client that has been let in: it has heard itself.
+    /// A client that has been let in: the server has served it, and it is still connected.
+    ///
+    /// Where a connection ends with its answer, one before it was served, and this one has still to
+    /// ask.
     pub fn join(&self, name: &str) -> Step<Client> {
         let joined = self.join_anyhow(name, self.address());
         self.world.step(SERVES, joined)
@@ -177,43 +209,92 @@ impl Server {
     fn join_anyhow(&self, name: &str, address: SocketAddr) -> Step<Client> {
         let mut client = self.enter_anyhow(name, address)?;
         client.let_in()?;
+        if client.wire().again() == Again::Reconnect {
+            client.reconnect()?;
+            client.is_greeted()?;
+        }
         Ok(client)
     }
 
     /// A client that has been let in, with the processes that serve it. Nobody else may join or
     /// leave meanwhile.
     pub fn join_with_cluster(&self, name: &str) -> Step<(Client, Cluster)> {
-        let per_client = self.world.orders.target.manifest.processes_per_client();
-        if !self.world.orders.target.manifest.wire.echo {
+        if self.witness_is_needed() {
             self.join("first")?;
         }
         let before: Vec<i32> = descends()?.iter().map(|process| process.pid).collect();
         let client = self.join(name)?;
-        let mut fresh: Vec<Process> = descends()?;
-        fresh.retain(|process| !before.contains(&process.pid));
-        let receiver = fresh.iter().find(|process| process.parent == self.daemon());
-        let sender = match per_client {
-            1 => receiver,
-            _ => receiver.and_then(|head| fresh.iter().find(|process| process.parent == head.pid)),
+        let cluster = match self.world.orders.target.manifest.processes.model {
+            model if model.is_per_client() => self.own_processes(model, name, &before)?,
+            _ => self.whoever_serves(&client)?,
         };
-        match (receiver, sender) {
-            (Some(receiver), Some(sender)) if fresh.len() == per_client => {
-                let by = match per_client {
-                    1 => format!("process {}", receiver.pid),
-                    _ => format!("receiver {} and sender {}", receiver.pid, sender.pid),
-                };
-                self.world.note("check", format!("{name} is served by {by}"));
-                Ok((client, Cluster { receiver: receiver.pid, sender: sender.pid }))
+        self.world.note("check", format!("{name} is served by {cluster}"));
+        Ok((client, cluster))
+    }
+
+    fn witness_is_needed(&self) -> bool {
+        let wire = &self.world.orders.target.manifest.wire;
+        wire.has_lines() && !wire.comes_back()
+    }
+
+    /// The processes that have come with a client.
+    fn own_processes(&self, model: Model, name: &str, before: &[i32]) -> Step<Cluster> {
+        // Where a connection is served before it has asked, its process may be under way.
+        let fresh = self.world.wait(self.world.patience(), || {
+            let mut fresh = descends()?;
+            fresh.retain(|p| !before.contains(&p.pid) && p.state != platform::State::Zombie);
+            let has_child = fresh.iter().any(|process| process.parent == self.daemon());
+            Ok((has_child || model == Model::Clusters).then_some(fresh))
+        })?;
+        let fresh = fresh.unwrap_or_default();
+        let head = fresh.iter().find(|process| process.parent == self.daemon());
+        let sender = match model {
+            Model::Clusters => {
+                head.and_then(|head| fresh.iter().find(|process| process.parent == head.pid))
             }
+            _ => head,
+        };
+        let as_many = model != Model::Clusters || fresh.len() == 2;
+        match (head, sender) {
+            (Some(head), Some(sender)) if as_many => Ok(Cluster {
+                receiver: head.pid,
+                sender: sender.pid,
+                others: fresh.iter().map(|process| process.pid).collect(),
+            }),
             _ => fail(
-                match per_client {
-                    1 => "a client is served by one process, a child of the daemon",
-                    _ => {
+                match model {
+                    Model::Clusters => {
                         "a client is served by a child of the daemon, the receiver, and a child of \
                          that, the sender"
                     }
+                    _ => "a client is served by a process of its own, a child of the daemon",
                 },
                 format!("{name} brought {} processes", fresh.len()),
+            ),
+        }
+    }
+
+    /// The process that has the other end of a client's connection open, found through the socket.
+    fn whoever_serves(&self, client: &Client) -> Step<Cluster> {
+        let own = client.stream.local_addr().or_error("local address")?;
+        let at = client.stream.peer_addr().or_error("peer address")?;
+        let mut untold = None;
+        let found = self.world.wait(self.world.patience(), || {
+            for process in descends()? {
+                match platform::serves(process.pid, at, own) {
+                    Ok(true) => return Ok(Some(process.pid)),
+                    Ok(false) => {}
+                    Err(reason) => untold = Some(reason),
+                }
+            }
+            Ok(None)
+        })?;
+        match (found, untold) {
+            (Some(pid), _) => Ok(Cluster { receiver: pid, sender: pid, others: vec![pid] }),
+            (None, Some(reason)) => Err(Stop::NotRun(reason)),
+            (None, None) => fail(
+                format!("a process of the server has the connection of {} open", client.name),
+                "none has",
             ),
         }
     }
@@ -359,6 +440,73 @@ impl Server {
         )
     }
 
+    /// How many processes there are when no client is, and how many more with one. Nobody may be in.
+    pub fn measure(&self) -> Step<Measured> {
+        let model = self.world.orders.target.manifest.processes.model;
+        let expected = self.world.orders.target.measured;
+        // Where nothing tells about processes, nothing that takes their number is asked.
+        if descends().is_err() {
+            return Ok(expected);
+        }
+        self.dismiss_witness();
+        let idle = self.settled()?;
+        if !model.is_per_client() {
+            return Ok(Measured { idle, per_client: 0 });
+        }
+        let (client, cluster) = self.join_with_cluster("carol")?;
+        let witness = usize::from(self.witness.is_there());
+        let with_one = self.settled()?;
+        let per_client = with_one.saturating_sub(idle) / (1 + witness);
+        self.world.note("check", format!("{idle} processes are idle; {cluster} came with carol"));
+        drop(client);
+        self.dismiss_witness();
+        Ok(Measured { idle, per_client: per_client.max(expected.per_client) })
+    }
+
+    /// The number of its processes, when that has not changed for a while.
+    fn settled(&self) -> Step<usize> {
+        const A_WHILE: Duration = Duration::from_millis(200);
+        let a_while = self.world.scaled(A_WHILE);
+        let mut last = (self.living()?, Instant::now());
+        let found = self.world.wait(self.world.patience(), || {
+            let now = self.living()?;
+            if now != last.0 {
+                last = (now, Instant::now());
+            }
+            Ok((last.1.elapsed() >= a_while).then_some(now))
+        })?;
+        // A pool that is still growing is as large as it is.
+        found.map_or_else(|| self.living(), Ok)
+    }
+
+    /// Ends the server while a client is in, and finds out what ends with it; fails if that is not as
+    /// its manifest says.
+    pub fn what_ends(&self) -> Step<Ends> {
+        let stop = &self.world.orders.target.manifest.stop;
+        let mut client = self.join("dora")?;
+        self.end()?;
+        let mut left = Vec::new();
+        let gone = self.world.wait(self.world.end_limit(), || {
+            left = descends().unwrap_or_default();
+            Ok(left.is_empty().then_some(()))
+        })?;
+        client.pump();
+        drop(client);
+        let ends = if gone.is_some() { Ends::All } else { Ends::Daemon };
+        if stop.ends == Some(Ends::All) && ends == Ends::Daemon {
+            let names: Vec<String> = left.iter().map(Process::to_string).collect();
+            return fail(
+                format!(
+                    "every process of the server ends at {} while a client is in, as stop.ends = \"all\" says",
+                    stop.signal.0.as_str()
+                ),
+                format!("{} go on; say stop.ends = \"daemon\"", names.join(", ")),
+            );
+        }
+        self.world.ends.set(stop.ends.unwrap_or(ends));
+        Ok(self.world.ends())
+    }
+
     /// Lets the harness's own client go.
     pub(super) fn dismiss_witness(&self) {
         self.witness.dismiss();
@@ -393,7 +541,7 @@ impl Server {
     /// that the system has given the same port since.
     pub(super) fn check_nothing_held(&self, no_process_left: bool) -> Outcome {
         let limit = self.world.end_limit();
-        if self.world.orders.target.manifest.stop.ends == Ends::Daemon {
+        if self.world.ends() == Ends::Daemon {
             return Ok(());
         }
         for address in self.addresses() {
@@ -419,7 +567,7 @@ impl Server {
 pub(super) fn check_no_process_left(world: &Rc<World>) -> Step<bool> {
     let mut left = Vec::new();
     let mut known = true;
-    if world.orders.target.manifest.stop.ends == Ends::Daemon {
+    if world.ends() == Ends::Daemon {
         // What serves clients ends with them, and not by the end of the daemon. The warden ends it.
         return Ok(false);
     }

@@ -10,21 +10,23 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use forkproof_report::{Evidence, Failure};
+use nix::errno::Errno;
 use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 
 use super::record::{Scene, Timeline, excerpt};
 use crate::stop::{OrError, Outcome, Step, Stop, covered_by, fail};
-use crate::subject::{Target, Values};
+use crate::subject::{Ends, Target, Values};
 
 /// How long a check waits for something that should happen at once, on an idle machine of
 /// ordinary speed. Only a failure ever takes that long.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// The requirement that is about a server's start.
-pub(super) const STARTS: &str = "listen/default-serves-both-families";
-/// The requirement that is about a client's being let in and heard.
-pub(super) const SERVES: &str = "delivery/everyone-hears-everything-2";
+/// The name of the directory that all checks of a run share, beside theirs.
+pub const SHARED: &str = "shared";
+
+/// The requirement that is about a server's start, and a client's being served.
+pub(super) const SERVES: &str = "listen/clients-are-served";
 /// The requirement that is about a message that arrives only when another one follows.
 pub(super) const WAKES: &str = "signals/no-lost-wakeup";
 
@@ -43,6 +45,15 @@ pub(super) fn places(target: &Target, dir: &Path) -> Step<Values<'static>> {
     ]
     .map(|(name, path)| (name, path.into_os_string()))
     .into();
+    values.insert("shared", shared(dir).into_os_string());
+    let user = match &manifest.launch.user {
+        Some(user) if nix::unistd::geteuid().is_root() => user.clone(),
+        _ => nix::unistd::User::from_uid(nix::unistd::geteuid())
+            .ok()
+            .flatten()
+            .map_or_else(|| nix::unistd::geteuid().to_string(), |user| user.name),
+    };
+    values.insert("user", user.into());
     let log = manifest.log.as_ref().and_then(|log| log.path.as_ref());
     for (name, template, usual) in
         [("log", log, "chat.log"), ("key-file", manifest.launch.key_file.as_ref(), "key")]
@@ -56,6 +67,11 @@ pub(super) fn places(target: &Target, dir: &Path) -> Step<Values<'static>> {
         values.insert(name, path);
     }
     Ok(values)
+}
+
+/// The directory that all checks of a run share, for a check in `dir`.
+pub(super) fn shared(dir: &Path) -> PathBuf {
+    dir.parent().unwrap_or(dir).join(SHARED)
 }
 
 /// What a check process was told by its warden.
@@ -91,6 +107,10 @@ pub(super) struct World {
     pub(super) acting: Cell<bool>,
     /// What was there when the check failed.
     pub(super) scene: RefCell<Option<Scene>>,
+    /// What ends with the daemon; see [`Target::ends`]. The rehearsal finds out.
+    pub(super) ends: Cell<Ends>,
+    /// The keys that were written, by their files: what a server makes of those is its own affair.
+    pub(super) keys: RefCell<Vec<(PathBuf, Vec<u8>)>>,
 }
 
 impl World {
@@ -119,6 +139,11 @@ impl World {
             Stop::Fail(failure) => Stop::Blocked(failure),
             other => other,
         })
+    }
+
+    /// What ends with the daemon.
+    pub(super) fn ends(&self) -> Ends {
+        self.ends.get()
     }
 
     /// How long a server may take to end.
@@ -185,9 +210,17 @@ impl World {
     /// Reaps the orphans that have ended, and remembers how. Processes of [`std::process::Child`] are
     /// never waited for in a check, and an [`Offspring`](crate::offspring::Offspring) by its own number
     /// alone, so this is the only place that waits for any.
-    pub(super) fn reap(&self) {
-        while let Ok(status) = waitpid(None, Some(WaitPidFlag::WNOHANG)) {
-            let Some(pid) = status.pid() else { break };
+    ///
+    /// Returns whether there are others: what has lost its parent is this process's child at once.
+    pub(super) fn reap(&self) -> bool {
+        loop {
+            let status = match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+                Ok(status) => status,
+                // Of a signal that has no name in nix: the process is reaped all the same.
+                Err(Errno::EINVAL) => continue,
+                Err(errno) => return errno != Errno::ECHILD,
+            };
+            let Some(pid) = status.pid() else { return true };
             let Some(ending) = Ending::of(status) else { continue };
             self.note("system", format!("process {pid} {ending}"));
             self.ended.borrow_mut().push((pid.as_raw(), ending));

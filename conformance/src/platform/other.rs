@@ -1,6 +1,7 @@
 //! Every other system: what POSIX gives, and words for what it doesn't.
 
 use std::collections::HashSet;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use super::model::{Lock, Process, SignalState};
@@ -53,6 +54,16 @@ pub fn standard_descriptors(_pid: i32) -> Result<[Option<String>; 3], String> {
 
 /// How many descriptors a process has open.
 pub fn descriptor_count(_pid: i32) -> Result<usize, String> {
+    not_read()
+}
+
+/// Whether a process has a socket open that listens on `port`.
+pub fn listens(_pid: i32, _port: u16) -> Result<bool, String> {
+    not_read()
+}
+
+/// Whether a process has the connection open that a client at `client` has made to `at`.
+pub fn serves(_pid: i32, _at: SocketAddr, _client: SocketAddr) -> Result<bool, String> {
     not_read()
 }
 

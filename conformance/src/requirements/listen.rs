@@ -7,7 +7,10 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
-use super::situations::{blocked_client, idle_cost, lines, refuses_to_start, remembered};
+use super::situations::{
+    as_user, blocked_client, both_are_served, idle_cost, lines, refuses_to_start, remembered,
+    unused_user,
+};
 use crate::harness::{Check, Client, Options, Server};
 use crate::needs::Need;
 use crate::platform;
@@ -17,6 +20,19 @@ use crate::subject::Claim;
 use forkproof_report::Level;
 
 pub(super) const REQUIREMENTS: &[Requirement] = &[
+    Requirement {
+        id: "listen/clients-are-served",
+        title: "Clients are served, one after the other and side by side",
+        level: Level::Must,
+        clause: "POSIX.1-2024, accept: extracts the first connection on the queue; the server's own protocol",
+        trap: "the loop around accept ends with its first client, or waits for it: the second one sits in the queue for ever",
+        fix: "go on accepting whatever becomes of the clients that are in",
+        needs: &[],
+        claims: &[],
+        controls: Controls::By(&[by("accept-loop-ends", "is let in|closed the connection|cannot")]),
+        exclusive: false,
+        check: clients_are_served,
+    },
     Requirement {
         id: "listen/default-serves-both-families",
         title: "With no address configured, clients connect to 127.0.0.1 and to ::1",
@@ -139,7 +155,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
     },
     Requirement {
         id: "listen/bad-address",
-        title: "An address that is none is an error that names it",
+        title: "An invalid address is refused with an error that names it",
         level: Level::Must,
         clause: "POSIX.1-2024, inet_pton; RFC 4007, 11 (scope ids)",
         trap: "atoi and inet_addr: nonsense becomes port 0 or 255.255.255.255",
@@ -226,7 +242,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "a listener made non-blocking gives non-blocking clients on BSD: EAGAIN from read ends an idle client or spins",
         fix: "set the state of each accepted socket explicitly, and expect EAGAIN",
         needs: &[Need::ProcessTable, Need::ProcessorTime],
-        claims: &[Claim::ProcessPerClient],
+        claims: &[],
         controls: Controls::By(&[by("busy-wait", "uses no processor time")]),
         exclusive: false,
         check: accepted_socket_state,
@@ -239,7 +255,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "listen(fd, 5): a burst overflows the queue and every client beyond it waits a second or more",
         fix: "ask for a backlog of SOMAXCONN or more, and accept without delay",
         needs: &[Need::Retransmissions],
-        claims: &[Claim::Replay, Claim::ChatLog],
+        claims: &[],
         controls: Controls::By(&[by("small-backlog", "client-")]),
         exclusive: false,
         check: connect_burst,
@@ -298,17 +314,29 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
     },
 ];
 
+fn clients_are_served(check: &mut Check) -> Outcome {
+    check.act();
+    let server = check.server()?;
+    drop(server.join("first")?);
+    let mut crowd = server.crowd(check.up_to(3))?;
+    for client in &mut crowd.clients {
+        client.barrier()?;
+    }
+    crowd.clients.pop();
+    for number in 0..3 {
+        drop(server.join(&format!("later-{number}"))?);
+    }
+    Ok(())
+}
+
 fn default_serves_both_families(check: &mut Check) -> Outcome {
     let server = check.server_with(Options::new().default_addresses())?;
     let port = server.address().port();
     let mut alice = server.join_at("alice, IPv4", SocketAddr::from((Ipv4Addr::LOCALHOST, port)))?;
     let mut bob = server.join_at("bob, IPv6", SocketAddr::from((Ipv6Addr::LOCALHOST, port)))?;
     alice.barrier()?;
-    alice.say("over IPv4")?;
-    bob.hears("over IPv4")?;
-    bob.say("over IPv6")?;
-    alice.hears("over IPv4")?;
-    alice.hears("over IPv6")
+    both_are_served(check, &mut alice, &mut bob, "over IPv4")?;
+    both_are_served(check, &mut bob, &mut alice, "over IPv6")
 }
 
 /// A server that listens on `listen`, serves at `own`, and accepts nothing on 127.0.0.1; none if it
@@ -427,7 +455,7 @@ fn kernel_without_ipv6(check: &mut Check) -> Outcome {
         || format!("it says: {}", server.output().trim()),
     )?;
     let explicit = check.launch(Options::new().listen("[::]:0").without_ipv6())?;
-    refuses_to_start(&explicit, "[::]", "an explicit [::] on a kernel without IPv6")
+    refuses_to_start(check, &explicit, "[::]", "an explicit [::] on a kernel without IPv6")
 }
 
 fn ipv6_disabled_on_interfaces(check: &mut Check) -> Outcome {
@@ -441,7 +469,7 @@ fn ipv6_disabled_on_interfaces(check: &mut Check) -> Outcome {
     }
     check.server_with(Options::new().default_addresses())?.join("alice")?;
     let explicit = check.launch(Options::new().listen("[::1]:0"))?;
-    refuses_to_start(&explicit, "[::1]", "an explicit [::1] that does not exist")
+    refuses_to_start(check, &explicit, "[::1]", "an explicit [::1] that does not exist")
 }
 
 fn port_in_use(check: &mut Check) -> Outcome {
@@ -449,7 +477,7 @@ fn port_in_use(check: &mut Check) -> Outcome {
     let address = owner.local_addr().or_error("local address")?;
     for options in check.launch_modes() {
         let launched = check.launch(options.listen(address))?;
-        refuses_to_start(&launched, &address.to_string(), "a port in use")?;
+        refuses_to_start(check, &launched, &address.to_string(), "a port in use")?;
     }
     let _client = TcpStream::connect(address).or_error("connect")?;
     owner.set_nonblocking(true).or_error("O_NONBLOCK")?;
@@ -466,7 +494,7 @@ fn privileged_port(check: &mut Check) -> Outcome {
     for port in [1, 7, 9, 13] {
         let mut options = Options::new().listen(format!("127.0.0.1:{port}"));
         if root {
-            options = options.run_as(64_918);
+            options = as_user(check, options, unused_user()?)?;
         }
         let launched = check.launch(options)?;
         if launched.server.is_some() {
@@ -475,17 +503,16 @@ fn privileged_port(check: &mut Check) -> Outcome {
         if launched.output.contains("in use") {
             continue;
         }
-        return refuses_to_start(&launched, &format!("127.0.0.1:{port}"), "a privileged port");
+        let named = format!("127.0.0.1:{port}");
+        return refuses_to_start(check, &launched, &named, "a privileged port");
     }
     Err(Stop::NotRun("all of the ports that were tried are in use".into()))
 }
 
 fn bad_address(check: &mut Check) -> Outcome {
-    for address in
-        ["256.1.1.1:0", "127.0.0.1:70000", "[::1", "[::1]x", "with space:1", "127.0.0.1:http", ""]
-    {
+    for address in ["256.1.1.1:0", "127.0.0.1:70000", "[::1", "[::1]x", "with space:1"] {
         let launched = check.launch(Options::new().listen(address))?;
-        refuses_to_start(&launched, &format!("`{address}`"), &format!("the address `{address}`"))?;
+        refuses_to_start(check, &launched, address, &format!("the address `{address}`"))?;
     }
     Ok(())
 }
@@ -497,13 +524,13 @@ fn unresolvable_host(check: &mut Check) -> Outcome {
         check.note(reason);
     }
     let launched = check.launch(Options::new().listen("no-such-host.invalid:0"))?;
-    refuses_to_start(&launched, "no-such-host.invalid", "a host name that does not resolve")
+    refuses_to_start(check, &launched, "no-such-host.invalid", "a host name that does not resolve")
 }
 
 fn rebind_over_time_wait(check: &mut Check) -> Outcome {
     let first = check.server()?;
     let address = first.address();
-    let mut crowd = first.crowd(3)?;
+    let mut crowd = first.crowd(check.up_to(3))?;
     // The server closes first, so that TIME_WAIT is on its side.
     first.end()?;
     for client in &mut crowd.clients {
@@ -531,12 +558,9 @@ fn rebind_while_clusters_live(check: &mut Check) -> Outcome {
 fn no_double_listen(check: &mut Check) -> Outcome {
     let first = check.server()?;
     for options in check.launch_modes() {
-        let mut options = options.listen(first.address());
-        if check.target().has(Claim::ChatLog) {
-            options = options.log(check.dir().join("other.log"));
-        }
-        let launched = check.launch(options)?;
+        let launched = check.launch(options.listen(first.address()).elsewhere())?;
         refuses_to_start(
+            check,
             &launched,
             &first.address().to_string(),
             "a port on which another daemon listens",
@@ -555,32 +579,34 @@ fn children_do_not_hold_the_listener(check: &mut Check) -> Outcome {
         false => Options::new(),
     };
     let server = check.server_with(options)?;
-    let sockets = |pid: i32| server.ask(pid, platform::open_sockets);
-    let mut clients = Vec::new();
-    let mut clusters = Vec::new();
-    for number in 0..3 {
-        let (client, cluster) = server.join_with_cluster(&format!("client-{number}"))?;
-        clients.push(client);
-        clusters.push(cluster);
+    let mut served = Vec::new();
+    for number in 0..check.up_to(3) {
+        served.push(server.join_with_cluster(&format!("client-{number}"))?);
     }
-    let of_daemon = sockets(server.daemon())?;
-    let mut seen = std::collections::HashSet::new();
-    for (number, cluster) in clusters.iter().enumerate() {
-        for (role, pid) in [("receiver", cluster.receiver), ("sender", cluster.sender)] {
-            let own = sockets(pid)?;
-            ensure(
-                own.is_disjoint(&of_daemon),
-                "no client's process has one of the daemon's sockets open",
-                || format!("the {role} of client-{number} has a listening socket open"),
-            )?;
-            ensure(
-                own.is_disjoint(&seen),
-                "no client's process has another client's socket open",
-                || format!("the {role} of client-{number} has one"),
-            )?;
+    let of = |client: &Client| -> Step<(SocketAddr, SocketAddr)> {
+        let stream = client.stream();
+        let at = stream.peer_addr().or_error("peer address")?;
+        Ok((at, stream.local_addr().or_error("local address")?))
+    };
+    for (client, cluster) in &served {
+        for &pid in cluster.pids() {
+            for address in server.addresses() {
+                let listens = |pid| platform::listens(pid, address.port());
+                ensure(
+                    !server.ask(pid, listens)?,
+                    "no client's process has one of the daemon's sockets open",
+                    || format!("process {pid} of {} has a listening socket open", client.name),
+                )?;
+            }
+            for (other, _) in served.iter().filter(|(other, _)| other.name != client.name) {
+                let (at, from) = of(other)?;
+                ensure(
+                    !server.ask(pid, |pid| platform::serves(pid, at, from))?,
+                    "no client's process has another client's socket open",
+                    || format!("process {pid} of {} has that of {}", client.name, other.name),
+                )?;
+            }
         }
-        seen.extend(sockets(cluster.receiver)?);
-        seen.extend(sockets(cluster.sender)?);
     }
     Ok(())
 }
@@ -589,31 +615,54 @@ fn accepted_socket_state(check: &mut Check) -> Outcome {
     let server = check.server()?;
     let mut alice = server.join("alice")?;
     idle_cost(check, &server, "for a client that says nothing")?;
-    alice.say("after a silence")?;
-    alice.hears("after a silence")?;
+    alice.barrier()?;
+    if !check.has(Claim::Lines) {
+        return Ok(());
+    }
     let (mut bob, _, said) = blocked_client(check, &server, &mut alice, "bob")?;
     idle_cost(check, &server, "for a client that does not read")?;
     bob.hears_bytes(&said)
 }
 
 fn connect_burst(check: &mut Check) -> Outcome {
-    const CLIENTS: usize = 200;
+    let count = check.up_to(200);
     // Something to send to each that is let in, so that nobody needs to speak.
-    let history = remembered(check, &lines("history", 3, 40))?;
+    let replays = check.has(Claim::ChatLog) && check.has(Claim::Replay);
+    let history = match replays {
+        true => remembered(check, &lines("history", 3, 40))?,
+        false => Vec::new(),
+    };
     let server = check.server()?;
     // Before the daemon can accept a single one, all are there: as from many machines at once.
-    server.freeze(server.daemon())?;
+    let acceptors = server.acceptors()?;
+    for &pid in &acceptors {
+        server.freeze(pid)?;
+    }
     let begin = Instant::now();
     let mut clients: Vec<Client> =
-        (0..CLIENTS).map(|n| server.connect(&format!("client-{n}"))).collect::<Result<_, _>>()?;
-    server.signal(server.daemon(), Signal::SIGCONT)?;
-    check.note(format!("{CLIENTS} connections after {:.3?}", begin.elapsed()));
-    let key = server.key().to_vec();
-    for client in &mut clients {
-        client.queue(&key);
+        (0..count).map(|n| server.connect(&format!("client-{n}"))).collect::<Result<_, _>>()?;
+    for &pid in &acceptors {
+        server.signal(pid, Signal::SIGCONT)?;
     }
-    for client in &mut clients {
-        client.hears_bytes(&history)?;
+    check.note(format!("{count} connections after {:.3?}", begin.elapsed()));
+    let key = server.key().to_vec();
+    if replays {
+        for client in &mut clients {
+            client.queue(&key);
+        }
+        for client in &mut clients {
+            client.hears_bytes(&history)?;
+        }
+    } else {
+        for client in &mut clients {
+            if !key.is_empty() {
+                client.send(&key)?;
+            }
+            let asked = client.start_barrier()?;
+            ensure(client.is_let_in(&asked)?, "every client of a burst is served", || {
+                format!("{} is not", client.name)
+            })?;
+        }
     }
     for client in &clients {
         let again = platform::retransmissions(client.stream()).map_err(Stop::NotRun)?;
@@ -630,15 +679,21 @@ fn connect_burst(check: &mut Check) -> Outcome {
 fn aborted_before_accept(check: &mut Check) -> Outcome {
     let server = check.server()?;
     let mut alice = server.join("alice")?;
-    server.freeze(server.daemon())?;
-    for number in 0..10 {
+    let acceptors = server.acceptors()?;
+    for &pid in &acceptors {
+        server.freeze(pid)?;
+    }
+    // No more than the shortest of queues holds.
+    for number in 0..5 {
         let mut gone = server.connect(&format!("gone-{number}"))?;
         if number % 2 == 0 {
             gone.queue(b"and some bytes");
         }
         gone.reset()?;
     }
-    server.signal(server.daemon(), Signal::SIGCONT)?;
+    for &pid in &acceptors {
+        server.signal(pid, Signal::SIGCONT)?;
+    }
     server.join("bob")?;
     alice.barrier()
 }

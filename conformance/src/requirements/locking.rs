@@ -129,7 +129,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "an open file description shared through fork has one offset: a read by one sender moves it for all",
         fix: "open the log in each process, or read with pread at a position of one's own",
         needs: &[],
-        claims: &[Claim::Replay, Claim::ChatLog],
+        claims: &[Claim::Broadcast, Claim::ChatLog],
         controls: Controls::By(&[by("shared-description,pread-as-read", "hears")]),
         exclusive: false,
         check: private_read_position,

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use crate::harness::{Check, Client, Cluster, Launched, Server};
+use crate::harness::{Check, Client, Cluster, Launched, Options, Server};
 use crate::platform;
-use crate::stop::{OrError, Outcome, Step, ensure, fail};
+use crate::stop::{OrError, Outcome, Step, Stop, ensure, fail};
+use crate::subject::Claim;
 
 /// `count` different lines of `length` bytes each, newline included.
 pub(super) fn lines(word: &str, count: usize, length: usize) -> Vec<Vec<u8>> {
@@ -41,9 +42,99 @@ pub(super) fn auth_timeout(check: &Check) -> Duration {
     timeout.map_or(Duration::from_secs(1), |timeout| timeout.duration())
 }
 
+/// `speaker` says `line` and both hear it; on other wires than a chat's both are served once more.
+pub(super) fn both_are_served(
+    check: &Check,
+    speaker: &mut Client,
+    other: &mut Client,
+    line: &str,
+) -> Outcome {
+    if check.has(Claim::Broadcast) {
+        speaker.say(line)?;
+        other.hears(line)?;
+        return speaker.hears(line);
+    }
+    speaker.barrier()?;
+    other.barrier()
+}
+
+/// A user who has no process, so that what a limit of processes counts is the server's alone, and
+/// who has no other right to files than everyone has.
+///
+/// Drawn, since another suite on this machine draws one too.
+pub(super) fn unused_user() -> Step<u32> {
+    /// Below what 16 bits hold, and above what systems give to people and services.
+    const FIRST: u32 = 62_000;
+    const COUNT: u32 = 3_000;
+    let table = platform::process_table().unwrap_or_default();
+    let used: Vec<u32> = table
+        .iter()
+        .filter_map(|process| platform::credentials(process.pid).ok())
+        .flat_map(|(ids, _)| ids)
+        .collect();
+    for _ in 0..100 {
+        let mut random = [0; 4];
+        std::fs::File::open("/dev/urandom")
+            .and_then(|mut source| std::io::Read::read_exact(&mut source, &mut random))
+            .or_error("/dev/urandom")?;
+        let user = FIRST + u32::from_ne_bytes(random) % COUNT;
+        let known = nix::unistd::User::from_uid(user.into()).is_ok_and(|user| user.is_some());
+        if !known && !used.contains(&user) {
+            return Ok(user);
+        }
+    }
+    Err(Stop::Error("every user id that was drawn is in use".into()))
+}
+
+/// `options` for a server that is started as `user`, which takes root and a server that does not.
+pub(super) fn as_user(check: &Check, options: Options, user: u32) -> Step<Options> {
+    let launch = &check.target().manifest.launch;
+    match (&launch.user, launch.needs_root) {
+        (_, true) => Err(Stop::Unsupported(format!(
+            "the target {} can be started by root only, as launch.needs-root says",
+            check.target().name
+        ))),
+        (Some(named), _) => Err(Stop::Unsupported(format!(
+            "the target {} is started as user {named}, as launch.user says, and not as any other",
+            check.target().name
+        ))),
+        (None, false) => Ok(options.run_as(user)),
+    }
+}
+
+/// Whether a message names `address`, in whatever spelling: its host and its port stand somewhere in
+/// it, a wildcard for a host of which the server was told the port alone.
+pub(super) fn names(check: &Check, message: &str, address: &str) -> bool {
+    let has_word = |word: &str| {
+        let is_part = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());
+        message.match_indices(word).any(|(at, _)| {
+            !is_part(message[..at].chars().next_back())
+                && !is_part(message[at + word.len()..].chars().next())
+        })
+    };
+    if message.contains(address) {
+        return true;
+    }
+    let (host, port) = match address.rsplit_once(':') {
+        Some((host, port)) if !host.ends_with(':') => (host, Some(port)),
+        _ => (address, None),
+    };
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let named = host.is_empty() || message.contains(host);
+    // Of port 0 there is nothing to say.
+    let port_named = port.is_none_or(|port| port == "0" || has_word(port));
+    let told_address = check.target().manifest.options.address.is_some();
+    port_named && (named || !told_address && port.is_some())
+}
+
 /// A server that was launched with `what` must have refused to start, and have said why: its
 /// message names `named`.
-pub(super) fn refuses_to_start(launched: &Launched, named: &str, what: &str) -> Outcome {
+pub(super) fn refuses_to_start(
+    check: &Check,
+    launched: &Launched,
+    named: &str,
+    what: &str,
+) -> Outcome {
     ensure(
         launched.server.is_none() && launched.failed(),
         format!("{what} makes the server exit non-zero"),
@@ -53,27 +144,36 @@ pub(super) fn refuses_to_start(launched: &Launched, named: &str, what: &str) -> 
         },
     )?;
     ensure(
-        launched.output.contains(named),
+        names(check, &launched.output, named),
         format!("{what} is named ({named}) in the message"),
-        || format!("it says: {}", launched.output.trim()),
+        || match launched.output.trim() {
+            "" => "it says nothing".to_owned(),
+            words => format!("it says: {words}"),
+        },
     )
 }
 
-/// A client named `name` that does not read while `speaker` says more than the sockets between
-/// them hold: its sender is blocked. Returns what it has still to hear.
+/// A client named `name` that does not read while `speaker`, or on a wire without broadcast it
+/// itself, says more than the sockets between them hold: its sender is blocked. Returns what it has
+/// still to hear.
 pub(super) fn blocked_client(
     check: &Check,
     server: &Server,
     speaker: &mut Client,
     name: &str,
 ) -> Step<(Client, Cluster, Vec<u8>)> {
-    let (client, cluster) = server.join_with_cluster(name)?;
-    // More than the largest send buffers of today's systems (Linux: tcp_wmem, 4 MiB).
-    let said = lines("for a client that does not read", 8_000, 1024).concat();
-    speaker.barrier()?;
-    speaker.queue(&said);
-    speaker.hears_bytes(&said)?;
-    // The speaker has heard all of it, so it is in the log; the sender writes until it can't.
+    let (mut client, cluster) = server.join_with_cluster(name)?;
+    // More than the largest send buffers of today's systems (Linux: tcp_wmem, 4 MiB), twice for
+    // both ways.
+    let said = lines("for a client that does not read", if check.has(Claim::Broadcast) { 8_000 } else { 16_000 }, 1024).concat();
+    if check.has(Claim::Broadcast) {
+        speaker.barrier()?;
+        speaker.queue(&said);
+        speaker.hears_bytes(&said)?;
+        // The speaker has heard all of it, so it is in the log; the sender writes until it can't.
+    } else {
+        client.say_without_reading(&said);
+    }
     check.until(
         Duration::from_secs(10),
         "the sender of a client that does not read waits",

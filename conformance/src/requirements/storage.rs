@@ -12,7 +12,7 @@ use nix::errno::Errno;
 use nix::sys::resource::Resource;
 use nix::sys::stat::Mode;
 
-use super::situations::{last_lines, lines, refuses_to_start};
+use super::situations::{as_user, last_lines, lines, refuses_to_start, unused_user};
 use crate::harness::{Check, Client, Options, Server, excerpt};
 use crate::needs::Need;
 use crate::platform;
@@ -350,13 +350,10 @@ fn log_is_refused(check: &mut Check, options: &Options, what: &str) -> Outcome {
     let modes = [Some(options.clone()), background.then(|| options.clone().daemon())];
     for options in modes.into_iter().flatten() {
         let launched = check.launch(options)?;
-        refuses_to_start(&launched, &log, what)?;
+        refuses_to_start(check, &launched, &log, what)?;
     }
     Ok(())
 }
-
-/// A user that has no other right to the check's files than everyone has.
-const OTHER_USER: u32 = 64_919;
 
 fn log_read_only(check: &mut Check) -> Outcome {
     let log = check.log_path()?;
@@ -365,7 +362,7 @@ fn log_read_only(check: &mut Check) -> Outcome {
     let mut options = Options::new();
     if nix::unistd::geteuid().is_root() {
         // Root may write to it all the same.
-        options = options.run_as(OTHER_USER);
+        options = as_user(check, options, unused_user()?)?;
     }
     log_is_refused(check, &options, "a log that may only be read")
 }
@@ -379,8 +376,7 @@ fn log_on_read_only_file_system(check: &mut Check) -> Outcome {
     platform::make_read_only(&dir).map_err(Stop::NotRun)?;
     for options in check.launch_modes() {
         let launched = check.launch(options.log(&log))?;
-        refuses_to_start(
-            &launched,
+        refuses_to_start(check, &launched,
             &log.display().to_string(),
             "a log on a read-only file system",
         )?;

@@ -14,7 +14,7 @@ use nix::sys::resource::{
 };
 use nix::sys::time::TimeValLike;
 
-use super::situations::lines;
+use super::situations::{as_user, both_are_served, lines};
 use crate::harness::{Check, Client, Options, Server};
 use crate::needs::Need;
 use crate::platform;
@@ -48,7 +48,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "a 32-bit program without large-file support: open, stat or write fail with EOVERFLOW or EFBIG once the log has 2^31 bytes; or its size is kept in an int and goes negative; or the log is mapped whole",
         fix: LARGE_FILES_FIX,
         needs: &[],
-        claims: &[Claim::Replay, Claim::ChatLog],
+        claims: &[Claim::ChatLog],
         controls: Controls::By(&[by("no-large-files", "large-file support")]),
         exclusive: false,
         check: log_past_2_gib,
@@ -61,7 +61,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "positions cut to 32 bits begin at 0 again: the server reads the start of the log instead of its end",
         fix: LARGE_FILES_FIX,
         needs: &[],
-        claims: &[Claim::Replay, Claim::ChatLog],
+        claims: &[Claim::ChatLog],
         controls: Controls::By(&[
             by("offset-wraps", "after 3"),
             by("no-large-files", "large-file support"),
@@ -90,7 +90,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "stat with a 32-bit time_t fails with EOVERFLOW on the file, although nobody asked for its time",
         fix: "build with _TIME_BITS=64 (or use the 64-bit calls)",
         needs: &[],
-        claims: &[Claim::Replay, Claim::ChatLog],
+        claims: &[Claim::ChatLog],
         controls: Controls::By(&[by("time32", "time_t")]),
         exclusive: false,
         check: file_dated_past_2038,
@@ -103,7 +103,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "select: FD_SET with a descriptor of 1024 or more writes beyond the fd_set, on the stack as a rule",
         fix: "use poll or ppoll",
         needs: &[Need::ProcessTable, Need::DescriptorTable],
-        claims: &[Claim::ProcessPerClient],
+        claims: &[],
         controls: Controls::By(&[by("fd-setsize", "is let in")]),
         exclusive: false,
         check: descriptor_above_1024,
@@ -116,7 +116,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "a pid in a short, in five digits of a buffer or of a fixed-width field: another process is signalled, or none",
         fix: "use pid_t throughout, and leave the length of its digits open",
         needs: &[Need::ProcessTable, Need::ProcessNamespace],
-        claims: &[Claim::Daemon, Claim::Generations],
+        claims: &[],
         controls: Controls::By(&[by("five-digit-pids", "ends within")]),
         exclusive: false,
         check: pid_above_99999,
@@ -129,7 +129,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "a uid in 16 bits: 65536 looks like root, and others like -2 or someone else's; ownership checks pass or fail at random",
         fix: "use uid_t and gid_t throughout; on 32-bit Linux the *32 calls, as every libc of today does",
         needs: &[Need::ProcessTable, Need::Credentials],
-        claims: &[Claim::ChatLog, Claim::ProcessPerClient],
+        claims: &[],
         controls: Controls::By(&[by("uid16", "root")]),
         exclusive: false,
         check: uid_above_65535,
@@ -273,10 +273,8 @@ fn serves_at_size(check: &mut Check, size: u64) -> Outcome {
     sparse_log(&log, size, &history.concat())?;
     let server = check.server()?;
     let outcome = (|| {
-        let mut clients = [server.enter("alice")?, server.enter("bob")?];
-        for client in &mut clients {
-            client.hears_bytes(&history[3..].concat())?;
-        }
+        let mut clients = enter_both(&server, &history[3..].concat())?;
+        let size = std::fs::metadata(server.log()).or_error(server.log().display())?.len();
         let said = lines("after", replay + 3, 60);
         for (number, line) in said.iter().enumerate() {
             clients[number % 2].send(line)?;
@@ -288,9 +286,27 @@ fn serves_at_size(check: &mut Check, size: u64) -> Outcome {
         ensure(appended == said.concat(), format!("after byte {size} the log goes on"), || {
             format!("there is {}", crate::harness::excerpt(&appended))
         })?;
-        server.enter("late")?.hears_bytes(&said[3..].concat())
+        match replay {
+            0 => server.join("late").map(drop),
+            _ => server.enter("late")?.hears_bytes(&said[3..].concat()),
+        }
     })();
     with_output(&server, outcome)
+}
+
+/// Two clients that are in: they have heard `replayed`, or where nothing is replayed themselves.
+fn enter_both(server: &Server, replayed: &[u8]) -> Step<[Client; 2]> {
+    if replayed.is_empty() {
+        let mut both = [server.join("alice")?, server.join("bob")?];
+        both[0].barrier()?;
+        both[1].barrier()?;
+        return Ok(both);
+    }
+    let mut both = [server.enter("alice")?, server.enter("bob")?];
+    for client in &mut both {
+        client.hears_bytes(replayed)?;
+    }
+    Ok(both)
 }
 
 /// Adds what the server said to a failure: the reason stands there.
@@ -361,19 +377,23 @@ fn file_dated_past_2038(check: &mut Check) -> Outcome {
     let dir = check.dir().to_owned();
     let (log, key) = (check.log_path()?, check.key_path()?);
     std::fs::write(&log, "from the future\n").or_error(log.display())?;
-    std::fs::write(&key, vec![b'k'; check.target().manifest.key_length()])
-        .or_error(key.display())?;
-    std::fs::set_permissions(&key, Permissions::from_mode(0o600)).or_error(key.display())?;
+    let with_key = check.has(Claim::Key);
+    if with_key {
+        std::fs::write(&key, vec![b'k'; check.target().manifest.key_length()])
+            .or_error(key.display())?;
+        std::fs::set_permissions(&key, Permissions::from_mode(0o600)).or_error(key.display())?;
+    }
+    let replays = check.has(Claim::Replay);
     let outcome = (|| {
         // Adding files to a directory dates it anew, so it is the log's own that is dated.
         date_past_2038(&log)?;
-        date_past_2038(&key)?;
+        if with_key {
+            date_past_2038(&key)?;
+        }
         let server = check.server()?;
         let outcome = (|| {
-            let mut alice = server.enter("alice")?;
-            let mut bob = server.enter("bob")?;
-            alice.hears("from the future")?;
-            bob.hears("from the future")?;
+            let replayed: &[u8] = if replays { b"from the future\n" } else { b"" };
+            let [mut alice, mut bob] = enter_both(&server, replayed)?;
             // An append brings the log back to the present.
             for number in 0..3 {
                 date_past_2038(&log)?;
@@ -418,7 +438,7 @@ fn descriptor_above_1024(check: &mut Check) -> Outcome {
     let server = check.server_with(Options::new().descriptors_above(LAST))?;
     let (mut alice, cluster) = server.join_with_cluster("alice")?;
     let mut bob = server.join("bob")?;
-    for pid in [server.daemon(), cluster.receiver, cluster.sender] {
+    for &pid in [server.daemon()].iter().chain(cluster.pids()) {
         let sockets = server.ask(pid, platform::socket_descriptors)?;
         if let Some(low) = sockets.iter().find(|&&descriptor| descriptor <= LAST) {
             return Err(Stop::NotRun(format!(
@@ -429,17 +449,32 @@ fn descriptor_above_1024(check: &mut Check) -> Outcome {
     alice.barrier()?;
     for number in 0..3 {
         let line = format!("over a high descriptor {number}");
-        bob.say(&line)?;
-        bob.hears(&line)?;
-        alice.hears(&line)?;
+        both_are_served(check, &mut bob, &mut alice, &line)?;
     }
     drop(alice);
-    bob.say("and alone")?;
-    bob.hears("and alone")
+    bob.barrier()
 }
 
 fn pid_above_99999(check: &mut Check) -> Outcome {
-    check.in_private_processes(platform::HIGH_PROCESS_ID, two_generations)
+    let chats_on = check.has(Claim::Daemon) && check.has(Claim::Generations);
+    let body = if chats_on { two_generations } else { high_process_ids };
+    check.in_private_processes(platform::HIGH_PROCESS_ID, body)
+}
+
+/// A server in each way that it can be started, and two clients.
+fn high_process_ids(check: &mut Check) -> Outcome {
+    for options in check.launch_modes() {
+        let server = check.server_with(options)?;
+        let (mut alice, cluster) = server.join_with_cluster("alice")?;
+        for &pid in [server.daemon()].iter().chain(cluster.pids()) {
+            ensure(pid > 99_999, "the process ids are above 99999", || pid.to_string())?;
+        }
+        let mut bob = server.join("bob")?;
+        both_are_served(check, &mut alice, &mut bob, "among high ids")?;
+        drop((alice, bob));
+        server.end()?;
+    }
+    Ok(())
 }
 
 /// Two daemons one after the other, whose clients chat.
@@ -449,7 +484,7 @@ fn two_generations(check: &mut Check) -> Outcome {
         format!("it names {}, and no process of the server has that id", old.daemon())
     })?;
     let (mut alice, cluster) = old.join_with_cluster("alice")?;
-    for pid in [old.daemon(), cluster.receiver, cluster.sender] {
+    for &pid in [old.daemon()].iter().chain(cluster.pids()) {
         ensure(pid > 99_999, "the process ids are above 99999", || pid.to_string())?;
     }
     old.kill_daemon()?;
@@ -477,7 +512,7 @@ fn uid_above_65535(check: &mut Check) -> Outcome {
     let mut options = Options::new();
     let mut user = HIGH;
     if own.is_root() {
-        options = options.run_as(HIGH);
+        options = as_user(check, options, HIGH)?;
     } else if own.as_raw() > u32::from(u16::MAX) {
         user = own.as_raw();
     } else {
@@ -489,26 +524,24 @@ fn uid_above_65535(check: &mut Check) -> Outcome {
     let (mut alice, cluster) = server.join_with_cluster("alice")?;
     let mut bob = server.join("bob")?;
     alice.barrier()?;
-    for (role, pid) in
-        [("daemon", server.daemon()), ("receiver", cluster.receiver), ("sender", cluster.sender)]
-    {
+    for &pid in [server.daemon()].iter().chain(cluster.pids()) {
         let (ids, _) = server.ask(pid, platform::credentials)?;
-        ensure(ids == [user; 3], format!("the {role} runs as user {user}"), || {
-            format!("its ids are {ids:?}")
+        ensure(ids == [user; 3], format!("process {pid} runs as user {user}"), || {
+            format!("its ids are {}, {} and {}", ids[0], ids[1], ids[2])
         })?;
     }
-    let owner = std::fs::metadata(server.log()).or_error("chat log")?.uid();
-    ensure(owner == user, format!("the log belongs to user {user}"), || {
-        format!("it belongs to {owner}")
-    })?;
-    ensure(
-        !server.output().contains("root"),
-        "the server does not take its user for root",
-        || format!("it says: {}", server.output().trim().replace('\n', " / ")),
-    )?;
-    bob.say("from a high user")?;
-    bob.hears("from a high user")?;
-    alice.hears("from a high user")
+    if check.has(Claim::ChatLog) {
+        let owner = std::fs::metadata(server.log()).or_error("chat log")?.uid();
+        ensure(owner == user, format!("the log belongs to user {user}"), || {
+            format!("it belongs to {owner}")
+        })?;
+        ensure(
+            !server.output().contains("root"),
+            "the server does not take its user for root",
+            || format!("it says: {}", server.output().trim().replace('\n', " / ")),
+        )?;
+    }
+    both_are_served(check, &mut bob, &mut alice, "from a high user")
 }
 
 fn address_space_of_256_mib(check: &mut Check) -> Outcome {

@@ -9,7 +9,7 @@ use forkproof_report::{Conclusion, Exception, Level, Verdict};
 
 use super::baseline;
 use super::deadlines::CHECK_DEADLINE;
-use super::finding::Finding;
+use super::finding::{Finding, Manners, Product};
 use super::plan::Plan;
 use super::rehearsal;
 use super::runner::run_task;
@@ -63,12 +63,18 @@ struct Item {
     round: usize,
 }
 
-/// Runs `plan`; `observe` hears of every event, in this thread.
-pub fn execute(plan: &Plan, mut observe: impl FnMut(&Event)) -> Execution {
+/// Runs `plan`; `observe` hears of every event, in this thread. What the rehearsal has found out about
+/// the target stands in the plan then.
+pub fn execute(plan: &mut Plan, mut observe: impl FnMut(&Event)) -> Execution {
     let begin = Instant::now();
     let mut records = Vec::new();
     if plan.target.rehearse {
-        if let Some(finding) = rehearse(plan) {
+        let rehearsed = rehearse(plan);
+        if let Ok(manners) = &rehearsed {
+            plan.target.measured = manners.measured;
+            plan.target.manifest.stop.ends = Some(manners.ends);
+        }
+        if let Err(finding) = rehearsed {
             let error = |requirement| Record {
                 requirement,
                 round: 0,
@@ -90,6 +96,7 @@ pub fn execute(plan: &Plan, mut observe: impl FnMut(&Event)) -> Execution {
             };
         }
     }
+    let plan = &*plan;
     let alone = is_alone(&plan.target);
     let mut parallel = Vec::new();
     let mut exclusive = Vec::new();
@@ -160,10 +167,10 @@ fn unblock(records: &mut [Record]) {
     }
 }
 
-/// Tries the target's manifest; what came of it, unless all went well.
-fn rehearse(plan: &Plan) -> Option<Finding> {
+/// Tries the target's manifest; what has come of it, if not all went well.
+fn rehearse(plan: &Plan) -> Result<Manners, Finding> {
     if let Some(stop) = surroundings_missing(&plan.target) {
-        return Some(Finding::from_stop(stop, Default::default));
+        return Err(Finding::from_stop(stop, Default::default));
     }
     let limit = plan.target.manifest.ready.limit.duration()
         + plan.target.manifest.stop.limit.duration()
@@ -175,12 +182,18 @@ fn rehearse(plan: &Plan) -> Option<Finding> {
         slowness: plan.slowness,
         limit: limit.mul_f64(plan.slowness),
     });
-    let finding = finding.filter(|finding| finding.verdict != Verdict::Pass)?;
+    // Without one the run was interrupted, and nothing more is begun.
+    let Some(finding) = finding else {
+        return Ok(Manners { measured: plan.target.measured, ends: plan.target.ends() });
+    };
+    if let (Verdict::Pass, Some(Product::Manners(manners))) = (finding.verdict, &finding.product) {
+        return Ok(*manners);
+    }
     let in_words = |why: String| match finding.verdict {
         Verdict::Error => rehearsal::in_words(&plan.target.name, &why),
         _ => why,
     };
-    Some(Finding { reason: finding.reason.map(in_words), ..finding })
+    Err(Finding { reason: finding.reason.map(in_words), ..finding })
 }
 
 /// Works off `queue` with `jobs` threads.

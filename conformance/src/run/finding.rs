@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::bench::Figures;
 use crate::probe::Value;
 use crate::stop::Stop;
+use crate::subject::{Ends, Measured};
 
 /// What a task has come to.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -73,4 +74,15 @@ pub enum Product {
     Figures(Figures),
     /// A fact of the operating system.
     Fact(Value),
+    /// What a rehearsal has found out.
+    Manners(Manners),
+}
+
+/// What only a running server tells of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Manners {
+    /// Its processes.
+    pub measured: Measured,
+    /// What ends at its stop signal, with clients in.
+    pub ends: Ends,
 }

@@ -4,19 +4,32 @@
 //! would fail every requirement for a reason that is none of theirs. So all of them are `error`
 //! then, with the one reason, and nothing is counted against the server.
 
+use super::finding::Manners;
 use crate::harness::Check;
-use crate::stop::{Outcome, Stop};
+use crate::stop::{Step, Stop};
+use crate::subject::Claim;
 
-/// Starts the server, lets two clients in and one of them speak. What comes after it, the server's
-/// end, is part of every check.
-pub fn rehearse(check: &mut Check) -> Outcome {
+/// Prepares what the manifest wants prepared once; starts the server, lets two clients in, one after
+/// the other and side by side as far as it serves two, and measures what only a running server tells.
+pub fn rehearse(check: &mut Check) -> Step<Manners> {
+    check.prepare_once()?;
     let server = check.server()?;
     let mut alice = server.join("alice")?;
-    let mut bob = server.join("bob")?;
+    if check.up_to(2) == 2 {
+        let mut bob = server.join("bob")?;
+        if check.has(Claim::Broadcast) {
+            alice.barrier()?;
+            alice.say("a rehearsal")?;
+            bob.hears("a rehearsal")?;
+            alice.hears("a rehearsal")?;
+        }
+        bob.barrier()?;
+    }
     alice.barrier()?;
-    alice.say("a rehearsal")?;
-    bob.hears("a rehearsal")?;
-    alice.hears("a rehearsal")
+    drop(alice);
+    let measured = server.measure()?;
+    let ends = server.what_ends()?;
+    Ok(Manners { measured, ends })
 }
 
 /// A server that is not as its manifest says has failed no requirement.

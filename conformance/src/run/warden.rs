@@ -25,7 +25,7 @@ use nix::unistd::{Pid, setsid};
 
 use super::finding::Finding;
 use super::task::Task;
-use crate::harness::OUTPUT_SUFFIX;
+use crate::harness::{OUTPUT_SUFFIX, SHARED};
 use crate::offspring::{Offspring, understand};
 use crate::platform::{self, Process};
 
@@ -70,7 +70,10 @@ fn supervise(task: &Task, supervised: &Supervised) -> Option<Finding> {
         let _ = std::fs::remove_dir_all(&task.dir);
         if finding.is_none() {
             // The last warden takes the run's own directory along; the others find it not empty.
-            let _ = task.dir.parent().map(std::fs::remove_dir);
+            if let Some(run) = task.dir.parent() {
+                let _ = std::fs::remove_dir_all(run.join(SHARED));
+                let _ = std::fs::remove_dir(run);
+            }
         }
     }
     finding

@@ -117,7 +117,7 @@ fn act(check: &mut Check, work: &Work) -> Step<Option<Product>> {
                 .ok_or_else(|| Stop::Error(format!("no requirement {id}")))?;
             (requirement.check)(check)?;
         }
-        Work::Rehearsal(_) => rehearsal::rehearse(check)?,
+        Work::Rehearsal(_) => return Ok(Some(Product::Manners(rehearsal::rehearse(check)?))),
         Work::Benchmark(measures, _) => {
             return Ok(Some(Product::Figures(bench::measure(check, measures)?)));
         }
@@ -140,7 +140,11 @@ pub(super) fn conclude(task: &Task, finding: Finding, left: &[String]) -> Findin
             Err(reason) => return Finding::error(reason),
         },
     };
-    let all_must_end = subject.target.manifest.stop.ends == Ends::All;
+    let ends = match &finding.product {
+        Some(Product::Manners(manners)) => manners.ends,
+        _ => subject.target.ends(),
+    };
+    let all_must_end = ends == Ends::All;
     if !all_must_end || finding.verdict != Verdict::Pass || left.is_empty() {
         return finding;
     }

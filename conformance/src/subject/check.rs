@@ -4,8 +4,10 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::claim::Claim;
-use super::manifest::{Ending, Manifest, ReadyBy};
+use super::manifest::{Manifest, ReadyBy};
+use super::options::Words;
 use super::template::Template;
+use super::wire::{Again, Ending, Kind};
 
 /// What is wrong with a manifest, and the key or the value that it is about, for the line.
 #[derive(Debug)]
@@ -32,7 +34,15 @@ const EVERYWHERE: &[&str] = &[
     "program-dir",
     "ready-fd",
     "ready-file",
+    "shared",
+    "user",
 ];
+
+/// Values of what is run once a run, before there is a check.
+const ONCE: &[&str] = &["forkproof", "manifest-dir", "program", "program-dir", "shared", "user"];
+
+/// Values of a file's content beside [`EVERYWHERE`].
+const IN_FILES: &[&str] = &["address", "host"];
 
 impl Manifest {
     /// Finds what does not fit together.
@@ -41,17 +51,70 @@ impl Manifest {
         self.check_placeholders()?;
         self.check_paths()?;
         self.check_ready()?;
+        self.check_wire()
+    }
+
+    /// What a kind of wire takes, and what belongs to another one.
+    fn check_wire(&self) -> Result<(), Mistake> {
         let wire = &self.wire;
+        let kind = wire.kind;
+        let (chat, exchange) = (kind == Kind::Chat, kind == Kind::Exchange);
+        let lines = wire.has_lines();
+        let default = |ending: Ending| ending == Ending::default();
+        // A key, whether it is there, and where it belongs.
+        let keys = [
+            ("greeting", wire.greeting.is_some(), !chat, "every kind but \"chat\""),
+            ("request", wire.request.is_some(), exchange, "kind = \"exchange\""),
+            ("response", wire.response.is_some(), exchange, "kind = \"exchange\""),
+            ("until", wire.until.is_some(), exchange, "kind = \"exchange\""),
+            ("path", wire.path.is_some(), kind == Kind::Http, "kind = \"http\""),
+            ("status", wire.status.is_some(), kind == Kind::Http, "kind = \"http\""),
+            ("replay", wire.replay > 0, chat, "kind = \"chat\""),
+            ("echo", !wire.echo, chat, "kind = \"chat\""),
+            ("ending-in", !default(wire.ending_in), lines, "kind = \"chat\" or \"echo\""),
+            ("ending-out", !default(wire.ending_out), lines, "kind = \"chat\" or \"echo\""),
+        ];
+        for (key, is_there, belongs, where_to) in keys {
+            if is_there && !belongs {
+                return mistake(key, format!("wire.{key} belongs to {where_to}"));
+            }
+        }
+        if exchange && (wire.request.is_none() || wire.response.is_none()) {
+            return mistake(
+                "kind",
+                "kind = \"exchange\" takes wire.request, what a client asks, and wire.response, what the answer holds",
+            );
+        }
+        if kind == Kind::Greeting && wire.greeting.is_none() {
+            return mistake("kind", "kind = \"greeting\" takes wire.greeting, what the server says");
+        }
+        if kind == Kind::Http && wire.again == Some(Again::None) {
+            return mistake(
+                "again",
+                "again = \"none\" is no HTTP: a connection is asked again (\"same\") or closed (\"reconnect\")",
+            );
+        }
+        if wire.again.is_some_and(|again| again != wire.again()) {
+            return mistake("again", "wire.again belongs to kind = \"exchange\" or \"http\"");
+        }
+        for (key, text) in [("greeting", &wire.greeting), ("path", &wire.path)] {
+            if text.as_ref().is_some_and(|text| text.has_token()) {
+                return mistake(key, format!("{{token}} has no value in wire.{key}"));
+            }
+        }
+        if wire.status.is_some_and(|status| !(200..=599).contains(&status)) {
+            return mistake("status", "wire.status is a final HTTP status, from 200 to 599");
+        }
         if wire.auth_timeout.is_some() && self.key_length() == 0 {
             return mistake(
                 "auth-timeout",
                 "there is a time for the key, but wire.key says there is none",
             );
         }
-        if self.log.is_some() && (wire.ending_in == Ending::Nul || wire.ending_out == Ending::Nul) {
+        if self.log.is_some() && !chat {
             return mistake(
                 "log",
-                "[log] is for logs of what is sent, byte for byte, in lines; with messages that end in NUL leave it out",
+                "[log] is the log of a chat, but wire.kind says that the server is none",
             );
         }
         Ok(())
@@ -74,6 +137,10 @@ impl Manifest {
         }
         let claims = self.all_claims();
         let needs: &[(Claim, &[Claim])] = &[
+            (Claim::MulticastSignal, &[Claim::Broadcast]),
+            (Claim::WholeLines, &[Claim::Broadcast]),
+            (Claim::Transparent, &[Claim::Broadcast]),
+            (Claim::HalfClose, &[Claim::Echo]),
             (Claim::LogLock, &[Claim::ChatLog]),
             (Claim::LogRotation, &[Claim::ChatLog]),
             (Claim::PrivateLog, &[Claim::ChatLog]),
@@ -125,8 +192,17 @@ impl Manifest {
             .iter()
             .chain(launch.environment.values())
             .chain(&launch.directory)
-            .chain(launch.files.iter().flat_map(|file| [&file.path, &file.content]));
+            .chain(launch.files.iter().map(|file| &file.path));
         all.extend(general.map(|template| (template, EVERYWHERE)));
+        let in_files = [EVERYWHERE, IN_FILES].concat();
+        all.extend(launch.files.iter().map(|file| (&file.content, in_files.as_slice())));
+        for prepare in &launch.prepare {
+            let allowed = if prepare.once { ONCE } else { EVERYWHERE };
+            all.extend(prepare.command.iter().map(|template| (template, allowed)));
+            if prepare.command.is_empty() {
+                return mistake("launch.prepare", "launch.prepare: `command` names no program");
+            }
+        }
         const PATHS: &[&str] = &["dir", "manifest-dir", "program-dir"];
         let paths = launch
             .key_file
@@ -137,11 +213,13 @@ impl Manifest {
         all.extend(paths.map(|template| (template, PATHS)));
         all.extend(self.ready.file.iter().map(|template| (template, EVERYWHERE)));
         all.extend(self.ready.line.iter().map(|template| (template, &["address", "port"][..])));
-        all.extend(launch.program.iter().map(|template| (template, &["forkproof"][..])));
+        const PROGRAM: &[&str] = &["forkproof", "manifest-dir"];
+        all.extend(launch.program.iter().map(|template| (template, PROGRAM)));
         // Arguments, what they may hold, and what they must.
-        type Rule<'r> = (&'r Option<Vec<Template>>, &'r [&'r str], Option<&'r str>);
+        type Rule<'r> = (&'r Option<Words>, &'r [&'r str], Option<&'r str>);
+        let in_file = self.tells_address_in_files();
         let of_options: [Rule<'_>; 10] = [
-            (&options.address, &["address"], Some("address")),
+            (&options.address, &["address"], (!in_file).then_some("address")),
             (&options.any_address, &["port"], Some("port")),
             (&options.replay, &["lines"], Some("lines")),
             (&options.daemon, &["pid-file"], None),
@@ -152,8 +230,19 @@ impl Manifest {
             (&options.config, &["config"], Some("config")),
             (&options.ready_file, &["ready-file"], Some("ready-file")),
         ];
-        for (templates, allowed, wanted) in of_options {
-            let Some(templates) = templates else { continue };
+        for (words, allowed, wanted) in of_options {
+            let Some(words) = words else { continue };
+            if let Words::Instead(instead) = words {
+                all.extend(instead.instead_of.iter().map(|template| (template, EVERYWHERE)));
+                if instead.instead_of.is_empty() || words.place_in(&launch.arguments).is_none() {
+                    let about = instead.instead_of.first().map_or("instead-of", Template::text);
+                    return mistake(
+                        about,
+                        "instead-of: launch.arguments has no such arguments, one after the other",
+                    );
+                }
+            }
+            let templates = words.arguments();
             all.extend(templates.iter().map(|template| (template, allowed)));
             if let Some(wanted) = wanted {
                 if !templates.iter().any(|template| template.mentions(wanted)) {

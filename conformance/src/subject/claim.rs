@@ -35,6 +35,14 @@ macro_rules! claims {
 }
 
 claims! {
+    /// It broadcasts.
+    Broadcast = "broadcast": "passes on to all clients what one of them says",
+    /// What is said comes back.
+    Lines = "lines": "sends what a client says, line by line, back to it or on to all",
+    /// Connections stay.
+    KeepsOpen = "keeps-open": "keeps a connection open that it has answered on",
+    /// A connection can be asked again.
+    Again = "again": "answers again on a connection that it has answered on",
     /// It listens on IPv6 addresses.
     Ipv6 = "ipv6": "listens on the IPv6 addresses that it is told",
     /// Its default is both families.
@@ -77,6 +85,8 @@ claims! {
     ProcessPerClient = "process-per-client": "serves each client by a process of its own",
     /// Two processes for each client.
     Clusters = "clusters": "serves each client by a receiver, a child of the daemon, and a sender, a child of that",
+    /// A pool of processes.
+    Workers = "workers": "has processes that serve clients one after the other",
     /// SIGUSR1 means news.
     MulticastSignal = "multicast-signal": "takes SIGUSR1, in all of its processes, for a sign to look at the log",
     /// The daemon is not needed by those who are in.

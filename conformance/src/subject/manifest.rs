@@ -4,14 +4,17 @@
 //! FILE ── settings (line, nearest key) ── Manifest ── check (what must fit together) ── Target
 //! ```
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
 use super::claim::Claim;
+use super::launch::Launch;
+use super::options::Options;
+use super::processes::{Measured, Model, Processes};
 use super::template::Template;
-use super::words::{KeyLength, Mode, Name, Seconds, SignalName};
+use super::wire::{Again, Kind, Wire};
+use super::words::{Name, Seconds, SignalName};
 
 /// A server under test.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -40,137 +43,15 @@ pub struct Manifest {
     /// What it speaks.
     #[serde(default)]
     pub wire: Wire,
+    /// How its processes are arranged.
+    #[serde(default)]
+    pub processes: Processes,
     /// The chat log, if it keeps one.
     #[serde(default)]
     pub log: Option<Log>,
     /// What its processes do with signals, by their part.
     #[serde(default)]
     pub roles: Option<Roles>,
-}
-
-/// How a server is started.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct Launch {
-    /// The program: a path, relative ones from the manifest's directory, or a name to be looked up
-    /// in PATH. `--program FILE` takes its place, and is needed where this is missing.
-    #[serde(default)]
-    pub program: Option<Template>,
-    /// Its arguments.
-    #[serde(default)]
-    pub arguments: Vec<Template>,
-    /// Variables for it, besides those of this process.
-    #[serde(default)]
-    pub environment: BTreeMap<String, Template>,
-    /// Its working directory; `{dir}` when missing.
-    #[serde(default)]
-    pub directory: Option<Template>,
-    /// The user that it is started as, where forkproof runs as root; otherwise it is the user who
-    /// runs forkproof.
-    #[serde(default)]
-    pub user: Option<String>,
-    /// Its port, if it cannot be told one. Each check then has a network of its own (Linux), or
-    /// nothing runs beside it.
-    #[serde(default)]
-    pub port: Option<std::num::NonZeroU16>,
-    /// Whether it goes into the background by itself, so that what was started ends.
-    #[serde(default)]
-    pub background: bool,
-    /// How its daemon is found when it is in the background.
-    #[serde(default)]
-    pub daemon: DaemonIs,
-    /// The file with the key; `{dir}/key` when missing.
-    #[serde(default)]
-    pub key_file: Option<Template>,
-    /// The file in which a daemon writes its process id; `{dir}/pid` when missing.
-    #[serde(default)]
-    pub pid_file: Option<Template>,
-    /// Files that it wants to find.
-    #[serde(default)]
-    pub files: Vec<LaunchFile>,
-    /// Fixed paths, each replaced by a directory of the check's own (Linux: private mounts).
-    #[serde(default)]
-    pub bind: Vec<Bind>,
-}
-
-/// How the process that accepts connections is found among those of a server in the background.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(rename_all = "kebab-case")]
-pub enum DaemonIs {
-    /// It is the one whose parent has ended: the check is its reaper.
-    #[default]
-    Orphan,
-    /// Its process id is in `launch.pid-file`.
-    InPidFile,
-    /// It is the leader of a session of its own.
-    SessionLeader,
-}
-
-/// A file to be written before the start.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct LaunchFile {
-    /// Where: below `{dir}`, or below a path of `launch.bind`.
-    pub path: Template,
-    /// What it holds.
-    pub content: Template,
-    /// Its mode, in octal digits; 0600 when missing.
-    #[serde(default)]
-    pub mode: Mode,
-}
-
-/// A path that the server knows, and the directory that it finds there.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct Bind {
-    /// The directory that the server knows, an absolute path.
-    pub path: PathBuf,
-    /// What it finds there: `{dir}/…`, which is made, or a directory that exists.
-    pub from: Template,
-    /// Whether it can write there.
-    #[serde(default)]
-    pub read_only: bool,
-}
-
-/// The arguments for what a check may want. An empty list: nothing need be said for it.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct Options {
-    /// To listen on `{address}`, once for each.
-    #[serde(default)]
-    pub address: Option<Vec<Template>>,
-    /// To listen on the default addresses, on port `{port}`.
-    #[serde(default)]
-    pub any_address: Option<Vec<Template>>,
-    /// To send `{lines}` lines of the log first.
-    #[serde(default)]
-    pub replay: Option<Vec<Template>>,
-    /// To go into the background.
-    #[serde(default)]
-    pub daemon: Option<Vec<Template>>,
-    /// To write messages to standard error.
-    #[serde(default)]
-    pub stderr: Option<Vec<Template>>,
-    /// To write messages to the system's log.
-    #[serde(default)]
-    pub syslog: Option<Vec<Template>>,
-    /// To become `{user}`.
-    #[serde(default)]
-    pub user: Option<Vec<Template>>,
-    /// To serve `{number}` clients at most.
-    #[serde(default)]
-    pub max_clients: Option<Vec<Template>>,
-    /// To read the configuration file `{config}`.
-    #[serde(default)]
-    pub config: Option<Vec<Template>>,
-    /// To make `{ready-file}` when it listens.
-    #[serde(default)]
-    pub ready_file: Option<Vec<Template>>,
 }
 
 /// How a server tells that it listens.
@@ -223,60 +104,20 @@ pub struct Stop {
     /// The exit status of its daemon; any when missing.
     #[serde(default)]
     pub status: Option<u8>,
-    /// What ends.
+    /// What ends. When missing the rehearsal finds out, with clients in; else it makes sure.
     #[serde(default)]
-    pub ends: Ends,
+    pub ends: Option<Ends>,
 }
 
 /// See [`Stop::ends`].
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Ends {
     /// Every process of the server.
-    #[default]
     All,
     /// The daemon; its clients' processes end with their clients.
     Daemon,
-}
-
-/// What a server speaks.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct Wire {
-    /// How many bytes of key a client sends first; 0 for none.
-    #[serde(default)]
-    pub key: KeyLength,
-    /// After how many seconds a client is closed whose key is not there.
-    #[serde(default)]
-    pub auth_timeout: Option<Seconds>,
-    /// What ends a message from a client.
-    #[serde(default)]
-    pub ending_in: Ending,
-    /// What ends a message to a client.
-    #[serde(default)]
-    pub ending_out: Ending,
-    /// How many lines of the log a new client is sent first.
-    #[serde(default)]
-    pub replay: u16,
-    /// Whether speakers hear themselves.
-    #[serde(default = "yes")]
-    pub echo: bool,
-}
-
-/// What ends a message.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(rename_all = "kebab-case")]
-pub enum Ending {
-    /// A newline, which belongs to it.
-    #[default]
-    Newline,
-    /// A NUL byte instead of the newline.
-    Nul,
-    /// Nothing: bytes are passed on as they come.
-    Nothing,
 }
 
 /// The chat log.
@@ -341,25 +182,8 @@ impl Default for Ready {
 
 impl Default for Stop {
     fn default() -> Self {
-        Self { signal: SignalName::default(), limit: two(), status: None, ends: Ends::All }
+        Self { signal: SignalName::default(), limit: two(), status: None, ends: None }
     }
-}
-
-impl Default for Wire {
-    fn default() -> Self {
-        Self {
-            key: KeyLength(0),
-            auth_timeout: None,
-            ending_in: Ending::Newline,
-            ending_out: Ending::Newline,
-            replay: 0,
-            echo: true,
-        }
-    }
-}
-
-fn yes() -> bool {
-    true
 }
 
 fn two() -> Seconds {
@@ -379,20 +203,25 @@ impl Manifest {
                 claims.insert(claim);
             }
         }
-        if claims.contains(&Claim::Clusters) {
-            claims.insert(Claim::ProcessPerClient);
-        }
         claims
     }
 
     /// The claims that follow from other tables: which, from what, and whether they do.
-    pub(super) fn facts(&self) -> [(Claim, &'static str, bool); 11] {
-        let options = &self.options;
+    pub(super) fn facts(&self) -> [(Claim, &'static str, bool); 18] {
+        let (options, wire, model) = (&self.options, &self.wire, self.processes.model);
         [
+            (Claim::Broadcast, "wire.kind = \"chat\"", wire.kind == Kind::Chat),
+            (Claim::Lines, "wire.kind = \"chat\" or \"echo\"", wire.has_lines()),
+            (
+                Claim::KeepsOpen,
+                "wire.again = \"same\" or \"none\"",
+                wire.again() != Again::Reconnect,
+            ),
+            (Claim::Again, "wire.again = \"same\"", wire.again() == Again::Same),
             (Claim::Key, "wire.key = BYTES", self.key_length() > 0),
-            (Claim::AuthTimeout, "wire.auth-timeout = SECONDS", self.wire.auth_timeout.is_some()),
-            (Claim::Replay, "wire.replay = LINES", self.wire.replay > 0),
-            (Claim::Echo, "wire.echo = true", self.wire.echo),
+            (Claim::AuthTimeout, "wire.auth-timeout = SECONDS", wire.auth_timeout.is_some()),
+            (Claim::Replay, "wire.replay = LINES", wire.replay > 0),
+            (Claim::Echo, "wire.echo = true, or wire.kind = \"echo\"", wire.comes_back()),
             (Claim::ChatLog, "a table [log]", self.log.is_some()),
             (Claim::DocumentedDispositions, "a table [roles]", self.roles.is_some()),
             (
@@ -403,7 +232,14 @@ impl Manifest {
             (Claim::MaxClients, "options.max-clients", options.max_clients.is_some()),
             (Claim::PrivilegeDrop, "options.user", options.user.is_some()),
             (Claim::Syslog, "options.syslog", options.syslog.is_some()),
-            (Claim::EndsAll, "stop.ends = \"all\"", self.stop.ends == Ends::All),
+            (Claim::EndsAll, "stop.ends = \"all\"", self.stop.ends != Some(Ends::Daemon)),
+            (
+                Claim::ProcessPerClient,
+                "processes.model = \"per-client\" or \"clusters\"",
+                model.is_per_client(),
+            ),
+            (Claim::Clusters, "processes.model = \"clusters\"", model == Model::Clusters),
+            (Claim::Workers, "processes.model = \"workers\"", model == Model::Workers),
         ]
     }
 
@@ -412,14 +248,15 @@ impl Manifest {
         self.wire.key.0 as usize
     }
 
-    /// How many processes serve a client.
-    pub fn processes_per_client(&self) -> usize {
-        let claims = self.all_claims();
-        if claims.contains(&Claim::Clusters) {
-            2
-        } else {
-            usize::from(claims.contains(&Claim::ProcessPerClient))
-        }
+    /// What is to be expected of its processes before the rehearsal has measured them.
+    pub(super) fn expected(&self) -> Measured {
+        self.processes.model.expected()
+    }
+
+    /// Whether the addresses to listen on stand in a file.
+    pub fn tells_address_in_files(&self) -> bool {
+        let tells = |text: &Template| text.mentions("address") || text.mentions("host");
+        self.launch.files.iter().any(|file| tells(&file.content))
     }
 
     /// Whether the harness chooses the port, since the server can be told one and does not tell

@@ -6,15 +6,23 @@
 
 mod check;
 mod claim;
+mod launch;
 mod manifest;
+mod options;
+mod processes;
 mod program;
 mod target;
 mod template;
+mod wire;
 mod words;
 
 pub use claim::Claim;
-pub use manifest::{DaemonIs, Ending, Ends, Manifest, ReadyBy, SymbolicLinks};
+pub use launch::DaemonIs;
+pub use manifest::{Ends, Manifest, ReadyBy, SymbolicLinks};
+pub use options::Words;
+pub use processes::{Measured, Model};
 pub use program::executable;
 pub use target::Target;
 pub use template::{Template, Values};
+pub use wire::{Again, Ending, Kind, Place, Until, Wire};
 pub use words::SignalName;

@@ -26,7 +26,10 @@ pub fn executable(path: &Path) -> Result<PathBuf, String> {
 pub(super) fn own_program(named: &Template, file: Option<&Path>) -> Result<PathBuf, String> {
     let own =
         std::env::current_exe().map_err(|error| format!("this program's own path: {error}"))?;
-    let values: Values<'_> = [("forkproof", own.into_os_string())].into();
+    let mut values: Values<'_> = [("forkproof", own.into_os_string())].into();
+    if let Some(directory) = file.and_then(Path::parent) {
+        values.insert("manifest-dir", directory.into());
+    }
     let named = PathBuf::from(named.fill(&values)?);
     if named.components().count() == 1 && !named.is_absolute() {
         // Not resolved further: what a program does may depend on the name it has.

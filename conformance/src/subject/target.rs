@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 use settings::reason;
 
 use super::claim::Claim;
-use super::manifest::Manifest;
+use super::manifest::{Ends, Manifest};
+use super::processes::Measured;
 use super::program::{executable, own_program};
 use crate::stop::Stop;
 
@@ -37,6 +38,8 @@ pub struct Target {
     /// Whether to try, before anything is checked, that the manifest is true: that the server
     /// starts, carries a message and ends as it says. The reference server's is true.
     pub rehearse: bool,
+    /// What the rehearsal has measured, or what is to be expected without one.
+    pub measured: Measured,
 }
 
 impl Target {
@@ -45,24 +48,20 @@ impl Target {
     /// # Errors
     /// The system does not tell where this program is.
     pub fn reference() -> std::io::Result<Self> {
-        Ok(Self {
-            name: "reference".into(),
-            program: std::env::current_exe()?,
-            leading: vec!["chatd".into()],
-            file: None,
-            manifest: reference_manifest(),
-            rehearse: false,
-        })
+        let leading = vec!["chatd".into()];
+        Ok(Self { name: "reference".into(), leading, ..Self::program(std::env::current_exe()?) })
     }
 
     /// A program with the reference server's command line.
     pub fn program(path: PathBuf) -> Self {
+        let manifest = reference_manifest();
         Self {
             name: path.display().to_string(),
             program: path,
             leading: Vec::new(),
             file: None,
-            manifest: reference_manifest(),
+            measured: manifest.expected(),
+            manifest,
             rehearse: false,
         }
     }
@@ -126,9 +125,15 @@ impl Target {
             program,
             leading: Vec::new(),
             file,
+            measured: manifest.expected(),
             manifest,
             rehearse: true,
         })
+    }
+
+    /// What ends at the signal of `stop.signal`.
+    pub fn ends(&self) -> Ends {
+        self.manifest.stop.ends.unwrap_or(Ends::All)
     }
 
     /// What the server claims.

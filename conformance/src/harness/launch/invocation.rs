@@ -14,13 +14,16 @@ use super::access::reachable_program;
 use super::listen::where_to_listen;
 use super::words::{cannot, fill, mentions};
 use crate::harness::options::Options;
-use crate::harness::world::World;
-use crate::stop::{OrError, Outcome, Step, Stop};
-use crate::subject::{ReadyBy, Template, Values};
+use crate::harness::prepare::user_of;
+use crate::harness::world::{World, places};
+use crate::stop::{OrError, Step, Stop};
+use crate::subject::{Manifest, ReadyBy, Template, Values, Words};
 
 /// All that is needed to start a server once.
 pub(super) struct Invocation {
     pub(super) number: u64,
+    /// What `{dir}` stands for.
+    pub(super) dir: PathBuf,
     pub(super) program: PathBuf,
     pub(super) arguments: Vec<OsString>,
     pub(super) environment: Vec<(String, OsString)>,
@@ -37,6 +40,8 @@ pub(super) struct Invocation {
     pub(super) ready_line: Option<Template>,
     /// Written for this server; another user needs to read them.
     pub(super) files: Vec<PathBuf>,
+    /// What is to be run before it.
+    pub(super) prepare: Vec<Vec<OsString>>,
     pub(super) in_background: bool,
     pub(super) run_as: Option<u32>,
     /// Where its addresses come from, and the end that the server gets.
@@ -51,10 +56,14 @@ impl Invocation {
         let target = &world.orders.target;
         let manifest = &target.manifest;
         let launch = &manifest.launch;
-        let dir = &world.orders.dir;
         let number = world.serial();
+        let dir = match options.elsewhere {
+            false => world.orders.dir.clone(),
+            true => world.orders.dir.join(format!("server-{number}")),
+        };
+        std::fs::create_dir_all(&dir).or_error(dir.display())?;
 
-        let mut values = world.places()?;
+        let mut values = places(target, &dir)?;
         let log = match &options.log {
             None => PathBuf::from(values["log"].clone()),
             Some(_) if !mentions(manifest, "log") => {
@@ -71,14 +80,7 @@ impl Invocation {
             Some(path) => path.clone(),
         };
         values.insert("key-file", key_path.clone().into());
-        if options.key_file.is_none() && manifest.key_length() > 0 && !key_path.exists() {
-            write_key(&key_path, manifest.key_length())?;
-        }
-        // A key file that is wrong on purpose gives no key to speak of.
-        let key = match manifest.key_length() {
-            0 => Vec::new(),
-            _ => std::fs::read(&key_path).unwrap_or_default(),
-        };
+        let key = key(world, options, &key_path)?;
         values.insert("key", std::os::unix::ffi::OsStringExt::from_vec(key.clone()));
         let pid_file = match &launch.pid_file {
             Some(template) => PathBuf::from(fill(template, &values)?),
@@ -95,6 +97,8 @@ impl Invocation {
         if let Some(address) = plan.address {
             values.insert("port", address.port().to_string().into());
         }
+        let tells = |text: &Template| text.mentions("address") || text.mentions("host");
+        let addresses = &plan.addresses;
         // Taken first, so that the ready descriptor, which the server closes, and what `spawn`
         // opens for itself are above them too.
         let taken = options.descriptors_above.map(take_descriptors).transpose()?;
@@ -107,14 +111,9 @@ impl Invocation {
             }
             _ => (None, None),
         };
-        let run_as = match (options.run_as, &launch.user) {
-            (Some(user), _) => Some(user),
-            (None, Some(name)) if nix::unistd::geteuid().is_root() => {
-                let user = nix::unistd::User::from_name(name).or_error("user database")?;
-                let user = user.ok_or_else(|| Stop::Error(format!("no user `{name}`")))?;
-                Some(user.uid.as_raw())
-            }
-            _ => None,
+        let run_as = match options.run_as {
+            Some(user) => Some(user),
+            None => user_of(world)?,
         };
         let program = match run_as {
             Some(_) => reachable_program(world)?,
@@ -122,11 +121,10 @@ impl Invocation {
         };
 
         let mut arguments = target.leading.clone();
-        for template in &launch.arguments {
-            arguments.push(fill(template, &values)?);
-        }
+        let said = wished(world, options, &mut values)?;
+        arguments.extend(launch_arguments(manifest, &said, &values)?);
         arguments.extend(plan.arguments);
-        arguments.extend(option_arguments(world, options, &mut values)?);
+        arguments.extend(added_arguments(&said, &values)?);
         let mut environment = Vec::new();
         for (name, template) in &launch.environment {
             environment.push((name.clone(), fill(template, &values)?));
@@ -138,7 +136,10 @@ impl Invocation {
         let mut files = Vec::new();
         for file in &launch.files {
             let path = PathBuf::from(fill(&file.path, &values)?);
-            let content = fill(&file.content, &values)?;
+            let content = match tells(&file.content) {
+                true => for_each_address(&file.content, addresses, &values)?,
+                false => fill(&file.content, &values)?,
+            };
             write_file(
                 &path,
                 std::os::unix::ffi::OsStrExt::as_bytes(content.as_os_str()),
@@ -156,8 +157,14 @@ impl Invocation {
             // One that an earlier server left says nothing of this one.
             let _ = std::fs::remove_file(file);
         }
+        let mut prepare = Vec::new();
+        for command in launch.prepare.iter().filter(|prepare| !prepare.once) {
+            let words = command.command.iter().map(|template| fill(template, &values));
+            prepare.push(words.collect::<Step<_>>()?);
+        }
         Ok(Self {
             number,
+            dir,
             program,
             arguments,
             environment,
@@ -171,6 +178,7 @@ impl Invocation {
             ready_file,
             ready_line: manifest.ready.line.clone(),
             files,
+            prepare,
             in_background: options.daemon || launch.background,
             run_as,
             ready,
@@ -180,68 +188,155 @@ impl Invocation {
     }
 }
 
-/// The arguments for what a check wants beside addresses.
-fn option_arguments<'v>(
-    world: &World,
+/// What a server is told beside its addresses.
+fn wished<'m>(
+    world: &'m World,
     options: &Options,
-    values: &mut Values<'v>,
-) -> Step<Vec<OsString>> {
+    values: &mut Values<'_>,
+) -> Step<Vec<&'m Words>> {
     let manifest = &world.orders.target.manifest;
     let own = &manifest.options;
-    /// Something that a check wants, beside addresses.
-    struct Wish<'w> {
-        /// What it is, and the key of the manifest's words for it.
-        what: &'static str,
-        key: &'static str,
-        templates: &'w Option<Vec<Template>>,
-        /// The placeholder that they hold, and its value.
-        value: Option<(&'static str, OsString)>,
-    }
-    let mut wishes = Vec::new();
-    let mut wish = |what, key, templates, value| {
-        wishes.push(Wish { what, key, templates, value });
-    };
-    if let Some(lines) = options.replay.filter(|&l| l != usize::from(manifest.wire.replay)) {
-        let value = Some(("lines", lines.to_string().into()));
-        wish("how many lines to send first", "options.replay", &own.replay, value);
-    }
-    if options.daemon && !manifest.launch.background {
-        wish("to go into the background", "options.daemon", &own.daemon, None);
-    }
-    if options.to_syslog {
-        wish("to write to the system's log", "options.syslog", &own.syslog, None);
-    }
-    if let Some(user) = &options.user {
-        wish("which user to become", "options.user", &own.user, Some(("user", user.into())));
-    }
-    if let Some(number) = options.max_clients {
-        let value = Some(("number", number.to_string().into()));
-        wish("how many clients to serve", "options.max-clients", &own.max_clients, value);
-    }
-    if let Some(file) = &options.config {
-        let value = Some(("config", file.into()));
-        wish("which configuration to read", "options.config", &own.config, value);
-    }
-    if let Some(file) = &options.ready_file {
-        let value = Some(("ready-file", file.into()));
-        wish("to make a file when it listens", "options.ready-file", &own.ready_file, value);
-    }
-    let mut arguments = Vec::new();
-    for Wish { what, key, templates, value } in wishes {
-        let Some(templates) = templates else { return cannot(world, what, key) };
-        if let Some((name, value)) = value {
+    let replay = options.replay.filter(|&lines| lines != usize::from(manifest.wire.replay));
+    // What it is, the key of the manifest's words for it, the placeholder that they hold, and its
+    // value; none where it is not wanted.
+    type Wish<'m> = (&'m str, &'m str, &'m Option<Words>, &'static str, Option<OsString>);
+    let no_value = |wanted: bool| wanted.then(OsString::new);
+    let wishes: [Wish<'m>; 7] = [
+        (
+            "how many lines to send first",
+            "options.replay",
+            &own.replay,
+            "lines",
+            replay.map(|lines| lines.to_string().into()),
+        ),
+        (
+            "to go into the background",
+            "options.daemon",
+            &own.daemon,
+            "",
+            no_value(options.daemon && !manifest.launch.background),
+        ),
+        (
+            "to write to the system's log",
+            "options.syslog",
+            &own.syslog,
+            "",
+            no_value(options.to_syslog),
+        ),
+        (
+            "which user to become",
+            "options.user",
+            &own.user,
+            "user",
+            options.user.as_ref().map(OsString::from),
+        ),
+        (
+            "how many clients to serve",
+            "options.max-clients",
+            &own.max_clients,
+            "number",
+            options.max_clients.map(|number| number.to_string().into()),
+        ),
+        (
+            "which configuration to read",
+            "options.config",
+            &own.config,
+            "config",
+            options.config.as_ref().map(OsString::from),
+        ),
+        (
+            "to make a file when it listens",
+            "options.ready-file",
+            &own.ready_file,
+            "ready-file",
+            options.ready_file.as_ref().map(OsString::from),
+        ),
+    ];
+    let mut said = Vec::new();
+    for (what, key, words, name, value) in wishes {
+        let Some(value) = value else { continue };
+        let Some(words) = words else { return cannot(world, what, key) };
+        if !name.is_empty() {
             values.insert(name, value);
         }
-        for template in templates {
-            arguments.push(fill(template, values)?);
-        }
+        said.push(words);
     }
     if !options.to_syslog {
-        for template in own.stderr.iter().flatten() {
-            arguments.push(fill(template, values)?);
+        said.extend(own.stderr.as_ref());
+    }
+    Ok(said)
+}
+
+/// `launch.arguments`, less those that give way to others.
+fn launch_arguments(
+    manifest: &Manifest,
+    said: &[&Words],
+    values: &Values<'_>,
+) -> Step<Vec<OsString>> {
+    let all = &manifest.launch.arguments;
+    let mut arguments: Vec<Option<&[Template]>> = all.chunks(1).map(Some).collect();
+    for words in said {
+        if let (Words::Instead(instead), Some(place)) = (words, words.place_in(all)) {
+            for at in place..place + instead.instead_of.len() {
+                arguments[at] = None;
+            }
+            arguments[place] = Some(&instead.arguments);
         }
     }
-    Ok(arguments)
+    arguments.into_iter().flatten().flatten().map(|template| fill(template, values)).collect()
+}
+
+/// The arguments that come after all others.
+fn added_arguments(said: &[&Words], values: &Values<'_>) -> Step<Vec<OsString>> {
+    let added = said.iter().filter(|words| matches!(words, Words::Added(_)));
+    added.flat_map(|words| words.arguments()).map(|template| fill(template, values)).collect()
+}
+
+/// The content of a file that tells addresses: a line that does is there once for each.
+fn for_each_address(
+    content: &Template,
+    addresses: &[String],
+    values: &Values<'_>,
+) -> Step<OsString> {
+    let mut text = OsString::new();
+    for line in content.text().split_inclusive('\n') {
+        let line = Template::from(line);
+        if !line.mentions("address") && !line.mentions("host") {
+            text.push(fill(&line, values)?);
+            continue;
+        }
+        for address in addresses {
+            let (host, port) = address.rsplit_once(':').unwrap_or((address, ""));
+            let mut values = values.clone();
+            values.insert("address", address.into());
+            values.insert("host", host.trim_start_matches('[').trim_end_matches(']').into());
+            values.insert("port", port.into());
+            text.push(fill(&line, &values)?);
+        }
+    }
+    Ok(text)
+}
+
+/// The key that the server finds in `path`: a new one where there is none. What a check has written
+/// it remembers, since whose the file is now is the server's affair.
+fn key(world: &World, options: &Options, path: &Path) -> Step<Vec<u8>> {
+    let length = world.orders.target.manifest.key_length();
+    if length == 0 {
+        return Ok(Vec::new());
+    }
+    let known = |keys: &[(PathBuf, Vec<u8>)]| {
+        keys.iter().find(|(of, _)| of == path).map(|(_, key)| key.clone())
+    };
+    if let Some(key) = known(&world.keys.borrow()) {
+        return Ok(key);
+    }
+    // A key file that is wrong on purpose gives no key to speak of.
+    if options.key_file.is_some() || path.exists() {
+        return Ok(std::fs::read(path).unwrap_or_default());
+    }
+    let key = write_key(path, length)?;
+    world.keys.borrow_mut().push((path.to_owned(), key.clone()));
+    Ok(key)
 }
 
 /// Writes a file anew, with its directory if that is missing.
@@ -261,7 +356,7 @@ fn write_file(path: &Path, content: &[u8], mode: u32) -> std::io::Result<()> {
 }
 
 /// A key like real ones, different for each check.
-fn write_key(path: &Path, length: usize) -> Outcome {
+fn write_key(path: &Path, length: usize) -> Step<Vec<u8>> {
     let mut random = vec![0u8; length];
     File::open("/dev/urandom")
         .and_then(|mut source| source.read_exact(&mut random))
@@ -273,7 +368,8 @@ fn write_key(path: &Path, length: usize) -> Outcome {
         .mode(0o600)
         .open(path)
         .and_then(|mut file| file.write_all(&key))
-        .or_error("key file")
+        .or_error("key file")?;
+    Ok(key)
 }
 
 /// Opens every free descriptor of this process up to `last`.

@@ -23,6 +23,8 @@ pub(super) struct ListenPlan {
     pub(super) address: Option<SocketAddr>,
     /// The port, if the harness chose it.
     pub(super) chosen_port: Option<u16>,
+    /// What it is to listen on, as HOST:PORT each.
+    pub(super) addresses: Vec<String>,
 }
 
 pub(super) fn where_to_listen(world: &World, options: &Options) -> Step<ListenPlan> {
@@ -44,18 +46,20 @@ pub(super) fn where_to_listen(world: &World, options: &Options) -> Step<ListenPl
     let fixed = manifest.launch.port.map(std::num::NonZeroU16::get);
 
     if options.default_addresses {
-        if let Some(templates) = &manifest.options.any_address {
+        if let Some(words) = &manifest.options.any_address {
+            let templates = words.arguments();
             let chosen = if tells { 0 } else { free_port()? };
             let address = (!tells).then(|| local(chosen));
             let arguments = given(templates, "port", chosen.to_string())?;
             let chosen_port = address.map(|_| chosen);
-            return Ok(ListenPlan { arguments, address, chosen_port });
+            return Ok(ListenPlan { arguments, address, chosen_port, ..ListenPlan::default() });
         }
         if manifest.options.address.is_some() && !manifest.takes_port() {
             return cannot(world, "to listen on its defaults", "options.any-address");
         }
     }
-    if let (Some(templates), false) = (&manifest.options.address, options.default_addresses) {
+    if let (Some(words), false) = (&manifest.options.address, options.default_addresses) {
+        let templates = words.arguments();
         let mut chosen = None;
         let mut wanted = options.listen.clone();
         if wanted.is_empty() {
@@ -78,7 +82,7 @@ pub(super) fn where_to_listen(world: &World, options: &Options) -> Step<ListenPl
             }
             address = wanted.first().and_then(|wanted| wanted.parse().ok());
         }
-        return Ok(ListenPlan { arguments, address, chosen_port: chosen });
+        return Ok(ListenPlan { arguments, address, chosen_port: chosen, addresses: wanted });
     }
     // The port alone can be told, or nothing.
     let port = match (options.listen.as_slice(), fixed) {

@@ -34,6 +34,8 @@ pub(super) struct Spawned {
     pub(super) begin: Instant,
     pub(super) output: PathBuf,
     pub(super) ready_limit: Duration,
+    /// The command line, for whoever has to try it.
+    pub(super) command: String,
 }
 
 impl Spawned {
@@ -50,7 +52,11 @@ impl Spawned {
                         "the server listens within {:.1} s, or ends",
                         self.ready_limit.as_secs_f64()
                     ),
-                    format!("it does neither; it says: {}", last_words(&self.output)),
+                    format!(
+                        "it does neither; it says: {}; it was started as: {}",
+                        last_words(&self.output),
+                        self.command
+                    ),
                 );
             }
             Sign::Ended(status) => (Some(status), Vec::new()),
@@ -81,7 +87,12 @@ impl Spawned {
             world.servers.borrow_mut().push(running.clone());
             Some(Server { world: world.clone(), running, witness })
         };
-        Ok(Launched { ending: status, output: tail(&self.output, 16 * 1024), server })
+        Ok(Launched {
+            ending: status,
+            output: tail(&self.output, 16 * 1024),
+            server,
+            command: self.command,
+        })
     }
 
     /// What a server that has a ready descriptor says there.
@@ -126,6 +137,10 @@ impl Spawned {
     fn watch(&self, by: ReadyBy, invocation: &Invocation) -> Step<Sign> {
         let world = &self.world;
         let left = self.ready_limit.saturating_sub(self.begin.elapsed());
+        /// A table that is read while processes come and go may lack one that is there. So many
+        /// looks, one after the other, do not lack the same.
+        const LOOKS: usize = 3;
+        let mut looks = 0;
         let sign = world.wait(left, || {
             let seen = match by {
                 ReadyBy::Descriptor => None,
@@ -144,10 +159,17 @@ impl Spawned {
             match world.ending_of(self.launcher) {
                 Some(status @ Ending::Exit(0)) if invocation.in_background => {
                     // Its daemon may be under way, as long as there is one.
-                    let left = descends().unwrap_or_default();
-                    let all_gone = left.iter().all(|process| process.state == State::Zombie);
-                    let known = platform::process_table().is_ok();
-                    Ok((known && all_gone).then_some(Sign::Ended(status)))
+                    // What has lost its parent is a child of this process, so without one all of
+                    // it is gone.
+                    let has_children = world.reap();
+                    let Ok(left) = descends() else {
+                        return Ok((!has_children).then_some(Sign::Ended(status)));
+                    };
+                    let alive = left.iter().any(|process| {
+                        process.state != State::Zombie && !self.before.contains(&process.pid)
+                    });
+                    looks = if alive { 0 } else { looks + 1 };
+                    Ok((!has_children || looks >= LOOKS).then_some(Sign::Ended(status)))
                 }
                 Some(status) => Ok(Some(Sign::Ended(status))),
                 None => Ok(None),
@@ -190,6 +212,13 @@ impl Spawned {
             found.retain(|p| is_new(p) && p.state != State::Zombie && is(p));
             Ok(found.iter().map(|process| process.pid).collect())
         };
+        // A table that is read while processes come and go may lack one that is there.
+        let awaited = |is: &dyn Fn(&platform::Process) -> bool| -> Step<Vec<i32>> {
+            let some = world.wait(world.patience(), || {
+                Ok(Some(found(is)?).filter(|found| !found.is_empty()))
+            })?;
+            Ok(some.unwrap_or_default())
+        };
         let (candidates, how) = match world.orders.target.manifest.launch.daemon {
             DaemonIs::InPidFile => {
                 let path = &invocation.pid_file;
@@ -208,9 +237,17 @@ impl Spawned {
                     ))
                 });
             }
-            DaemonIs::Orphan => (found(&|p| p.parent == own)?, "have lost their parent"),
-            DaemonIs::SessionLeader => (found(&|p| p.session == p.pid)?, "lead a session"),
+            DaemonIs::Orphan => (awaited(&|p| p.parent == own)?, "have lost their parent"),
+            DaemonIs::SessionLeader => (awaited(&|p| p.session == p.pid)?, "lead a session"),
         };
+        // Of several the daemon is the one that listens.
+        let port = invocation.address.map(|address| address.port());
+        let listening: Vec<i32> = candidates
+            .iter()
+            .copied()
+            .filter(|&pid| port.is_some_and(|port| platform::listens(pid, port).unwrap_or(false)))
+            .collect();
+        let candidates = if listening.is_empty() { candidates } else { listening };
         match candidates.as_slice() {
             [one] => Ok(*one),
             several => Err(Stop::Error(format!(
@@ -230,8 +267,22 @@ fn last_words(output: &Path) -> String {
     }
 }
 
-/// Whether something listens at `at`.
+/// Whether a process of this check listens at `at`. A stranger that has the port is none.
 fn listens(at: SocketAddr) -> bool {
     // Asked without a connection where that is possible: one more client is one more process.
-    platform::is_listening(at.port()).unwrap_or_else(|| TcpStream::connect(at).is_ok())
+    let listening = platform::is_listening(at.port());
+    if listening == Some(false) {
+        return false;
+    }
+    let answers: Vec<Result<bool, String>> = descends()
+        .unwrap_or_default()
+        .iter()
+        .map(|process| platform::listens(process.pid, at.port()))
+        .collect();
+    if answers.contains(&Ok(true)) {
+        return true;
+    }
+    // Where a process does not let itself be looked at, it may be that one.
+    let told = !answers.is_empty() && answers.iter().all(Result::is_ok);
+    !told && listening.unwrap_or_else(|| TcpStream::connect(at).is_ok())
 }

@@ -23,7 +23,8 @@ use crate::harness::processes::descends;
 use crate::harness::server::Launched;
 use crate::harness::world::World;
 use crate::platform;
-use crate::stop::{OrError, Step, Stop};
+use crate::harness::prepare::run_before;
+use crate::stop::{OrError, Outcome, Step, Stop};
 
 /// How the names of the files end that servers' output goes to.
 pub const OUTPUT_SUFFIX: &str = ".output";
@@ -71,30 +72,16 @@ fn spawn(world: &Rc<World>, options: &Options, mut invocation: Invocation) -> St
     command.stdin(Stdio::null());
     command.stdout(output_file.try_clone().or_error("server's output")?);
     command.stderr(output_file);
-    if let Some(user) = invocation.run_as {
-        let mut own = vec![dir.clone(), invocation.key_path.clone()];
-        let values = world.places()?;
-        for bind in &target.manifest.launch.bind {
-            own.push(PathBuf::from(fill(&bind.from, &values)?));
-        }
-        // What lies elsewhere is somebody else's.
-        own.retain(|path| path.starts_with(dir));
-        own.extend(invocation.files.iter().cloned());
-        for path in &own {
-            if !path.exists() {
-                continue;
-            }
-            // Root inside a user namespace may not know the user.
-            std::os::unix::fs::chown(path, Some(user), Some(user)).map_err(|error| {
-                Stop::NotRun(format!("needs the right to run the server as user {user}: {error}"))
-            })?;
-        }
+    give_away(world, &invocation)?;
+    for words in &invocation.prepare {
+        run_before(words, &invocation.dir, invocation.run_as)?;
     }
-    prepare(&mut command, options, &invocation);
+    between_fork_and_exec(&mut command, options, &invocation);
+    let shown = command_line(world, &invocation);
     // What is there already is not this server's.
     let before: Vec<i32> = descends().unwrap_or_default().iter().map(|p| p.pid).collect();
     let begin = Instant::now();
-    world.note("check", format!("starts server {number}"));
+    world.note("check", format!("starts server {number}: {shown}"));
     let child = command.spawn().or_error(target.program.display())?;
     // The server alone has the other end now, so that its closing it is seen.
     drop(invocation.ready_end.take());
@@ -103,12 +90,52 @@ fn spawn(world: &Rc<World>, options: &Options, mut invocation: Invocation) -> St
     let launcher = child.id() as i32;
     drop(child);
     let ready_limit = world.scaled(target.manifest.ready.limit.duration());
-    Spawned { world: world.clone(), launcher, before, begin, output, ready_limit }
+    let command = shown;
+    Spawned { world: world.clone(), launcher, before, begin, output, ready_limit, command }
         .follow(&invocation)
 }
 
+/// The command line as a shell takes it, without keys.
+fn command_line(world: &World, invocation: &Invocation) -> String {
+    let key = String::from_utf8_lossy(&invocation.key).into_owned();
+    let words = std::iter::once(invocation.program.as_os_str())
+        .chain(invocation.arguments.iter().map(std::ffi::OsString::as_os_str))
+        .map(|word| word.to_string_lossy().into_owned());
+    let line = shell_words::join(words);
+    let line = if key.is_empty() { line } else { line.replace(&key, "KEY") };
+    line.replace(&world.orders.dir.display().to_string(), "DIR")
+}
+
+/// Gives what the check has written to the user that the server is started as.
+fn give_away(world: &World, invocation: &Invocation) -> Outcome {
+    let Some(user) = invocation.run_as else { return Ok(()) };
+    let dir = &world.orders.dir;
+    let mut own = vec![dir.clone(), invocation.dir.clone(), invocation.key_path.clone()];
+    let values = world.places()?;
+    for bind in &world.orders.target.manifest.launch.bind {
+        own.push(PathBuf::from(fill(&bind.from, &values)?));
+    }
+    // What lies elsewhere is somebody else's.
+    own.retain(|path| path.starts_with(dir));
+    own.extend(invocation.files.iter().cloned());
+    for path in &own {
+        // The directory may be the server's already, and what is in it whatever it has put there.
+        match std::os::unix::fs::lchown(path, Some(user), Some(user)) {
+            Ok(()) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            // Root inside a user namespace may not know the user.
+            Err(error) => {
+                return Err(Stop::NotRun(format!(
+                    "needs the right to run the server as user {user}: {error}"
+                )));
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Sets up what the process of `command` is to find, between fork and exec.
-fn prepare(command: &mut Command, options: &Options, invocation: &Invocation) {
+fn between_fork_and_exec(command: &mut Command, options: &Options, invocation: &Invocation) {
     let ready_end = invocation.ready_end.as_ref().map(|end| end.as_raw_fd());
     let in_child = options.clone();
     let run_as = invocation.run_as;

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::ffi::c_int;
 use std::mem::offset_of;
+use std::net::{IpAddr, SocketAddr};
 
 use super::records::{ask_about, read, records, text};
 
@@ -14,6 +15,8 @@ struct Descriptor {
     /// For sockets: the address of the protocol's control block, which `netstat -A` shows too. 0
     /// when there is none any more.
     control_block: u64,
+    /// For sockets of the Internet: their own and the other end, if there is one.
+    ends: Option<(SocketAddr, Option<SocketAddr>)>,
 }
 
 /// The open descriptors of a process (`KERN_PROC_FILEDESC`).
@@ -21,10 +24,9 @@ fn descriptors(pid: i32) -> Result<Vec<Descriptor>, String> {
     /// Of `kf_un.kf_sock.kf_sock_pcb` in struct kinfo_file: the union follows `kf_offset`, and in
     /// it four integers of 32 bits and two socket addresses come first. The layout is the same on
     /// all architectures and never changes (sys/user.h, at KINFO_FILE_SIZE).
-    const CONTROL_BLOCK: usize = offset_of!(libc::kinfo_file, kf_offset)
-        + size_of::<i64>()
-        + 4 * size_of::<u32>()
-        + 2 * size_of::<libc::sockaddr_storage>();
+    const ENDS: usize =
+        offset_of!(libc::kinfo_file, kf_offset) + size_of::<i64>() + 4 * size_of::<u32>();
+    const CONTROL_BLOCK: usize = ENDS + 2 * size_of::<libc::sockaddr_storage>();
     let bytes = ask_about(pid, libc::KERN_PROC_FILEDESC, "filedesc")?;
     let descriptors = records(&bytes).into_iter().map(|record| {
         let file: libc::kinfo_file = read(record);
@@ -37,10 +39,48 @@ fn descriptors(pid: i32) -> Result<Vec<Descriptor>, String> {
             kind: file.kf_type,
             path: text(&file.kf_path),
             control_block,
+            ends: end(record.get(ENDS..)).map(|own| {
+                let other = end(record.get(ENDS + size_of::<libc::sockaddr_storage>()..));
+                (own, other.filter(|other| other.port() != 0))
+            }),
         }
     });
     // Negative ones are the directories, the program and the terminal (sys/user.h, KF_FD_TYPE_CWD).
     Ok(descriptors.filter(|descriptor| descriptor.number >= 0).collect())
+}
+
+/// The address in a struct sockaddr_in or sockaddr_in6 (inet(4), inet6(4)): length, family, port and
+/// address, these two in network byte order.
+fn end(bytes: Option<&[u8]>) -> Option<SocketAddr> {
+    let bytes = bytes?;
+    let port = u16::from_be_bytes(*bytes.get(2..)?.first_chunk()?);
+    let ip = match i32::from(*bytes.get(1)?) {
+        libc::AF_INET => IpAddr::from(*bytes.get(4..)?.first_chunk::<4>()?),
+        libc::AF_INET6 => IpAddr::from(*bytes.get(8..)?.first_chunk::<16>()?).to_canonical(),
+        _ => return None,
+    };
+    Some((ip, port).into())
+}
+
+/// Whether a process has a socket open that listens on `port`: one with that port and no other end.
+pub fn listens(pid: i32, port: u16) -> Result<bool, String> {
+    let open = descriptors(pid)?;
+    Ok(open
+        .iter()
+        .filter_map(|descriptor| descriptor.ends)
+        .any(|(own, other)| own.port() == port && other.is_none()))
+}
+
+/// Whether a process has the connection open that a client at `client` has made to `at`.
+pub fn serves(pid: i32, at: SocketAddr, client: SocketAddr) -> Result<bool, String> {
+    let is = |end: SocketAddr, address: SocketAddr| {
+        (end.ip(), end.port()) == (address.ip().to_canonical(), address.port())
+    };
+    let open = descriptors(pid)?;
+    Ok(open
+        .iter()
+        .filter_map(|descriptor| descriptor.ends)
+        .any(|(own, other)| is(own, at) && other.is_some_and(|other| is(other, client))))
 }
 
 /// What a process's standard descriptors are: a path, or what else it is.

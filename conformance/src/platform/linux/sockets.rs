@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::fs;
+use std::net::{IpAddr, SocketAddr};
 
 use nix::errno::Errno;
 
@@ -30,26 +31,77 @@ fn sockets(pid: i32) -> Result<Vec<(i32, u64)>, String> {
         .collect())
 }
 
-/// Whether a TCP socket listens on `port` in this network (proc_pid_net(5), `tcp` and `tcp6`); none
-/// if that cannot be told.
-pub fn is_listening(port: u16) -> Option<bool> {
+/// A TCP socket of this network (proc_pid_net(5), `tcp` and `tcp6`).
+struct Socket {
+    local: (IpAddr, u16),
+    remote: (IpAddr, u16),
+    listens: bool,
+    inode: u64,
+}
+
+/// Every TCP socket of this network; none if that cannot be told.
+fn tcp_sockets() -> Option<Vec<Socket>> {
     /// TCP_LISTEN (include/net/tcp_states.h).
     const LISTENING: &str = "0A";
-    let local = format!(":{port:04X}");
-    let mut known = false;
+    let mut found = None;
     for table in ["/proc/self/net/tcp", "/proc/self/net/tcp6"] {
         let Ok(text) = fs::read_to_string(table) else { continue };
-        known = true;
-        let listens = text.lines().skip(1).any(|line| {
-            let mut fields = line.split_ascii_whitespace();
-            fields.nth(1).is_some_and(|address| address.ends_with(&local))
-                && fields.nth(1) == Some(LISTENING)
+        let sockets = text.lines().skip(1).filter_map(|line| {
+            let fields: Vec<&str> = line.split_ascii_whitespace().collect();
+            Some(Socket {
+                local: end(fields.get(1)?)?,
+                remote: end(fields.get(2)?)?,
+                listens: *fields.get(3)? == LISTENING,
+                inode: fields.get(9)?.parse().ok()?,
+            })
         });
-        if listens {
-            return Some(true);
-        }
+        found.get_or_insert_with(Vec::new).extend(sockets);
     }
-    known.then_some(false)
+    found
+}
+
+/// An address and port as these tables show them: words of 32 bits in the machine's byte order.
+fn end(field: &str) -> Option<(IpAddr, u16)> {
+    let (address, port) = field.split_once(':')?;
+    let port = u16::from_str_radix(port, 16).ok()?;
+    let words: Option<Vec<[u8; 4]>> = (0..address.len() / 8)
+        .map(|word| {
+            let digits = address.get(8 * word..8 * word + 8)?;
+            u32::from_str_radix(digits, 16).ok().map(u32::to_ne_bytes)
+        })
+        .collect();
+    let bytes = words?.concat();
+    let address = match <[u8; 4]>::try_from(bytes.as_slice()) {
+        Ok(v4) => IpAddr::from(v4),
+        Err(_) => IpAddr::from(<[u8; 16]>::try_from(bytes.as_slice()).ok()?).to_canonical(),
+    };
+    Some((address, port))
+}
+
+/// Whether a TCP socket listens on `port` in this network; none if that cannot be told.
+pub fn is_listening(port: u16) -> Option<bool> {
+    Some(tcp_sockets()?.iter().any(|socket| socket.listens && socket.local.1 == port))
+}
+
+/// Whether a process has a socket open that listens on `port`.
+pub fn listens(pid: i32, port: u16) -> Result<bool, String> {
+    let sockets = tcp_sockets().ok_or("this system does not tell about sockets")?;
+    let open = open_sockets(pid)?;
+    Ok(sockets
+        .iter()
+        .any(|socket| socket.listens && socket.local.1 == port && open.contains(&socket.inode)))
+}
+
+/// Whether a process has the connection open that a client at `client` has made to `at`.
+pub fn serves(pid: i32, at: SocketAddr, client: SocketAddr) -> Result<bool, String> {
+    let sockets = tcp_sockets().ok_or("this system does not tell about sockets")?;
+    let open = open_sockets(pid)?;
+    let is = |end: (IpAddr, u16), address: SocketAddr| {
+        end == (address.ip().to_canonical(), address.port())
+    };
+    Ok(sockets.iter().any(|socket| {
+        is(socket.local, at) && is(socket.remote, client) && open.contains(&socket.inode)
+    }))
 }
 
 /// How many segments a socket has sent again, connecting included (tcp(7), `TCP_INFO`).

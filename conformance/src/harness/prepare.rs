@@ -1,0 +1,73 @@
+//! What is run before a server is started, so that it finds what it needs: host keys, a database.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use super::world::{World, places, shared, tail};
+use crate::stop::{OrError, Outcome, Step, Stop};
+
+/// How much of what such a command says is told, in bytes from its end.
+const TOLD: u64 = 2048;
+
+/// Runs what the manifest wants once a run, into a directory that all checks share.
+pub(super) fn once(world: &World) -> Outcome {
+    let target = &world.orders.target;
+    let launch = &target.manifest.launch;
+    let dir = shared(&world.orders.dir);
+    if launch.prepare.iter().all(|prepare| !prepare.once) {
+        return Ok(());
+    }
+    std::fs::create_dir(&dir).or_error(dir.display())?;
+    let user = user_of(world)?;
+    if let Some(user) = user {
+        std::os::unix::fs::lchown(&dir, Some(user), Some(user)).or_error(dir.display())?;
+    }
+    let values = places(target, &world.orders.dir)?;
+    for prepare in launch.prepare.iter().filter(|prepare| prepare.once) {
+        let words = prepare.command.iter().map(|template| {
+            template.fill(&values).map_err(|message| Stop::Error(format!("manifest: {message}")))
+        });
+        run_before(&words.collect::<Step<Vec<_>>>()?, &dir, user)?;
+    }
+    Ok(())
+}
+
+/// The user that the server is started as, if that is another one.
+pub(super) fn user_of(world: &World) -> Step<Option<u32>> {
+    match &world.orders.target.manifest.launch.user {
+        Some(name) if nix::unistd::geteuid().is_root() => {
+            let user = nix::unistd::User::from_name(name).or_error("user database")?;
+            let user = user.ok_or_else(|| Stop::Error(format!("no user `{name}`")))?;
+            Ok(Some(user.uid.as_raw()))
+        }
+        _ => Ok(None),
+    }
+}
+
+/// Runs a command in `dir`, as `user`, to its end.
+pub(super) fn run_before(words: &[OsString], dir: &Path, user: Option<u32>) -> Outcome {
+    let Some((program, arguments)) = words.split_first() else { return Ok(()) };
+    let shown = shell_words::join(words.iter().map(|word| word.to_string_lossy().into_owned()));
+    let said = dir.join(".prepare.output");
+    let output = File::create(&said).or_error(said.display())?;
+    let mut command = Command::new(program);
+    command.args(arguments).current_dir(dir).stdin(Stdio::null());
+    command.stdout(output.try_clone().or_error("output")?).stderr(output);
+    if let Some(user) = user {
+        command.uid(user).gid(user);
+        // SAFETY: between fork and exec, a system call only.
+        unsafe { command.pre_exec(|| nix::unistd::setgroups(&[]).map_err(Into::into)) };
+    }
+    let status = command
+        .status()
+        .map_err(|error| Stop::Error(format!("launch.prepare: `{shown}` cannot be run: {error}")))?;
+    let words = tail(&said, TOLD).trim().replace('\n', " / ");
+    let _ = std::fs::remove_file(&said);
+    if status.success() {
+        return Ok(());
+    }
+    Err(Stop::Error(format!("launch.prepare: `{shown}` ended with {status}, and says: {words}")))
+}
