@@ -121,9 +121,7 @@ impl Client {
                 let end = end_of(self.unread(), &response.unwrap_or_default(), until, self.ended);
                 end.map_or(Answer::Missing, |end| Answer::Right(self.cursor + end))
             }
-            Kind::Chat | Kind::Echo => {
-                self.find(token).map_or(Answer::Missing, Answer::Right)
-            }
+            Kind::Chat | Kind::Echo => self.find(token).map_or(Answer::Missing, Answer::Right),
         }
     }
 

@@ -61,9 +61,9 @@ pub(super) fn run_before(words: &[OsString], dir: &Path, user: Option<u32>) -> O
         // SAFETY: between fork and exec, a system call only.
         unsafe { command.pre_exec(|| nix::unistd::setgroups(&[]).map_err(Into::into)) };
     }
-    let status = command
-        .status()
-        .map_err(|error| Stop::Error(format!("launch.prepare: `{shown}` cannot be run: {error}")))?;
+    let status = command.status().map_err(|error| {
+        Stop::Error(format!("launch.prepare: `{shown}` cannot be run: {error}"))
+    })?;
     let words = tail(&said, TOLD).trim().replace('\n', " / ");
     let _ = std::fs::remove_file(&said);
     if status.success() {

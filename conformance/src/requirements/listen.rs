@@ -103,7 +103,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
     },
     Requirement {
         id: "listen/kernel-without-ipv6",
-        title: "On a kernel without IPv6 the default serves IPv4 and says so, and an explicit [::] fails clearly",
+        title: "On a kernel without IPv6 the default serves IPv4, and an explicit [::] fails clearly",
         level: Level::Must,
         clause: "POSIX.1-2024, socket: [EAFNOSUPPORT]; kernel parameter ipv6.disable=1",
         trap: "EAFNOSUPPORT taken as fatal although nobody asked for IPv6, or ignored although someone did",
@@ -200,7 +200,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "a child still holds the listening socket: the port stays taken for as long as any old client stays",
         fix: "close the listening sockets in each child, right after fork",
         needs: &[Need::ProcessTable],
-        claims: &[Claim::IndependentClients],
+        claims: &[Claim::IndependentClients, Claim::Again],
         controls: Controls::By(&[
             by("listener-leaks", "Address already in use"),
             by("no-reuseaddr", "Address already in use"),
@@ -449,11 +449,9 @@ fn same_port_under_either_default(check: &mut Check) -> Outcome {
 fn kernel_without_ipv6(check: &mut Check) -> Outcome {
     let server = check.server_with(Options::new().default_addresses().without_ipv6())?;
     server.join("alice")?;
-    ensure(
-        server.output().lines().any(|line| line.contains("IPv6")),
-        "the server says that it serves IPv4 only",
-        || format!("it says: {}", server.output().trim()),
-    )?;
+    if !server.output().contains("IPv6") {
+        check.remark("it does not say that it serves IPv4 only");
+    }
     let explicit = check.launch(Options::new().listen("[::]:0").without_ipv6())?;
     refuses_to_start(check, &explicit, "[::]", "an explicit [::] on a kernel without IPv6")
 }
@@ -547,12 +545,10 @@ fn rebind_while_clusters_live(check: &mut Check) -> Outcome {
     let mut bob = old.join("bob")?;
     alice.barrier()?;
     old.kill_daemon()?;
-    alice.say("without a daemon")?;
-    bob.hears("without a daemon")?;
+    both_are_served(check, &mut alice, &mut bob, "without a daemon")?;
     let new = check.server_with(Options::new().listen(old.address()))?;
-    let mut carol = new.join("carol")?;
-    carol.say("in the new one")?;
-    carol.hears("in the new one")
+    new.join("carol")?.barrier()?;
+    both_are_served(check, &mut alice, &mut bob, "beside a new daemon")
 }
 
 fn no_double_listen(check: &mut Check) -> Outcome {

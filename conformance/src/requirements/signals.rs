@@ -426,7 +426,7 @@ fn children_reaped(check: &mut Check) -> Outcome {
     check.until(
         Duration::from_secs(10),
         &format!("{count} clients are served at a time"),
-        || Ok(server.processes()?.len() >= server.process_count(count)),
+        || Ok(server.processes()?.len() >= server.process_count(0) + count),
         || format!("{} processes serve them", others(false).unwrap_or_default()),
     )?;
     drop(crowd);
@@ -806,9 +806,11 @@ fn stop_and_continue(check: &mut Check) -> Outcome {
         server.freeze(speaking.receiver)?;
         let asked = alice.start_barrier()?;
         server.signal(speaking.receiver, Signal::SIGCONT)?;
-        ensure(alice.is_let_in(&asked)?, "a process that was stopped serves its client on", || {
-            "it closes the connection".into()
-        })?;
+        ensure(
+            alice.is_let_in(&asked)?,
+            "a process that was stopped serves its client on",
+            || "it closes the connection".into(),
+        )?;
     }
     server.freeze(server.daemon())?;
     let mut carol = server.enter("carol")?;

@@ -165,7 +165,12 @@ pub(super) fn blocked_client(
     let (mut client, cluster) = server.join_with_cluster(name)?;
     // More than the largest send buffers of today's systems (Linux: tcp_wmem, 4 MiB), twice for
     // both ways.
-    let said = lines("for a client that does not read", if check.has(Claim::Broadcast) { 8_000 } else { 16_000 }, 1024).concat();
+    let said = lines(
+        "for a client that does not read",
+        if check.has(Claim::Broadcast) { 8_000 } else { 16_000 },
+        1024,
+    )
+    .concat();
     if check.has(Claim::Broadcast) {
         speaker.barrier()?;
         speaker.queue(&said);

@@ -376,7 +376,9 @@ fn log_on_read_only_file_system(check: &mut Check) -> Outcome {
     platform::make_read_only(&dir).map_err(Stop::NotRun)?;
     for options in check.launch_modes() {
         let launched = check.launch(options.log(&log))?;
-        refuses_to_start(check, &launched,
+        refuses_to_start(
+            check,
+            &launched,
             &log.display().to_string(),
             "a log on a read-only file system",
         )?;

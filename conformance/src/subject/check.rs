@@ -86,7 +86,10 @@ impl Manifest {
             );
         }
         if kind == Kind::Greeting && wire.greeting.is_none() {
-            return mistake("kind", "kind = \"greeting\" takes wire.greeting, what the server says");
+            return mistake(
+                "kind",
+                "kind = \"greeting\" takes wire.greeting, what the server says",
+            );
         }
         if kind == Kind::Http && wire.again == Some(Again::None) {
             return mistake(
@@ -218,8 +221,16 @@ impl Manifest {
         // Arguments, what they may hold, and what they must.
         type Rule<'r> = (&'r Option<Words>, &'r [&'r str], Option<&'r str>);
         let in_file = self.tells_address_in_files();
+        let apart = |words: &Words| {
+            ["host", "port"].iter().all(|part| words.arguments().iter().any(|w| w.mentions(part)))
+        };
+        // Host and port may stand in arguments of their own.
+        let address = match &options.address {
+            Some(words) if apart(words) => "host",
+            _ => "address",
+        };
         let of_options: [Rule<'_>; 10] = [
-            (&options.address, &["address"], (!in_file).then_some("address")),
+            (&options.address, &["address", "host", "port"], (!in_file).then_some(address)),
             (&options.any_address, &["port"], Some("port")),
             (&options.replay, &["lines"], Some("lines")),
             (&options.daemon, &["pid-file"], None),

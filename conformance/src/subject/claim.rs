@@ -50,7 +50,7 @@ claims! {
     /// Start-up errors are told.
     StartupErrors = "startup-errors": "exits non-zero and names what is wrong when it cannot start",
     /// Configuration mistakes are told, with their lines.
-    ConfigErrors = "config-errors": "refuses a configuration file with an unknown key, and names file and line",
+    ConfigErrors = "config-errors": "refuses a configuration file with an unknown key, and names the file",
     /// It can be a daemon.
     Daemon = "daemon": "can go into the background",
     /// It logs to syslog.

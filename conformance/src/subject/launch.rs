@@ -118,4 +118,3 @@ pub struct Bind {
     #[serde(default)]
     pub read_only: bool,
 }
-

@@ -8,11 +8,14 @@ use serde::{Deserialize, Serialize};
 
 /// What may stand between braces, and what it becomes.
 pub const PLACEHOLDERS: &[(&str, &str)] = &[
-    ("address", "in `options.address` and `launch.files`: the address and port to listen on, as HOST:PORT"),
+    (
+        "address",
+        "in `options.address` and `launch.files`: the address and port to listen on, as HOST:PORT",
+    ),
     ("config", "in `options.config`: a configuration file that holds a mistake"),
     ("dir", "the check's private directory, empty at first"),
     ("forkproof", "this very program"),
-    ("host", "in `launch.files`: the address to listen on, without its port"),
+    ("host", "in `options.address` and `launch.files`: the address to listen on, without its port"),
     ("key", "the key's bytes"),
     ("key-file", "the file with the key"),
     ("lines", "in `options.replay`: a number of lines"),
@@ -26,7 +29,10 @@ pub const PLACEHOLDERS: &[(&str, &str)] = &[
     ("ready-fd", "the number of an open descriptor, for the addresses listened on, a line each"),
     ("ready-file", "a file that the server makes when it listens"),
     ("shared", "a directory of the whole run, which `launch.prepare` with `once = true` fills"),
-    ("user", "in `options.user`: the name of an ordinary user; elsewhere the user that the server is started as"),
+    (
+        "user",
+        "in `options.user`: the name of an ordinary user; elsewhere the user that the server is started as",
+    ),
 ];
 
 /// A text of a manifest. `{{` and `}}` stand for braces.

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use super::access::reachable_program;
-use super::listen::where_to_listen;
+use super::listen::{parts_of, where_to_listen};
 use super::words::{cannot, fill, mentions};
 use crate::harness::options::Options;
 use crate::harness::prepare::user_of;
@@ -306,11 +306,8 @@ fn for_each_address(
             continue;
         }
         for address in addresses {
-            let (host, port) = address.rsplit_once(':').unwrap_or((address, ""));
             let mut values = values.clone();
-            values.insert("address", address.into());
-            values.insert("host", host.trim_start_matches('[').trim_end_matches(']').into());
-            values.insert("port", port.into());
+            values.extend(parts_of(address));
             text.push(fill(&line, &values)?);
         }
     }

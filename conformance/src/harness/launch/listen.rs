@@ -27,6 +27,15 @@ pub(super) struct ListenPlan {
     pub(super) addresses: Vec<String>,
 }
 
+/// An address as HOST:PORT, and its parts.
+pub(super) fn parts_of(address: &str) -> Values<'static> {
+    let (host, port) = address.rsplit_once(':').unwrap_or((address, ""));
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    [("address", address), ("host", host), ("port", port)]
+        .map(|(name, value)| (name, OsString::from(value)))
+        .into()
+}
+
 pub(super) fn where_to_listen(world: &World, options: &Options) -> Step<ListenPlan> {
     let manifest = &world.orders.target.manifest;
     let tells = match manifest.ready.by {
@@ -70,7 +79,10 @@ pub(super) fn where_to_listen(world: &World, options: &Options) -> Step<ListenPl
         }
         let mut arguments = Vec::new();
         for address in &wanted {
-            arguments.extend(given(templates, "address", address.clone())?);
+            let values = parts_of(address);
+            for template in templates {
+                arguments.push(fill(template, &values)?);
+            }
         }
         let mut address = None;
         if !tells {

@@ -142,9 +142,16 @@ impl Spawned {
         const LOOKS: usize = 3;
         let mut looks = 0;
         let sign = world.wait(left, || {
+            if let (Some(status), false) =
+                (world.ending_of(self.launcher), invocation.in_background)
+            {
+                return Ok(Some(Sign::Ended(status)));
+            }
             let seen = match by {
                 ReadyBy::Descriptor => None,
-                ReadyBy::Port => invocation.address.filter(|at| listens(*at)).map(|at| vec![at]),
+                ReadyBy::Port => {
+                    invocation.address.filter(|at| self.listens(*at)).map(|at| vec![at])
+                }
                 ReadyBy::File => {
                     let there = invocation.ready_file.as_ref().is_some_and(|file| {
                         std::fs::metadata(file).is_ok_and(|metadata| metadata.len() > 0)
@@ -257,6 +264,28 @@ impl Spawned {
             ))),
         }
     }
+
+    /// Whether a process of this server listens at `at`. A stranger that has the port is none, and
+    /// neither is another server of this check.
+    fn listens(&self, at: SocketAddr) -> bool {
+        // Asked without a connection where that is possible: one more client is one more process.
+        let listening = platform::is_listening(at.port());
+        if listening == Some(false) {
+            return false;
+        }
+        let mut told = false;
+        if let Ok(mut processes) = descends() {
+            processes.retain(|process| !self.before.contains(&process.pid));
+            let answers: Vec<_> =
+                processes.iter().map(|process| platform::listens(process.pid, at.port())).collect();
+            if answers.contains(&Ok(true)) {
+                return true;
+            }
+            // Where a process does not let itself be looked at, it may be that one.
+            told = answers.iter().all(Result::is_ok);
+        }
+        !told && listening.unwrap_or_else(|| TcpStream::connect(at).is_ok())
+    }
 }
 
 fn last_words(output: &Path) -> String {
@@ -265,24 +294,4 @@ fn last_words(output: &Path) -> String {
         "" => "nothing".into(),
         words => words.replace('\n', " / "),
     }
-}
-
-/// Whether a process of this check listens at `at`. A stranger that has the port is none.
-fn listens(at: SocketAddr) -> bool {
-    // Asked without a connection where that is possible: one more client is one more process.
-    let listening = platform::is_listening(at.port());
-    if listening == Some(false) {
-        return false;
-    }
-    let answers: Vec<Result<bool, String>> = descends()
-        .unwrap_or_default()
-        .iter()
-        .map(|process| platform::listens(process.pid, at.port()))
-        .collect();
-    if answers.contains(&Ok(true)) {
-        return true;
-    }
-    // Where a process does not let itself be looked at, it may be that one.
-    let told = !answers.is_empty() && answers.iter().all(Result::is_ok);
-    !told && listening.unwrap_or_else(|| TcpStream::connect(at).is_ok())
 }

@@ -19,11 +19,11 @@ use super::listen::is_free;
 use super::ready::Spawned;
 use super::words::fill;
 use crate::harness::options::Options;
+use crate::harness::prepare::run_before;
 use crate::harness::processes::descends;
 use crate::harness::server::Launched;
 use crate::harness::world::World;
 use crate::platform;
-use crate::harness::prepare::run_before;
 use crate::stop::{OrError, Outcome, Step, Stop};
 
 /// How the names of the files end that servers' output goes to.
