@@ -294,8 +294,8 @@ fn a_failure_of_a_foreign_server_shows_all_that_is_needed() {
 fn broadcast_manifest(dir: &Path, launch: &str, rest: &str) -> PathBuf {
     let file = dir.join("target.toml");
     let text = format!(
-        "name = \"broadcast\"\nclaims = [\"process-per-client\", \"half-close\"]\n\
-         [launch]\n{launch}\n{rest}\n[log]\nsymbolic-links = \"followed\"\n"
+        "name = \"broadcast\"\nclaims = [\"half-close\"]\n\
+         [launch]\n{launch}\n{rest}\n[processes]\nmodel = \"per-client\"\n[log]\nsymbolic-links = \"followed\"\n"
     );
     fs::write(&file, text).unwrap();
     file

@@ -72,7 +72,7 @@ export! {
     }
     fn kill(pid: c_int, signal: c_int) -> c_int { processes::kill(pid, signal, || real::kill(pid, signal)) }
     fn killpg(group: c_int, signal: c_int) -> c_int { processes::kill(-group, signal, || real::killpg(group, signal)) }
-    fn setsid() -> c_int { processes::leave_group(own_id, real::setsid) }
+    fn setsid() -> c_int { processes::new_session() }
     fn setpgid(pid: c_int, group: c_int) -> c_int { processes::leave_group(|| 0, || real::setpgid(pid, group)) }
     fn getuid() -> c_uint { processes::user(real::getuid()) }
     fn geteuid() -> c_uint { processes::user(real::geteuid()) }

@@ -18,6 +18,9 @@ pub(crate) fn fork() -> c_int {
     if !any() {
         return real::fork();
     }
+    if LEADS.swap(false, Relaxed) && alters(Id::SingleFork) {
+        return 0;
+    }
     kept::release_lock();
     let serves = ACCEPTED.load(Relaxed);
     if on(Id::ForkFails) && serves && FORKED.fetch_add(1, Relaxed) >= value(Id::ForkFails) {
@@ -191,6 +194,15 @@ pub(crate) fn kill(pid: c_int, signal: c_int, call: impl Fn() -> c_int) -> c_int
         return 0;
     }
     call()
+}
+
+/// Whether this process has become the leader of a session, and has not forked since.
+static LEADS: AtomicBool = AtomicBool::new(false);
+
+pub(crate) fn new_session() -> c_int {
+    let result = leave_group(own_id, real::setsid);
+    LEADS.store(result > 0, Relaxed);
+    result
 }
 
 pub(crate) fn leave_group(succeeds_with: impl Fn() -> c_int, call: impl Fn() -> c_int) -> c_int {

@@ -420,6 +420,12 @@ personalities! {
         "POSIX.1-2024 setsid(), kill() with pid 0",
         ["setsid", "setpgid", "setpgrp"], None
     }
+    SingleFork {
+        "single-fork",
+        "A daemon() that forks once, as the C libraries' daemon(3) does: what it leaves leads its session.",
+        "daemon(3) of glibc and of FreeBSD; POSIX.1-2024 setsid(), 11.1.3",
+        ["setsid", "fork"], None
+    }
 
     // locking/
     SharedDescription {

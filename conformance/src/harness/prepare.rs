@@ -6,7 +6,7 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use super::world::{World, places, shared, tail};
+use super::world::{World, shared, tail};
 use crate::stop::{OrError, Outcome, Step, Stop};
 
 /// How much of what such a command says is told, in bytes from its end.
@@ -14,8 +14,7 @@ const TOLD: u64 = 2048;
 
 /// Runs what the manifest wants once a run, into a directory that all checks share.
 pub(super) fn once(world: &World) -> Outcome {
-    let target = &world.orders.target;
-    let launch = &target.manifest.launch;
+    let launch = &world.orders.target.manifest.launch;
     let dir = shared(&world.orders.dir);
     if launch.prepare.iter().all(|prepare| !prepare.once) {
         return Ok(());
@@ -23,9 +22,9 @@ pub(super) fn once(world: &World) -> Outcome {
     std::fs::create_dir(&dir).or_error(dir.display())?;
     let user = user_of(world)?;
     if let Some(user) = user {
-        std::os::unix::fs::lchown(&dir, Some(user), Some(user)).or_error(dir.display())?;
+        std::os::unix::fs::lchown(&dir, Some(user.id), Some(user.group)).or_error(dir.display())?;
     }
-    let values = places(target, &world.orders.dir)?;
+    let values = world.places()?;
     for prepare in launch.prepare.iter().filter(|prepare| prepare.once) {
         let words = prepare.command.iter().map(|template| {
             template.fill(&values).map_err(|message| Stop::Error(format!("manifest: {message}")))
@@ -35,20 +34,39 @@ pub(super) fn once(world: &World) -> Outcome {
     Ok(())
 }
 
+/// Who a program is started as.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct User {
+    /// The user's id.
+    pub(super) id: u32,
+    /// The id of its group; it has no others.
+    pub(super) group: u32,
+}
+
+impl User {
+    /// Becomes it for good. Between fork and exec: system calls only.
+    pub(super) fn become_it(self) -> nix::Result<()> {
+        let group = nix::unistd::Gid::from_raw(self.group);
+        nix::unistd::setgroups(&[group])?;
+        nix::unistd::setgid(group)?;
+        nix::unistd::setuid(nix::unistd::Uid::from_raw(self.id))
+    }
+}
+
 /// The user that the server is started as, if that is another one.
-pub(super) fn user_of(world: &World) -> Step<Option<u32>> {
+pub(super) fn user_of(world: &World) -> Step<Option<User>> {
     match &world.orders.target.manifest.launch.user {
         Some(name) if nix::unistd::geteuid().is_root() => {
             let user = nix::unistd::User::from_name(name).or_error("user database")?;
             let user = user.ok_or_else(|| Stop::Error(format!("no user `{name}`")))?;
-            Ok(Some(user.uid.as_raw()))
+            Ok(Some(User { id: user.uid.as_raw(), group: user.gid.as_raw() }))
         }
         _ => Ok(None),
     }
 }
 
 /// Runs a command in `dir`, as `user`, to its end.
-pub(super) fn run_before(words: &[OsString], dir: &Path, user: Option<u32>) -> Outcome {
+pub(super) fn run_before(words: &[OsString], dir: &Path, user: Option<User>) -> Outcome {
     let Some((program, arguments)) = words.split_first() else { return Ok(()) };
     let shown = shell_words::join(words.iter().map(|word| word.to_string_lossy().into_owned()));
     let said = dir.join(".prepare.output");
@@ -57,9 +75,8 @@ pub(super) fn run_before(words: &[OsString], dir: &Path, user: Option<u32>) -> O
     command.args(arguments).current_dir(dir).stdin(Stdio::null());
     command.stdout(output.try_clone().or_error("output")?).stderr(output);
     if let Some(user) = user {
-        command.uid(user).gid(user);
-        // SAFETY: between fork and exec, a system call only.
-        unsafe { command.pre_exec(|| nix::unistd::setgroups(&[]).map_err(Into::into)) };
+        // SAFETY: between fork and exec, system calls only.
+        unsafe { command.pre_exec(move || user.become_it().map_err(Into::into)) };
     }
     let status = command.status().map_err(|error| {
         Stop::Error(format!("launch.prepare: `{shown}` cannot be run: {error}"))

@@ -9,7 +9,7 @@ use crate::platform::{self, Process};
 use crate::stop::{Step, Stop};
 
 /// The processes that serve one client.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Cluster {
     /// The process that reads the client's socket: a child of the daemon.
     pub receiver: i32,

@@ -185,6 +185,11 @@ impl Server {
     }
 
     fn enter_anyhow(&self, name: &str, address: SocketAddr) -> Step<Client> {
+        if let Some(most) = self.world.orders.target.manifest.wire.clients {
+            // Who has just left takes a place until its process is gone.
+            let others = usize::from(most.get()) - 1;
+            self.lets_go(Some(self.process_count(others)))?;
+        }
         let mut client = Client::connect(&self.world, name, address, Some(&self.witness))?;
         client.key = self.key().to_vec();
         client.send_key()?;
@@ -207,13 +212,32 @@ impl Server {
     }
 
     fn join_anyhow(&self, name: &str, address: SocketAddr) -> Step<Client> {
+        let before = self.living().ok();
         let mut client = self.enter_anyhow(name, address)?;
         client.let_in()?;
         if client.wire().again() == Again::Reconnect {
+            self.lets_go(before)?;
             client.reconnect()?;
             client.is_greeted()?;
+            // It has not asked, so only its socket tells whether it is accepted yet.
+            let model = self.world.orders.target.manifest.processes.model;
+            if model.is_per_client() {
+                self.whoever_serves(&client).or_else(|stop| match stop {
+                    Stop::NotRun(_) => Ok(Cluster::default()),
+                    other => Err(other),
+                })?;
+            }
         }
         Ok(client)
+    }
+
+    /// Waits, for a while, until the process of a client that has gone has gone too.
+    fn lets_go(&self, before: Option<usize>) -> Outcome {
+        let model = self.world.orders.target.manifest.processes.model;
+        let Some(before) = before.filter(|_| model.is_per_client()) else { return Ok(()) };
+        self.world
+            .wait(self.world.patience(), || Ok((self.living()? <= before).then_some(())))
+            .map(drop)
     }
 
     /// A client that has been let in, with the processes that serve it. Nobody else may join or

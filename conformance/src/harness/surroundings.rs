@@ -7,7 +7,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::world::places;
+use super::world::{places, shared};
 use crate::needs::Need;
 use crate::platform::{self, Namespace};
 use crate::stop::{OrError, Outcome, Stop};
@@ -22,7 +22,7 @@ pub fn enter(target: &Target, dir: &Path) -> Outcome {
     if launch.bind.is_empty() {
         return Ok(());
     }
-    let values = places(target, dir)?;
+    let values = places(target, dir, &shared(dir))?;
     let mut covers = Vec::new();
     for bind in &launch.bind {
         let from =
@@ -45,9 +45,16 @@ pub fn enter(target: &Target, dir: &Path) -> Outcome {
     platform::cover_paths(&covers, &scratch).map_err(Stop::NotRun)
 }
 
-/// Why the surroundings that `target` wants, private paths, cannot be made here.
+/// Why the surroundings that `target` wants, root's rights and private paths, cannot be had here.
 pub fn missing(target: &Target) -> Option<Stop> {
-    let bind = &target.manifest.launch.bind;
+    let launch = &target.manifest.launch;
+    if launch.needs_root && !nix::unistd::geteuid().is_root() {
+        return Some(Stop::NotRun(format!(
+            "the target {} can be started by root only, as launch.needs-root says",
+            target.name
+        )));
+    }
+    let bind = &launch.bind;
     if bind.is_empty() {
         return None;
     }
@@ -64,8 +71,10 @@ pub fn missing(target: &Target) -> Option<Stop> {
     })
 }
 
-/// Whether only one check of `target` at a time can run: its port is fixed, and there is one network.
+/// Whether only one check of `target` at a time can run: its manifest says so, or its port is fixed
+/// and there is one network.
 pub fn is_alone(target: &Target) -> bool {
-    target.manifest.launch.port.is_some()
-        && platform::namespace_missing(Namespace::Network).is_some()
+    let launch = &target.manifest.launch;
+    launch.exclusive
+        || launch.port.is_some() && platform::namespace_missing(Namespace::Network).is_some()
 }

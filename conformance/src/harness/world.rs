@@ -31,7 +31,9 @@ pub(super) const SERVES: &str = "listen/clients-are-served";
 pub(super) const WAKES: &str = "signals/no-lost-wakeup";
 
 /// The places that a manifest can name, where they usually are, for a check in `dir`.
-pub(super) fn places(target: &Target, dir: &Path) -> Step<Values<'static>> {
+///
+/// `dir` is what `{dir}` stands for, and `shared` what `{shared}` does.
+pub(super) fn places(target: &Target, dir: &Path, shared: &Path) -> Step<Values<'static>> {
     let manifest = &target.manifest;
     let own = std::env::current_exe().or_error("this program's own path")?;
     let parent = |path: &Path| path.parent().unwrap_or(Path::new("/")).to_owned();
@@ -45,7 +47,7 @@ pub(super) fn places(target: &Target, dir: &Path) -> Step<Values<'static>> {
     ]
     .map(|(name, path)| (name, path.into_os_string()))
     .into();
-    values.insert("shared", shared(dir).into_os_string());
+    values.insert("shared", shared.as_os_str().to_owned());
     let user = match &manifest.launch.user {
         Some(user) if nix::unistd::geteuid().is_root() => user.clone(),
         _ => nix::unistd::User::from_uid(nix::unistd::geteuid())
@@ -153,7 +155,12 @@ impl World {
 
     /// The places that a manifest can name, where they usually are.
     pub(super) fn places(&self) -> Step<Values<'static>> {
-        places(&self.orders.target, &self.orders.dir)
+        self.places_in(&self.orders.dir)
+    }
+
+    /// The same for a server that has another directory for `{dir}`.
+    pub(super) fn places_in(&self, dir: &Path) -> Step<Values<'static>> {
+        places(&self.orders.target, dir, &shared(&self.orders.dir))
     }
 
     pub(super) fn patience(&self) -> Duration {

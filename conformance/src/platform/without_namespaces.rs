@@ -29,6 +29,11 @@ pub fn cover_paths(_covers: &[Cover], _scratch: &Path) -> Result<(), String> {
     Err(NO_NAMESPACES.into())
 }
 
+/// How often a connection found the queue of a listening socket full: of which one, nothing tells.
+pub fn listen_overflows() -> Result<u64, String> {
+    Err(NO_NAMESPACES.into())
+}
+
 /// Whether something listens on a port: nothing tells without asking it.
 pub fn is_listening(_port: u16) -> Option<bool> {
     None

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use super::situations::{blocked_client, lines};
+use super::situations::{blocked_client, lines, slow_clients_are_apart};
 use crate::harness::{Check, Options, excerpt};
 use crate::needs::Need;
 use crate::requirement::{Control, Controls, Requirement, by};
-use crate::stop::{OrError, Outcome, ensure, fail};
+use crate::stop::{OrError, Outcome, Stop, ensure, fail};
 use crate::subject::Claim;
 use forkproof_report::Level;
 
@@ -409,6 +409,11 @@ fn chunk_boundaries(check: &mut Check) -> Outcome {
 }
 
 fn slow_reader_catches_up(check: &mut Check) -> Outcome {
+    if !slow_clients_are_apart(check) {
+        return Err(Stop::Unsupported(
+            "where one process serves all, it may wait for a client that does not read".into(),
+        ));
+    }
     let server = check.server()?;
     let mut alice = server.join("alice")?;
     let (mut bob, _, said) = blocked_client(check, &server, &mut alice, "bob")?;

@@ -206,6 +206,19 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         check: daemonizes,
     },
     Requirement {
+        id: "processes/daemon-leads-no-session",
+        title: "In the background the daemon is no session leader, so that no terminal it opens becomes its own",
+        level: Level::Should,
+        clause: "daemon(7), \"SysV daemons\", step 7; POSIX.1-2024, 11.1.3; daemon(3) forks once",
+        trap: "daemon(3) forks once: a daemon that later opens a terminal, as a log or a console, without O_NOCTTY is ended by its hangup",
+        fix: "fork again after setsid, or open everything with O_NOCTTY",
+        needs: &[Need::ProcessTable],
+        claims: &[Claim::Daemon],
+        controls: Controls::By(&[by("single-fork", "it is one")]),
+        exclusive: false,
+        check: daemon_leads_no_session,
+    },
+    Requirement {
         id: "processes/launcher-status-is-honest",
         title: "The launcher of a daemon that cannot start exits non-zero and says why, for each reason there is",
         level: Level::Must,
@@ -636,11 +649,6 @@ fn daemonizes(check: &mut Check) -> Outcome {
         "it is in its launcher's".into()
     })?;
     ensure(!daemon.has_terminal, "the daemon has no controlling terminal", || "it has one".into())?;
-    ensure(
-        daemon.session != pid,
-        "the daemon is no session leader, which could acquire a terminal by opening one",
-        || "it is one".into(),
-    )?;
     let directory = server.ask(pid, platform::working_directory)?;
     ensure(directory == std::path::Path::new("/"), "the daemon's directory is /", || {
         format!("it is {}", directory.display())
@@ -660,6 +668,17 @@ fn daemonizes(check: &mut Check) -> Outcome {
             Ok(())
         }
     }
+}
+
+fn daemon_leads_no_session(check: &mut Check) -> Outcome {
+    let server = check.server_with(Options::new().daemon())?;
+    let pid = server.daemon();
+    let daemon = server.process(pid)?.ok_or_else(|| Stop::Error("no such process".into()))?;
+    ensure(
+        daemon.session != pid,
+        "the daemon is no session leader, which could acquire a terminal by opening one",
+        || "it is one".into(),
+    )
 }
 
 fn launcher_status_is_honest(check: &mut Check) -> Outcome {

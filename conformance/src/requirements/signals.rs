@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 
-use super::situations::{blocked_client, both_are_served, idle_cost, lines};
+use super::situations::{
+    blocked_client, both_are_served, idle_cost, lines, slow_clients_are_apart,
+};
 use crate::harness::{Check, Ending, LockMode, Options, Server, lock_waiters};
 use crate::needs::Need;
 use crate::platform::{self, SignalState, State, signal_names, signal_set};
@@ -600,7 +602,7 @@ fn sighup_survived(check: &mut Check) -> Outcome {
 fn client_reset(check: &mut Check) -> Outcome {
     let server = check.server()?;
     let mut alice = server.join("alice")?;
-    let (bob, cluster) = match check.has(Claim::Lines) {
+    let (bob, cluster) = match slow_clients_are_apart(check) {
         true => {
             let (bob, cluster, _) = blocked_client(check, &server, &mut alice, "bob")?;
             (bob, cluster)
@@ -648,7 +650,7 @@ fn inherited_blocked(check: &mut Check) -> Outcome {
 fn whole_life(check: &Check, server: &Server) -> Outcome {
     let mut alice = server.join("alice")?;
     let before = server.living()?;
-    let (bob, cluster) = match check.has(Claim::Lines) {
+    let (bob, cluster) = match slow_clients_are_apart(check) {
         true => {
             let (bob, cluster, _) = blocked_client(check, server, &mut alice, "bob")?;
             (bob, cluster)

@@ -153,6 +153,12 @@ pub(super) fn refuses_to_start(
     )
 }
 
+/// Whether a client that does not read is held up alone. Where one process passes on what one client
+/// says to all others, it may wait for the slowest, and many do.
+pub(super) fn slow_clients_are_apart(check: &Check) -> bool {
+    check.has(Claim::Lines) && (check.has(Claim::ProcessPerClient) || !check.has(Claim::Broadcast))
+}
+
 /// A client named `name` that does not read while `speaker`, or on a wire without broadcast it
 /// itself, says more than the sockets between them hold: its sender is blocked. Returns what it has
 /// still to hear.

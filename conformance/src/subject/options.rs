@@ -15,6 +15,9 @@ pub struct Options {
     /// To listen on `{address}`, once for each.
     #[serde(default)]
     pub address: Option<Words>,
+    /// How many addresses it can be told; any number when missing.
+    #[serde(default)]
+    pub addresses: Option<std::num::NonZeroU8>,
     /// To listen on the default addresses, on port `{port}`.
     #[serde(default)]
     pub any_address: Option<Words>,

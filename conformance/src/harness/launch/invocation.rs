@@ -14,8 +14,8 @@ use super::access::reachable_program;
 use super::listen::{parts_of, where_to_listen};
 use super::words::{cannot, fill, mentions};
 use crate::harness::options::Options;
-use crate::harness::prepare::user_of;
-use crate::harness::world::{World, places};
+use crate::harness::prepare::{User, user_of};
+use crate::harness::world::World;
 use crate::stop::{OrError, Step, Stop};
 use crate::subject::{Manifest, ReadyBy, Template, Values, Words};
 
@@ -43,7 +43,7 @@ pub(super) struct Invocation {
     /// What is to be run before it.
     pub(super) prepare: Vec<Vec<OsString>>,
     pub(super) in_background: bool,
-    pub(super) run_as: Option<u32>,
+    pub(super) run_as: Option<User>,
     /// Where its addresses come from, and the end that the server gets.
     pub(super) ready: Option<OwnedFd>,
     pub(super) ready_end: Option<OwnedFd>,
@@ -63,7 +63,7 @@ impl Invocation {
         };
         std::fs::create_dir_all(&dir).or_error(dir.display())?;
 
-        let mut values = places(target, &dir)?;
+        let mut values = world.places_in(&dir)?;
         let log = match &options.log {
             None => PathBuf::from(values["log"].clone()),
             Some(_) if !mentions(manifest, "log") => {
@@ -112,7 +112,7 @@ impl Invocation {
             _ => (None, None),
         };
         let run_as = match options.run_as {
-            Some(user) => Some(user),
+            Some(user) => Some(User { id: user, group: user }),
             None => user_of(world)?,
         };
         let program = match run_as {

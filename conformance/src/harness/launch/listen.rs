@@ -71,6 +71,10 @@ pub(super) fn where_to_listen(world: &World, options: &Options) -> Step<ListenPl
         let templates = words.arguments();
         let mut chosen = None;
         let mut wanted = options.listen.clone();
+        let most = manifest.options.addresses.map_or(usize::MAX, |most| usize::from(most.get()));
+        if wanted.len() > most {
+            return cannot(world, "to listen on several addresses", "larger options.addresses");
+        }
         if wanted.is_empty() {
             if !tells {
                 chosen = Some(free_port()?);

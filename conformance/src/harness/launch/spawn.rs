@@ -64,6 +64,10 @@ fn spawn(world: &Rc<World>, options: &Options, mut invocation: Invocation) -> St
         .create_new(true)
         .open(&output)
         .or_error("server's output")?;
+    if let Some(user) = invocation.run_as {
+        // What it opens as /dev/stderr is this file.
+        let _ = std::os::unix::fs::fchown(&output_file, Some(user.id), Some(user.group));
+    }
     let mut command = Command::new(&invocation.program);
     command.args(&invocation.arguments);
     command.current_dir(&invocation.directory);
@@ -120,13 +124,14 @@ fn give_away(world: &World, invocation: &Invocation) -> Outcome {
     own.extend(invocation.files.iter().cloned());
     for path in &own {
         // The directory may be the server's already, and what is in it whatever it has put there.
-        match std::os::unix::fs::lchown(path, Some(user), Some(user)) {
+        match std::os::unix::fs::lchown(path, Some(user.id), Some(user.group)) {
             Ok(()) => {}
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
             // Root inside a user namespace may not know the user.
             Err(error) => {
                 return Err(Stop::NotRun(format!(
-                    "needs the right to run the server as user {user}: {error}"
+                    "needs the right to run the server as user {}: {error}",
+                    user.id
                 )));
             }
         }
@@ -169,7 +174,7 @@ fn between_fork_and_exec(command: &mut Command, options: &Options, invocation: &
                 nix::unistd::setgroups(&groups)?;
             }
             if let Some(user) = run_as {
-                become_user(user)?;
+                user.become_it()?;
             }
             if in_child.all_blocked {
                 sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), None)?;
@@ -195,12 +200,4 @@ fn leave_open(last: i32) -> nix::Result<()> {
     }
     // SAFETY: nobody else has it.
     Errno::result(unsafe { libc::close(null) }).map(drop)
-}
-
-/// Becomes `user` for good. Between fork and exec: system calls only.
-fn become_user(user: u32) -> nix::Result<()> {
-    let group = nix::unistd::Gid::from_raw(user);
-    nix::unistd::setgroups(&[group])?;
-    nix::unistd::setgid(group)?;
-    nix::unistd::setuid(nix::unistd::Uid::from_raw(user))
 }

@@ -104,6 +104,21 @@ pub fn serves(pid: i32, at: SocketAddr, client: SocketAddr) -> Result<bool, Stri
     }))
 }
 
+/// How often a connection found the queue of a listening socket full, in this network
+/// (proc_pid_net(5), `netstat`: `TcpExt`, `ListenOverflows`).
+pub fn listen_overflows() -> Result<u64, String> {
+    let table = "/proc/self/net/netstat";
+    let text = fs::read_to_string(table).map_err(|error| format!("{table}: {error}"))?;
+    let mut lines = text.lines().filter(|line| line.starts_with("TcpExt:"));
+    let (names, values) = (lines.next().unwrap_or(""), lines.next().unwrap_or(""));
+    names
+        .split_ascii_whitespace()
+        .zip(values.split_ascii_whitespace())
+        .find(|(name, _)| *name == "ListenOverflows")
+        .and_then(|(_, value)| value.parse().ok())
+        .ok_or_else(|| format!("{table}: no ListenOverflows"))
+}
+
 /// How many segments a socket has sent again, connecting included (tcp(7), `TCP_INFO`).
 pub fn retransmissions(socket: &impl std::os::fd::AsFd) -> Result<u32, String> {
     let mut info = std::mem::MaybeUninit::<libc::tcp_info>::zeroed();
