@@ -121,6 +121,7 @@ const EFFECTS: &[(&str, &str, &str, &str)] = &[
     ("reaps-one", "reap", "2", "1"),
     ("kill-reaches-nobody=SIGTERM", "kill", "handled", "nothing"),
     ("group-leaks", "session", "exit 0", "exit 1"),
+    ("single-fork", "fork-in-session", "exit 0", "exit 1"),
     ("shared-description", "open-before-fork", "EAGAIN", "ok"),
     ("posix-flock", "close-another", "EAGAIN", "ok"),
     ("flock-does-nothing", "exclude", "EAGAIN", "ok"),

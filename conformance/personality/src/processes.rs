@@ -18,9 +18,7 @@ pub(crate) fn fork() -> c_int {
     if !any() {
         return real::fork();
     }
-    if LEADS.swap(false, Relaxed) && alters(Id::SingleFork) {
-        return 0;
-    }
+    let led = LEADS.swap(false, Relaxed);
     kept::release_lock();
     let serves = ACCEPTED.load(Relaxed);
     if on(Id::ForkFails) && serves && FORKED.fetch_add(1, Relaxed) >= value(Id::ForkFails) {
@@ -53,6 +51,9 @@ pub(crate) fn fork() -> c_int {
             while real::read(read_end, &mut byte, 1) < 0 {}
             real::close(read_end);
         }
+    }
+    if child == 0 && led && alters(Id::SingleFork) {
+        real::setsid();
     }
     if child == 0 {
         GENERATION.fetch_add(1, Relaxed);

@@ -422,7 +422,7 @@ personalities! {
     }
     SingleFork {
         "single-fork",
-        "A daemon() that forks once, as the C libraries' daemon(3) does: what it leaves leads its session.",
+        "A daemon that leads its session, as one does that daemon(3) of the C library has left.",
         "daemon(3) of glibc and of FreeBSD; POSIX.1-2024 setsid(), 11.1.3",
         ["setsid", "fork"], None
     }

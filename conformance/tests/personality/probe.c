@@ -267,6 +267,19 @@ static int run(const char *name) {
         printf("%d", reaped);
     }
     CASE("kill") { catch(SIGTERM, handler); kill(getpid(), SIGTERM); say(handled ? "handled" : "nothing"); }
+    CASE("fork-in-session") {
+        pid_t leader = fork();
+        if (leader == 0) {
+            setsid();
+            pid_t child = fork();
+            if (child == 0)
+                _exit(getsid(0) == getpid());
+            int ended = 0;
+            waitpid(child, &ended, 0);
+            _exit(WEXITSTATUS(ended));
+        }
+        status(leader);
+    }
     CASE("session") {
         pid_t child = fork();
         NEED(child);
