@@ -13,7 +13,7 @@
 //! | `needs` | what a requirement takes |
 //! | `harness` | what checks are written with: servers, clients, waits, evidence |
 //! | `requirement`, `requirements` | what a requirement is, and all of them |
-//! | `probe`, `bench` | what is measured: the system's facts, a server's speed and cost |
+//! | `probe`, `bench`, `survey` | what is measured: the system's facts, a server's speed and cost, and what an unknown one does |
 //! | `run` | selection, plan, execution, wardens, findings, the report |
 //! | `controls`, `diff` | the proof that requirements can fail; what changed between two reports |
 //! | `render` | every text and document that is shown |
@@ -43,5 +43,6 @@ mod requirements;
 mod run;
 mod stop;
 mod subject;
+mod survey;
 
 pub use commands::main;

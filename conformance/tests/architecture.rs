@@ -27,6 +27,7 @@ const CRATES: &[(&str, &[&str])] = &[
             "requirements",
             "probe",
             "bench",
+            "survey",
             "run",
             "controls",
             "diff",

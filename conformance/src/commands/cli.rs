@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand};
 use forkproof_report::ExitStatus;
 
 use super::outcome::{CommandError, CommandResult, conclude};
-use super::{as_personality, baseline, bench, controls, diff, list, probe, report, run};
+use super::{as_personality, baseline, bench, controls, diff, init, list, probe, report, run};
 use crate::platform::{Namespace, try_namespace};
 
 const AFTER_HELP: &str = "\
@@ -27,6 +27,9 @@ enum Command {
     /// Check a server on this host
     #[command(after_help = AFTER_HELP)]
     Run(run::Arguments),
+    /// Write a first manifest for your server: it is started, looked at and ended
+    #[command(after_help = init::AFTER_HELP)]
+    Init(init::Arguments),
     /// Show the catalogue
     List(list::Arguments),
     /// Show one requirement: source, trap, fix, and whether it can be checked here
@@ -89,6 +92,7 @@ enum Command {
 pub fn main() -> ExitCode {
     conclude(match Cli::parse().command {
         Command::Run(arguments) => run::main(&arguments),
+        Command::Init(arguments) => init::main(&arguments),
         Command::List(arguments) => list::main(&arguments),
         Command::Explain { id } => list::explain(&id),
         Command::Controls(arguments) => controls::main(&arguments),

@@ -9,6 +9,7 @@ mod cli;
 mod controls;
 mod destination;
 mod diff;
+mod init;
 mod list;
 mod outcome;
 mod probe;

@@ -4,6 +4,7 @@
 //! need it are then `not-run` with those words as the reason.
 
 mod facts;
+mod listening;
 mod model;
 #[cfg(target_os = "freebsd")]
 #[path = "freebsd/mod.rs"]
@@ -18,6 +19,7 @@ mod system;
 mod without_namespaces;
 
 pub use facts::facts;
+pub use listening::listens;
 pub use model::*;
 pub use system::*;
 #[cfg(not(target_os = "linux"))]

@@ -57,8 +57,8 @@ pub fn descriptor_count(_pid: i32) -> Result<usize, String> {
     not_read()
 }
 
-/// Whether a process has a socket open that listens on `port`.
-pub fn listens(_pid: i32, _port: u16) -> Result<bool, String> {
+/// Where the sockets listen that a process has open.
+pub fn listeners(_pid: i32) -> Result<Vec<SocketAddr>, String> {
     not_read()
 }
 

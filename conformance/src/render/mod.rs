@@ -8,7 +8,9 @@ pub mod facts;
 pub mod figures;
 pub mod junit;
 mod look;
+mod manifest;
 pub mod matrix;
 pub mod run;
 
 pub use document::json;
+pub use manifest::{manifest, name_of};

@@ -7,6 +7,7 @@ use crate::bench::Figures;
 use crate::probe::Value;
 use crate::stop::Stop;
 use crate::subject::{Ends, Measured};
+use crate::survey::Survey;
 
 /// What a task has come to.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -74,6 +75,8 @@ pub enum Product {
     Figures(Figures),
     /// A fact of the operating system.
     Fact(Value),
+    /// What was found out about an unknown server.
+    Survey(Box<Survey>),
     /// What a rehearsal has found out.
     Manners(Manners),
 }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::bench::Measures;
 use crate::subject::Target;
+use crate::survey::Command;
 
 /// Something to be done under a warden.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -34,6 +35,8 @@ pub enum Work {
     Benchmark(Measures, Subject),
     /// Measure the probe of that id.
     Probe(String),
+    /// Find out about a server of which only its command line is known.
+    Survey(Command),
 }
 
 /// The server that something is done with.
@@ -52,7 +55,7 @@ impl Work {
             Self::Requirement(_, subject)
             | Self::Rehearsal(subject)
             | Self::Benchmark(_, subject) => Some(subject),
-            Self::Probe(_) => None,
+            Self::Probe(_) | Self::Survey(_) => None,
         }
     }
 }

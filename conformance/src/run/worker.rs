@@ -17,7 +17,7 @@ use crate::harness::{Check, Orders, enter_surroundings};
 use crate::personality::{self, Interposition, Selected};
 use crate::stop::{OrError, Step, Stop};
 use crate::subject::Ends;
-use crate::{bench, platform, probe, requirements};
+use crate::{bench, platform, probe, requirements, survey};
 
 /// Does what `task` says, in this process, which is its own.
 pub(super) fn work(task: &Task) -> Finding {
@@ -27,6 +27,12 @@ pub(super) fn work(task: &Task) -> Finding {
                 // It tells limits and dispositions as they are, and has no server to finish.
                 let value = probe::measure(id, &task.dir).map_err(Stop::Error)?;
                 Ok(Finding { product: Some(Product::Fact(value)), ..Finding::pass() })
+            }
+            Work::Survey(command) => {
+                default_dispositions();
+                let survey = survey::explore(command, &task.dir, task.slowness);
+                let product = Some(Product::Survey(Box::new(survey.map_err(Stop::Error)?)));
+                Ok(Finding { product, ..Finding::pass() })
             }
             Work::Requirement(_, subject)
             | Work::Rehearsal(subject)
@@ -121,7 +127,7 @@ fn act(check: &mut Check, work: &Work) -> Step<Option<Product>> {
         Work::Benchmark(measures, _) => {
             return Ok(Some(Product::Figures(bench::measure(check, measures)?)));
         }
-        Work::Probe(_) => {}
+        Work::Probe(_) | Work::Survey(_) => {}
     }
     Ok(None)
 }

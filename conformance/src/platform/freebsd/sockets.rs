@@ -62,13 +62,12 @@ fn end(bytes: Option<&[u8]>) -> Option<SocketAddr> {
     Some((ip, port).into())
 }
 
-/// Whether a process has a socket open that listens on `port`: one with that port and no other end.
-pub fn listens(pid: i32, port: u16) -> Result<bool, String> {
+/// Where the sockets listen that a process has open: those that have a port and no other end.
+pub fn listeners(pid: i32) -> Result<Vec<SocketAddr>, String> {
     let open = descriptors(pid)?;
-    Ok(open
-        .iter()
-        .filter_map(|descriptor| descriptor.ends)
-        .any(|(own, other)| own.port() == port && other.is_none()))
+    let ends = open.iter().filter_map(|descriptor| descriptor.ends);
+    let listening = ends.filter(|(own, other)| own.port() != 0 && other.is_none());
+    Ok(listening.map(|(own, _)| own).collect())
 }
 
 /// Whether a process has the connection open that a client at `client` has made to `at`.

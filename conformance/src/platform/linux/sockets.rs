@@ -83,13 +83,12 @@ pub fn is_listening(port: u16) -> Option<bool> {
     Some(tcp_sockets()?.iter().any(|socket| socket.listens && socket.local.1 == port))
 }
 
-/// Whether a process has a socket open that listens on `port`.
-pub fn listens(pid: i32, port: u16) -> Result<bool, String> {
+/// Where the sockets listen that a process has open.
+pub fn listeners(pid: i32) -> Result<Vec<SocketAddr>, String> {
     let sockets = tcp_sockets().ok_or("this system does not tell about sockets")?;
     let open = open_sockets(pid)?;
-    Ok(sockets
-        .iter()
-        .any(|socket| socket.listens && socket.local.1 == port && open.contains(&socket.inode)))
+    let own = sockets.iter().filter(|socket| socket.listens && open.contains(&socket.inode));
+    Ok(own.map(|socket| socket.local.into()).collect())
 }
 
 /// Whether a process has the connection open that a client at `client` has made to `at`.
