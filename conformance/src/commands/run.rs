@@ -5,7 +5,7 @@ use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use forkproof_report::{Facts, Report};
+use forkproof_report::{Facts, Report, Verdict};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::arguments::{Selection, catch_interrupts, parse_scale, private_dir, program_target};
@@ -142,12 +142,12 @@ pub(super) fn main(arguments: &Arguments) -> CommandResult {
         exceptions: baseline.holding(&facts).map_err(CommandError::usage)?,
     };
     let started = humantime::format_rfc3339_seconds(std::time::SystemTime::now()).to_string();
-    let execution = watch(&mut plan, &facts, arguments.quiet);
+    let execution = watch(&mut plan, &facts, arguments.quiet, arguments.verbose);
     let report = run::report(&plan, &execution, facts, started);
     if arguments.verbose {
         print(&terminal::slowest(&report))?;
     }
-    print(&terminal::conclusion(&report))?;
+    print(&terminal::conclusion(&report, arguments.verbose))?;
     if arguments.keep {
         print(&format!("Directories kept in {}\n", dir.keep().display()))?;
     }
@@ -188,7 +188,7 @@ type Render = fn(&Report) -> Result<String, String>;
 
 /// Executes the plan and shows how it goes: a line for each check that is over, and on a terminal
 /// a bar with the ones that are running.
-fn watch(plan: &mut Plan, facts: &Facts, quiet: bool) -> Execution {
+fn watch(plan: &mut Plan, facts: &Facts, quiet: bool, verbose: bool) -> Execution {
     let total = plan.requirements.len() * plan.repeat;
     let mut out = anstream::stdout();
     let _ = writeln!(
@@ -217,7 +217,12 @@ fn watch(plan: &mut Plan, facts: &Facts, quiet: bool) -> Execution {
                 if let Some(at) = running.iter().position(|&id| id == record.requirement.id) {
                     running.remove(at);
                 }
-                if !quiet || record.finding.verdict.is_trouble() {
+                let shown = match record.finding.verdict {
+                    verdict if verdict.is_trouble() => true,
+                    Verdict::Unsupported => verbose,
+                    _ => !quiet,
+                };
+                if shown {
                     let line = terminal::record_line(record, repeated);
                     bar.suspend(|| {
                         // A reader that has gone is met again at the summary.

@@ -80,6 +80,25 @@ impl Client {
         Ok(token.into_bytes())
     }
 
+    /// Asks again and again, for as many `bytes` as the server takes without its answers being read;
+    /// once where a connection has one answer.
+    pub fn ask_without_reading(&mut self, bytes: usize) -> Outcome {
+        self.world.act();
+        self.await_greeting()?;
+        let wire = self.wire();
+        let request = match (wire.kind, &wire.request) {
+            (Kind::Exchange, Some(request)) => request.with("fp0"),
+            (Kind::Http, _) => self.get(),
+            _ => return Ok(()),
+        };
+        let times = match wire.again() {
+            Again::Same => (bytes / request.len()).max(1),
+            _ => 1,
+        };
+        self.say_without_reading(&request.repeat(times));
+        Ok(())
+    }
+
     /// A GET (RFC 9110, 9.3.1).
     fn get(&self) -> Vec<u8> {
         let wire = self.wire();

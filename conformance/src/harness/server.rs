@@ -123,6 +123,12 @@ impl Server {
         Ok(found)
     }
 
+    /// Whether its daemon has not ended.
+    pub fn lives(&self) -> Step<bool> {
+        let daemon = self.process(self.daemon())?;
+        Ok(daemon.is_some_and(|process| process.state != platform::State::Zombie))
+    }
+
     /// How many of its processes there are, without those that have ended and are not reaped.
     pub fn living(&self) -> Step<usize> {
         let processes = self.processes()?;

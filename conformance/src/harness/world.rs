@@ -262,13 +262,31 @@ impl World {
 
     /// A failure with the cause that the server itself tells, if it does.
     pub(super) fn with_cause(&self, failure: Failure) -> Failure {
-        match self.obituary() {
-            Some(words) => {
-                let actual = format!("{}; the server says: {words}", failure.actual);
-                Failure { actual, ..failure }
+        let mut actual = failure.actual;
+        if let Some((ending, words)) = self.end_of_a_daemon() {
+            let known = ending.to_string();
+            if !actual.contains(&known) {
+                actual = format!("{actual}; the daemon {known}, and says: {words}");
             }
-            None => failure,
         }
+        match self.obituary() {
+            Some(words) if !actual.contains(&words) => {
+                actual = format!("{actual}; the server says: {words}");
+            }
+            _ => {}
+        }
+        Failure { actual, ..failure }
+    }
+
+    /// How a daemon has ended that nobody has ended, and its last words.
+    fn end_of_a_daemon(&self) -> Option<(Ending, String)> {
+        self.reap();
+        self.servers.borrow().iter().filter(|server| !server.over.get()).find_map(|server| {
+            let ending = self.ending_of(server.daemon.get())?;
+            let output = server.output_tail(4096);
+            let words = output.lines().rev().map(str::trim).find(|line| !line.is_empty());
+            Some((ending, words.unwrap_or("nothing").to_owned()))
+        })
     }
 
     /// As [`Check::until`](super::check::Check::until).

@@ -37,11 +37,6 @@ pub fn credentials(_pid: i32) -> Result<([u32; 3], Vec<u32>), String> {
     not_read()
 }
 
-/// A process's file mode creation mask, where the system tells.
-pub fn umask_of(_pid: i32) -> Result<u32, String> {
-    not_read()
-}
-
 /// A process's working directory.
 pub fn working_directory(_pid: i32) -> Result<PathBuf, String> {
     not_read()

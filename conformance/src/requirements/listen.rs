@@ -495,7 +495,12 @@ fn privileged_port(check: &mut Check) -> Outcome {
             options = as_user(check, options, unused_user()?)?;
         }
         let launched = check.launch(options)?;
-        if launched.server.is_some() {
+        if let Some(server) = &launched.server {
+            ensure(
+                server.address().port() == port,
+                format!("the server listens on port {port}, which it was told, or on none"),
+                || format!("it listens on {}", server.address()),
+            )?;
             return Err(Stop::NotRun(format!("this system lets every user bind port {port}")));
         }
         if launched.output.contains("in use") {

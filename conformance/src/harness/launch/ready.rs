@@ -236,13 +236,18 @@ impl Spawned {
                     let own = descends()?;
                     Ok(pid.filter(|&pid| own.iter().any(|process| process.pid == pid)))
                 })?;
-                return pid.ok_or_else(|| {
-                    Stop::Error(format!(
-                        "the pid file {} holds `{}`, which is no process of this check",
-                        path.display(),
-                        said().trim().escape_debug()
-                    ))
-                });
+                return match pid {
+                    Some(pid) => Ok(pid),
+                    // In the rehearsal it is the manifest that is wrong.
+                    None => fail(
+                        "the pid file holds the process id of the daemon",
+                        format!(
+                            "the pid file {} holds `{}`, which is no process of this check",
+                            path.display(),
+                            said().trim().escape_debug()
+                        ),
+                    ),
+                };
             }
             DaemonIs::Orphan => (awaited(&|p| p.parent == own)?, "have lost their parent"),
             DaemonIs::SessionLeader => (awaited(&|p| p.session == p.pid)?, "lead a session"),

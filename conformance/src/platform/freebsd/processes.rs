@@ -94,15 +94,6 @@ pub fn credentials(pid: i32) -> Result<([u32; 3], Vec<u32>), String> {
     Ok(([record.ki_ruid, record.ki_uid, record.ki_svuid], groups))
 }
 
-/// A process's file mode creation mask, where the system tells.
-pub fn umask_of(pid: i32) -> Result<u32, String> {
-    // An unsigned short (libprocstat(3), procstat_getumask).
-    match ask_about(pid, libc::KERN_PROC_UMASK, "umask")?[..] {
-        [low, high] => Ok(u16::from_ne_bytes([low, high]).into()),
-        _ => Err("kern.proc.umask is no unsigned short".into()),
-    }
-}
-
 /// A process's working directory.
 pub fn working_directory(pid: i32) -> Result<PathBuf, String> {
     let bytes = ask_about(pid, libc::KERN_PROC_CWD, "cwd")?;

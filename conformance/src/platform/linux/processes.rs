@@ -4,6 +4,7 @@ use std::fs;
 
 use nix::errno::Errno;
 
+use crate::offspring::Offspring;
 use crate::platform::model::{Process, SignalState, State};
 
 /// The limit of a process's address space (getrlimit(2)).
@@ -84,13 +85,6 @@ pub fn credentials(pid: i32) -> Result<([u32; 3], Vec<u32>), String> {
         [real, effective, saved, ..] => Ok(([real, effective, saved], numbers("Groups"))),
         _ => Err(format!("/proc/{pid}/status has no Uid")),
     }
-}
-
-/// A process's file mode creation mask, where the system tells.
-pub fn umask_of(pid: i32) -> Result<u32, String> {
-    field(&status(pid)?, "Umask")
-        .and_then(|text| u32::from_str_radix(text, 8).ok())
-        .ok_or_else(|| "needs Umask in /proc/PID/status (Linux 4.7)".into())
 }
 
 fn status(pid: i32) -> Result<String, String> {
@@ -177,9 +171,30 @@ pub fn most_descriptors() -> Result<u64, String> {
         .ok_or_else(|| format!("needs {PATH}"))
 }
 
-/// Sets how many descriptors another process of this user may have (prlimit(2)); returns what the
-/// limit was.
+/// Sets how many descriptors another process may have (prlimit(2)); returns what the limit was.
+///
+/// A process of another user takes CAP_SYS_RESOURCE, which root has in few containers; but root may
+/// become that user, in a process of its own.
 pub fn limit_descriptors_of(pid: i32, limit: u64) -> Result<u64, String> {
+    let own = nix::unistd::geteuid();
+    let (ids, _) = super::credentials(pid)?;
+    if !own.is_root() || ids == [0; 3] {
+        return set_descriptor_limit(pid, limit);
+    }
+    let group = std::fs::metadata(format!("/proc/{pid}"))
+        .map(|found| std::os::unix::fs::MetadataExt::gid(&found))
+        .map_err(|error| format!("/proc/{pid}: {error}"))?;
+    let child = Offspring::fork(|| -> Result<u64, String> {
+        let (user, group) = (nix::unistd::Uid::from_raw(ids[0]), nix::unistd::Gid::from_raw(group));
+        nix::unistd::setresgid(group, group, group)
+            .and_then(|()| nix::unistd::setresuid(user, user, user))
+            .map_err(|errno| format!("becoming user {user}: {}", errno.desc()))?;
+        set_descriptor_limit(pid, limit)
+    });
+    child?.wait::<Result<u64, String>>()?
+}
+
+fn set_descriptor_limit(pid: i32, limit: u64) -> Result<u64, String> {
     let before = descriptor_limit_of(pid)?;
     let after = libc::rlimit64 { rlim_cur: limit, rlim_max: before.rlim_max };
     // SAFETY: the kernel reads `after`; nothing is written.

@@ -42,7 +42,7 @@ pub fn slowest(report: &Report) -> String {
 }
 
 /// The end of a run: every failure in full, then the summary.
-pub fn conclusion(report: &Report) -> String {
+pub fn conclusion(report: &Report, verbose: bool) -> String {
     let mut text = String::new();
     // Writing to a String cannot fail.
     if let Some(rehearsal) = &report.rehearsal {
@@ -98,6 +98,15 @@ pub fn conclusion(report: &Report) -> String {
         report.options.jobs,
         report.options.slowness,
     );
+    let unsupported =
+        report.requirements.iter().filter(|entry| entry.verdict == Verdict::Unsupported).count();
+    if unsupported > 0 && !verbose {
+        let _ = writeln!(
+            text,
+            "{DIM}Not asked, since the server does not claim or speak it: {unsupported}; --verbose \
+             says why.{DIM:#}"
+        );
+    }
     if report.options.slowness > SLOW {
         let _ = writeln!(
             text,
