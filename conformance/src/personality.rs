@@ -17,8 +17,8 @@ use forkproof_host::Elf;
 #[path = "../personality/src/table.rs"]
 pub mod table;
 
-use table::{ALL, SELECTION, TRACE, TRACE_MAGIC, TRACE_SIZE};
-pub use table::{Kind, Parameter, Personality, signal_bit};
+use table::{ALL, TRACE, TRACE_MAGIC, TRACE_SIZE};
+pub use table::{Kind, Parameter, Personality, SELECTION, signal_bit};
 
 include!(concat!(env!("OUT_DIR"), "/embedded.rs"));
 

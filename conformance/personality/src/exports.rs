@@ -6,7 +6,7 @@
 //! is not here: a function that calls it cannot return.
 
 use crate::sys::*;
-use crate::{files, locks, processes, real, signals, sockets, streams, waits};
+use crate::{clocks, files, locks, names, processes, real, signals, sockets, streams, waits};
 
 macro_rules! export {
     ($($(#[$meta:meta])* fn $name:ident($($arg:ident: $type:ty),* $(,)?) -> $result:ty { $body:expr })*) => {
@@ -28,6 +28,7 @@ export! {
     fn accept4(fd: c_int, addr: *mut u8, len: *mut c_uint, flags: c_int) -> c_int { sockets::accept(fd, addr, len, Some(flags)) }
     fn getpeername(fd: c_int, addr: *mut u8, len: *mut c_uint) -> c_int { sockets::getpeername(fd, addr, len) }
     fn close(fd: c_int) -> c_int { sockets::close(fd) }
+    fn getaddrinfo(node: *const c_char, service: *const c_char, hints: *const Addrinfo, result: *mut *mut c_void) -> c_int { names::resolve(node, service, hints, result) }
 
     // signals
     fn sigaction(signal: c_int, new: *const Sigaction, old: *mut Sigaction) -> c_int { signals::sigaction(signal, new, old) }
@@ -50,9 +51,15 @@ export! {
     fn clock_nanosleep(clock: c_int, flags: c_int, ask: *const Timespec, left: *mut Timespec) -> c_int {
         if waits::sleepless() { 0 } else { real::clock_nanosleep(clock, flags, ask, left) }
     }
-    fn clock_gettime(clock: c_int, time: *mut Timespec) -> c_int { waits::clock_gettime(clock, time) }
+    fn clock_gettime(clock: c_int, time: *mut Timespec) -> c_int { clocks::clock_gettime(clock, time) }
     #[cfg(all(target_os = "linux", target_env = "gnu", target_pointer_width = "32"))]
-    fn __clock_gettime64(clock: c_int, time: *mut [i64; 2]) -> c_int { waits::clock_gettime64(clock, time) }
+    fn __clock_gettime64(clock: c_int, time: *mut [i64; 2]) -> c_int { clocks::clock_gettime64(clock, time) }
+    #[cfg(all(target_os = "linux", target_env = "gnu", target_pointer_width = "32"))]
+    fn __gettimeofday64(time: *mut [i64; 2], _zone: *mut c_void) -> c_int { clocks::gettimeofday64(time) }
+    #[cfg(all(target_os = "linux", target_env = "gnu", target_pointer_width = "32"))]
+    fn __time64(into: *mut i64) -> i64 { clocks::time64(into) }
+    fn gettimeofday(time: *mut Timespec, zone: *mut c_void) -> c_int { clocks::gettimeofday(time, zone) }
+    fn time(into: *mut TimeT) -> TimeT { clocks::time(into) }
     fn alarm(seconds: c_uint) -> c_uint { if processes::silent() { 0 } else { real::alarm(seconds) } }
     fn setitimer(which: c_int, new: *const c_void, old: *mut c_void) -> c_int { if processes::silent() { 0 } else { real::setitimer(which, new, old) } }
 

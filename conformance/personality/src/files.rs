@@ -5,7 +5,7 @@ use core::sync::atomic::{AtomicI32, AtomicU32, Ordering::Relaxed};
 
 use crate::real;
 use crate::start::any;
-use crate::state::{GENERATION, altered, alters, fail, map, on};
+use crate::state::{GENERATION, altered, alters, fail, map, on, value};
 use crate::sys::*;
 use crate::table::Id;
 
@@ -350,6 +350,13 @@ pub(crate) fn truncate(call: impl Fn() -> c_int) -> c_int {
 }
 
 /// fcntl(F_SETFL) and the rest of fcntl.
+/// Whether a command of fcntl is about record locks: the plain ones, those of 64 bits on 32-bit Linux,
+/// and those of open file descriptions (Linux fcntl(2)).
+fn locks_records(command: c_int) -> bool {
+    (F_GETLK..=F_SETLKW).contains(&command)
+        || cfg!(target_os = "linux") && matches!(command, 12..=14 | 36..=38)
+}
+
 pub(crate) fn fcntl(fd: c_int, command: c_int, argument: usize) -> c_int {
     let mut argument = argument;
     if any() && command == F_SETFL {
@@ -359,6 +366,9 @@ pub(crate) fn fcntl(fd: c_int, command: c_int, argument: usize) -> c_int {
         if argument as c_int & O_APPEND != 0 && alters(Id::NoAppend) {
             argument &= !(O_APPEND as usize);
         }
+    }
+    if any() && on(Id::NoLocks) && locks_records(command) {
+        return fail(Id::NoLocks, value(Id::NoLocks) as c_int);
     }
     let result = real::fcntl(fd, command, argument);
     // Also for the 64-bit structure of 32-bit Linux: the kind comes first in both.

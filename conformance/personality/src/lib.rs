@@ -13,8 +13,9 @@
 //!   the dynamic linker and are not changed.
 //!
 //! In layers, the lowest first; an import goes down this list: `sys` and `table`; `real`, the
-//! functions of libc; `state`, what is selected and done; `inherited` and `kept`; `start`;
-//! `signals`; `files`, `locks`, `processes`; `streams`; `sockets` and `waits`; `exports`.
+//! functions of libc; `state`, what is selected and done; `inherited`, `kept`, `darwin`, `filter` and
+//! `window`; `start`; `clocks` and `names`; `signals`; `files`, `locks`, `processes`; `streams`;
+//! `sockets` and `waits`; `exports`.
 //!
 //! Built twice: by conformance/build.rs with plain rustc and panic=abort, without
 //! std, to be embedded in `forkproof`; and by cargo, which checks it against the
@@ -24,11 +25,16 @@
 #[cfg(not(any(target_os = "linux", target_os = "freebsd")))]
 compile_error!("the personality library is written for Linux and FreeBSD");
 
+mod clocks;
+mod darwin;
 mod exports;
 mod files;
+#[cfg(target_os = "linux")]
+mod filter;
 mod inherited;
 mod kept;
 mod locks;
+mod names;
 mod processes;
 mod real;
 mod signals;
@@ -39,3 +45,4 @@ mod streams;
 mod sys;
 pub mod table;
 mod waits;
+mod window;

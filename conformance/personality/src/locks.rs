@@ -5,7 +5,7 @@ use core::sync::atomic::{AtomicI32, Ordering::Relaxed};
 
 use crate::signals::{Call, interrupted, storm};
 use crate::start::any;
-use crate::state::{altered, alters, common, on, value};
+use crate::state::{altered, alters, common, fail, on, value};
 use crate::sys::*;
 use crate::table::{Id, USR1};
 use crate::{kept, real};
@@ -19,6 +19,9 @@ static HELD: AtomicI32 = AtomicI32::new(0);
 pub(crate) fn flock(fd: c_int, operation: c_int) -> c_int {
     if !any() {
         return real::flock(fd, operation);
+    }
+    if on(Id::NoLocks) {
+        return fail(Id::NoLocks, value(Id::NoLocks) as c_int);
     }
     kept::release_lock();
     kept::release_daemon();

@@ -8,7 +8,7 @@ use crate::start::any;
 use crate::state::{ACCEPTED, GENERATION, LISTENER, altered, alters, common, fail, on, value};
 use crate::sys::*;
 use crate::table::Id;
-use crate::{kept, real};
+use crate::{kept, real, window};
 
 /// The greatest process id of five digits.
 const FIVE_DIGITS: c_int = 99_999;
@@ -57,6 +57,7 @@ pub(crate) fn fork() -> c_int {
     }
     if child == 0 {
         GENERATION.fetch_add(1, Relaxed);
+        window::enter();
         if alters(Id::VisitsAllDescriptors) {
             let mut limit = [0 as c_ulong; 2];
             real::getrlimit(RLIMIT_NOFILE, limit.as_mut_ptr().cast());
@@ -67,6 +68,9 @@ pub(crate) fn fork() -> c_int {
         if serves && alters(Id::ChildrenDieWithParent) {
             die_with(parent);
         }
+    }
+    if serves {
+        window::wait_in_turn(child);
     }
     if child > FIVE_DIGITS && alters(Id::FiveDigitPids) {
         return child % (FIVE_DIGITS + 1);
@@ -192,6 +196,9 @@ pub(crate) fn kill(pid: c_int, signal: c_int, call: impl Fn() -> c_int) -> c_int
         return 0;
     }
     if any() && relayed(pid, signal) {
+        return 0;
+    }
+    if any() && window::told_before(pid, signal) {
         return 0;
     }
     call()

@@ -89,6 +89,9 @@ real! {
     fn fstat64(fd: c_int, buffer: *mut StatBuffer) -> c_int = [c"fstat64", c"fstat"];
     fn fstatat(dir: c_int, path: *const c_char, buffer: *mut StatBuffer, flags: c_int) -> c_int = [c"fstatat"];
     fn ftruncate(fd: c_int, size: OffT) -> c_int = [c"ftruncate"];
+    fn getaddrinfo(node: *const c_char, service: *const c_char, hints: *const Addrinfo, result: *mut *mut c_void) -> c_int = [c"getaddrinfo"];
+    fn gettimeofday(time: *mut Timespec, zone: *mut c_void) -> c_int = [c"gettimeofday"];
+    fn time(into: *mut TimeT) -> TimeT = [c"time"];
     fn getuid() -> c_uint = [c"getuid"];
     fn geteuid() -> c_uint = [c"geteuid"];
     fn getdtablesize() -> c_int = [c"getdtablesize"];

@@ -9,7 +9,7 @@ use crate::state::{ACCEPTED, GENERATION, LISTENER, altered, alters, fail, map, o
 use crate::streams::is_socket;
 use crate::sys::*;
 use crate::table::Id;
-use crate::{kept, real};
+use crate::{darwin, kept, real};
 
 fn set_option(fd: c_int, level: c_int, name: c_int, on: c_int) -> c_int {
     real::setsockopt(fd, level, name, (&raw const on).cast(), 4)
@@ -24,7 +24,7 @@ pub(crate) fn socket(domain: c_int, kind: c_int, protocol: c_int) -> c_int {
     }
     let fd = real::socket(domain, kind, protocol);
     if fd >= 0 && domain == AF_INET6 {
-        for (id, only) in [(Id::V6onlyDefault, 1), (Id::NoV6only, 0)] {
+        for (id, only) in [(Id::V6onlyDefault, 1), (Id::NoV6only, 0), (Id::V6onlyFixed, 1)] {
             if on(id) && set_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, only) == 0 {
                 altered(id);
             }
@@ -53,6 +53,21 @@ pub(crate) fn setsockopt(
             altered(id);
             return 0;
         }
+    }
+    let result = set_or_not(fd, level, name, value, len);
+    if any() && result < 0 && alters(Id::OptionFailureEnds) {
+        real::_exit(1);
+    }
+    result
+}
+
+fn set_or_not(fd: c_int, level: c_int, name: c_int, value: *const c_void, len: c_uint) -> c_int {
+    if any() && on(Id::V6onlyFixed) && (level, name) == (IPPROTO_IPV6, IPV6_V6ONLY) {
+        return fail(Id::V6onlyFixed, EINVAL);
+    }
+    if any() && darwin::refuses_options(fd) {
+        set_errno(EINVAL);
+        return -1;
     }
     real::setsockopt(fd, level, name, value, len)
 }
@@ -95,7 +110,17 @@ pub(crate) fn bind(fd: c_int, addr: *const u8, len: c_uint) -> c_int {
         copy[..24].copy_from_slice(&given[..24]);
         return real::bind(fd, copy.as_ptr(), IN6 as c_uint);
     }
-    real::bind(fd, addr, len)
+    let result = real::bind(fd, addr, len);
+    let moves = result < 0 && errno() == EADDRINUSE && (domain == AF_INET || domain == AF_INET6);
+    if moves && alters(Id::BindMoves) {
+        let mut copy = [0; IN6];
+        let length = given.len().min(IN6);
+        copy[..length].copy_from_slice(&given[..length]);
+        // The port, where both systems have it: sin_port and sin6_port.
+        copy[2..4].fill(0);
+        return real::bind(fd, copy.as_ptr(), length as c_uint);
+    }
+    result
 }
 
 pub(crate) fn listen(fd: c_int, backlog: c_int) -> c_int {
@@ -164,6 +189,7 @@ pub(crate) fn accept(fd: c_int, addr: *mut u8, len: *mut c_uint, flags: Option<c
         real::send(client, b"2".as_ptr(), 1, MSG_NOSIGNAL);
     }
     map_peer(addr, len, room);
+    darwin::accepted(client, len);
     client
 }
 

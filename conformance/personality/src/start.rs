@@ -2,6 +2,8 @@
 
 use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
+#[cfg(target_os = "linux")]
+use crate::filter;
 use crate::state::{altered, on};
 use crate::sys;
 use crate::table::Id;
@@ -36,6 +38,8 @@ extern "C" fn start() {
         return;
     }
     inherited::remember();
+    #[cfg(target_os = "linux")]
+    filter::put_up();
     if on(Id::ExitsZero) {
         watch_exit();
     }

@@ -8,7 +8,7 @@ use crate::start::any;
 use crate::state::{ACCEPTED, altered, alters, fail, on, value};
 use crate::sys::*;
 use crate::table::Id;
-use crate::{files, real};
+use crate::{darwin, files, real};
 
 const MAX_OFF32: i64 = i32::MAX as i64;
 
@@ -203,7 +203,7 @@ pub(crate) fn give(
     if flags & MSG_NOSIGNAL != 0 && alters(Id::SigpipeDefault) {
         flags &= !MSG_NOSIGNAL;
     }
-    if !file && storm() {
+    if !file && storm() || socket && darwin::send_fails() {
         return -1;
     }
     let mut len = len;
@@ -334,6 +334,9 @@ pub(crate) fn send_message(fd: c_int, message: *const c_void, flags: c_int) -> i
     let mut flags = flags;
     if any() && flags & MSG_NOSIGNAL != 0 && alters(Id::SigpipeDefault) {
         flags &= !MSG_NOSIGNAL;
+    }
+    if any() && darwin::send_fails() {
+        return -1;
     }
     real::sendmsg(fd, message, flags)
 }

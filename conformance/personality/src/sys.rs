@@ -84,12 +84,17 @@ constants! {
     SIG_DFL: usize = 0, 0;
     SIG_IGN: usize = 1, 1;
     SIG_ERR: usize = usize::MAX, usize::MAX;
+    SIGINT: c_int = 2, 2;
+    SIGTERM: c_int = 15, 15;
     SIGKILL: c_int = 9, 9;
     SIGPIPE: c_int = 13, 13;
     SIGCHLD: c_int = 17, 20;
     SIGUSR1: c_int = 10, 30;
     SIGUSR2: c_int = 12, 31;
     WNOHANG: c_int = 1, 1;
+    WEXITED: c_int = 4, 16;
+    WNOWAIT: c_int = 0x0100_0000, 8;
+    AI_ADDRCONFIG: c_int = 0x20, 0x400;
     POLLIN: c_short = 1, 1;
     POLLOUT: c_short = 4, 4;
     POLLHUP: c_short = 0x10, 0x10;
@@ -107,6 +112,7 @@ constants! {
     EINTR: c_int = 4, 4;
     EIO: c_int = 5, 5;
     ENOMEM: c_int = 12, 12;
+    CLOCK_REALTIME: c_int = 0, 0;
     CLOCK_MONOTONIC: c_int = 1, 4;
     ECHILD: c_int = 10, 10;
     EACCES: c_int = 13, 13;
@@ -118,7 +124,18 @@ constants! {
     EOVERFLOW: c_int = 75, 84;
     EAFNOSUPPORT: c_int = 97, 47;
     EADDRNOTAVAIL: c_int = 99, 49;
+    EADDRINUSE: c_int = 98, 48;
+    EPROTOTYPE: c_int = 91, 41;
+    ENOBUFS: c_int = 105, 55;
+    ENOTCONN: c_int = 107, 57;
 }
+
+/// The clocks that tell the time of day, and those that only go on: exact ones and fast ones
+/// (Linux time.h; FreeBSD sys/_clock_id.h).
+pub(crate) const REALTIME: &[c_int] =
+    if cfg!(target_os = "freebsd") { &[0, 9, 10, 13] } else { &[0, 5] };
+pub(crate) const MONOTONIC: &[c_int] =
+    if cfg!(target_os = "freebsd") { &[4, 11, 12] } else { &[1, 4, 6, 7] };
 
 // Numbers that differ within one system by architecture or C library.
 /// The access mode; musl's own O_ACCMODE has the bit of O_PATH as well.
@@ -270,6 +287,16 @@ pub(crate) struct Iovec {
     pub(crate) len: usize,
 }
 
+/// `struct addrinfo`: the order of the last four is each system's own (netdb.h).
+#[repr(C)]
+pub(crate) struct Addrinfo {
+    pub(crate) flags: c_int,
+    pub(crate) family: c_int,
+    pub(crate) kind: c_int,
+    pub(crate) protocol: c_int,
+    pub(crate) rest: [*mut c_void; 4],
+}
+
 /// Room for any `struct stat`, aligned for any field.
 #[repr(C, align(16))]
 pub(crate) struct StatBuffer(pub(crate) [u8; 512]);
@@ -352,6 +379,13 @@ unsafe extern "C" {
         offset: OffT,
     ) -> *mut c_void;
     pub(crate) fn shutdown(fd: c_int, how: c_int) -> c_int;
+    // id_t is unsigned int on Linux and 64 bits on FreeBSD.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn waitid(kind: c_int, id: c_uint, info: *mut c_void, options: c_int) -> c_int;
+    #[cfg(target_os = "freebsd")]
+    pub(crate) fn waitid(kind: c_int, id: i64, info: *mut c_void, options: c_int) -> c_int;
+    #[cfg(target_os = "linux")]
+    pub(crate) fn syscall(number: c_long, ...) -> c_long;
     fn getpid() -> c_int;
     pub(crate) fn getppid() -> c_int;
     #[cfg(target_os = "linux")]
@@ -408,6 +442,8 @@ mod proof {
     const _: () = assert!(size_of::<OffT>() == size_of::<libc::off_t>());
     #[allow(deprecated)] // libc marks musl's time_t so
     const _: () = assert!(size_of::<TimeT>() == size_of::<libc::time_t>());
+    const _: () = assert!(size_of::<Addrinfo>() == size_of::<libc::addrinfo>());
+    const _: () = assert!(offset_of!(Addrinfo, family) == offset_of!(libc::addrinfo, ai_family));
     const _: () = assert!(size_of::<PollFd>() == size_of::<libc::pollfd>());
     const _: () = assert!(offset_of!(PollFd, revents) == offset_of!(libc::pollfd, revents));
     const _: () = assert!(size_of::<StatBuffer>() >= size_of::<libc::stat>());

@@ -126,9 +126,12 @@ pub const ERRORS: &[(&str, u32)] = &[
     ("ENOMEM", 12),
     ("EINVAL", 22),
     ("ENFILE", 23),
+    ("ENOLCK", 37),
+    ("ENOSYS", 38),
     ("EMFILE", 24),
     ("EPROTO", 71),
     ("ENOTSOCK", 88),
+    ("EOPNOTSUPP", 95),
     ("ECONNABORTED", 103),
     ("ENOBUFS", 105),
 ];
@@ -142,9 +145,12 @@ pub const ERRORS: &[(&str, u32)] = &[
     ("ENOMEM", 12),
     ("EINVAL", 22),
     ("ENFILE", 23),
+    ("ENOLCK", 77),
+    ("ENOSYS", 78),
     ("EMFILE", 24),
     ("EPROTO", 92),
     ("ENOTSOCK", 38),
+    ("EOPNOTSUPP", 45),
     ("ECONNABORTED", 53),
     ("ENOBUFS", 55),
 ];
@@ -159,6 +165,10 @@ pub const USR1: u32 = signal_bit(30);
 const CONNABORTED: u32 = 103;
 #[cfg(target_os = "freebsd")]
 const CONNABORTED: u32 = 53;
+#[cfg(target_os = "linux")]
+const NOLCK: u32 = 37;
+#[cfg(target_os = "freebsd")]
+const NOLCK: u32 = 77;
 
 const fn takes(means: &'static str, kind: Kind, default: u32) -> Option<Parameter> {
     Some(Parameter { means, kind, default })
@@ -209,6 +219,43 @@ personalities! {
         "A build without IPV6_V6ONLY (an #ifdef not taken) on Linux: every IPv6 socket serves IPv4 as well.",
         "RFC 3493 section 5.3: the option is off by default; Linux ipv6(7)",
         ["socket", "setsockopt"], None
+    }
+    V6onlyFixed {
+        "v6only-fixed",
+        "OpenBSD: IPv6 sockets are IPv6 only, and IPV6_V6ONLY cannot be set, not even to that.",
+        "OpenBSD ip6(4), IPV6_V6ONLY: read-only, EINVAL",
+        ["socket", "setsockopt"], None
+    }
+    OptionFailureEnds {
+        "option-failure-ends",
+        "A server that ends when a socket option cannot be set, whatever the option is good for.",
+        "OpenBSD ip6(4), IPV6_V6ONLY; POSIX.1-2024 setsockopt(): ERRORS",
+        ["setsockopt"], None
+    }
+    BindMoves {
+        "bind-moves",
+        "A server that takes whatever port is free when its own is in use, and does not say so.",
+        "POSIX.1-2024 bind(): EADDRINUSE",
+        ["bind"], None
+    }
+    Addrconfig {
+        "addrconfig",
+        "A server that looks its own names up with AI_ADDRCONFIG, one family at a time.",
+        "RFC 3493 section 6.1: loopback addresses do not count; glibc getaddrinfo(3), AI_ADDRCONFIG",
+        ["getaddrinfo"], None
+    }
+    ServesInTurn {
+        "serves-in-turn",
+        "A server that waits for each client's process before it accepts the next client.",
+        "Stevens, UNIX Network Programming 1.7: an iterative server",
+        ["fork"], None
+    }
+    DarwinSockets {
+        "darwin-sockets",
+        "Darwin: no address of a peer that has gone, no options either, and EPROTOTYPE, then ENOBUFS from a process's first sends.",
+        "Darwin accept(2), setsockopt(2): EINVAL on a socket that was shut down; send(2): ENOBUFS; libuv src/unix/stream.c, EPROTOTYPE",
+        ["accept", "accept4", "setsockopt", "send", "sendto", "sendmsg", "write"],
+        takes("what is as on Darwin", Kind::Words(&["accept", "setsockopt", "send"]), 7)
     }
     NoIpv6 {
         "no-ipv6",
@@ -427,6 +474,33 @@ personalities! {
         ["setsid", "fork"], None
     }
 
+    SlowChild {
+        "slow-child",
+        "A busy machine: each child runs only some time after its fork, while its parent has gone on.",
+        "POSIX.1-2024 fork(): which process runs first is not said",
+        ["fork"],
+        takes("after how many milliseconds", Kind::Number, 300)
+    }
+    ForkLosesSignals {
+        "fork-loses-signals",
+        "A child that inherits its parent's handlers, and then begins anew: a SIGTERM or SIGINT that came in between is forgotten.",
+        "POSIX.1-2024 fork(): handlers are inherited; benoitc/gunicorn#1910",
+        ["fork"], None
+    }
+    ToldOnce {
+        "told-once",
+        "A daemon that tells each child once to end, and then waits for it, without SIGCONT and without SIGKILL.",
+        "POSIX.1-2024, 2.4.3: a stopped process acts on SIGTERM when it is continued",
+        ["kill", "killpg"], None
+    }
+    ClockJump {
+        "clock-jump",
+        "A wall clock that is set again and again: three hours ahead, three hours behind, right.",
+        "POSIX.1-2024 clock_settime(); Linux settimeofday(2), adjtimex(2); FreeBSD ntpd -g",
+        ["clock_gettime", "gettimeofday", "time"],
+        takes("milliseconds between two jumps", Kind::Number, 300)
+    }
+
     // locking/
     SharedDescription {
         "shared-description",
@@ -560,6 +634,12 @@ personalities! {
         "POSIX.1-2024 setsockopt(), SO_RCVTIMEO: support is optional; poll(), timeout -1",
         ["poll", "ppoll", "select", "pselect", "alarm", "setitimer", "setsockopt"], None
     }
+    WallClockTimeouts {
+        "wall-clock-timeouts",
+        "A program that measures its time-outs by the wall clock: the monotonic one tells the time of day.",
+        "POSIX.1-2024 clock_gettime(): CLOCK_REALTIME can be set",
+        ["clock_gettime"], None
+    }
     FrozenClock {
         "frozen-clock",
         "A deadline that is never reached, as one that each byte starts anew: the monotonic clock stands still.",
@@ -667,6 +747,13 @@ personalities! {
     }
 
     // storage/
+    NoLocks {
+        "no-locks",
+        "A file system or a kernel without locks: flock and fcntl's record locks fail.",
+        "POSIX.1-2024 fcntl(): ENOLCK; Linux flock(2), nfs(5), local_lock; FreeBSD flock(2): EOPNOTSUPP",
+        ["flock", "fcntl"],
+        takes("the error", Kind::Errno, NOLCK)
+    }
     DiskFull {
         "disk-full",
         "A full file system: a write to a file takes what fits, then fails with ENOSPC.",
@@ -700,6 +787,24 @@ personalities! {
     }
 
     // width/
+    Past2038 {
+        "past-2038",
+        "The wall clock is twenty years ahead, past what a 32-bit time_t holds.",
+        "POSIX.1-2024 <time.h>, time_t; glibc manual, _TIME_BITS",
+        ["clock_gettime", "gettimeofday", "time"], None
+    }
+    OldSeccomp {
+        "old-seccomp",
+        "A container runtime's old filter: system calls from Linux 5.1 on are answered by EPERM, not ENOSYS; clone3 is let through.",
+        "seccomp(2), SECCOMP_RET_ERRNO; moby/moby#42680",
+        ["seccomp"], None
+    }
+    CloseRangeOnly {
+        "close-range-only",
+        "A server whose children close what they inherited by close_range alone, and end where that fails.",
+        "Linux close_range(2), since 5.9",
+        ["fork"], None
+    }
     NoLargeFiles {
         "no-large-files",
         "A 32-bit build without large-file support: files past 2 GiB cannot be opened and none can grow past it.",
@@ -714,9 +819,9 @@ personalities! {
     }
     Time32 {
         "time32",
-        "A 32-bit time_t: files dated past January 2038 cannot be examined.",
+        "A 32-bit time_t: files dated past January 2038 cannot be examined, and a clock past it cannot be read.",
         "POSIX.1-2024 stat(): EOVERFLOW; glibc manual, _TIME_BITS",
-        ["stat", "stat64", "lstat", "lstat64", "fstat", "fstat64", "fstatat", "fstatat64", "statx"], None
+        ["stat", "stat64", "lstat", "lstat64", "fstat", "fstat64", "fstatat", "fstatat64", "statx", "clock_gettime", "gettimeofday", "time"], None
     }
     BigInodes {
         "big-inodes",

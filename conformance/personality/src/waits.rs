@@ -218,38 +218,6 @@ pub(crate) fn pselect(
     with_mask(mask, |mask| real::pselect(count, read, write, except, timeout, mask))
 }
 
-/// A monotonic clock that stands still.
-pub(crate) fn clock_gettime(clock: c_int, time: *mut Timespec) -> c_int {
-    let result = real::clock_gettime(clock, time);
-    if any()
-        && clock == CLOCK_MONOTONIC
-        && result == 0
-        && !time.is_null()
-        && alters(Id::FrozenClock)
-    {
-        // SAFETY: clock_gettime(2): not null, so a time that was just written.
-        unsafe { *time = Timespec { sec: 1000, nsec: 0 } };
-    }
-    result
-}
-
-/// The same with 64 bits of time where `time_t` has 32 (glibc, "64-bit time symbol handling").
-#[cfg(all(target_os = "linux", target_env = "gnu", target_pointer_width = "32"))]
-pub(crate) fn clock_gettime64(clock: c_int, time: *mut [i64; 2]) -> c_int {
-    let result = real::time64::clock_gettime64(clock, time);
-    if any()
-        && clock == CLOCK_MONOTONIC
-        && result == 0
-        && !time.is_null()
-        && alters(Id::FrozenClock)
-    {
-        // SAFETY: as in clock_gettime; the structure is two numbers of 64 bits on little-endian
-        // machines, the upper half of the nanoseconds being padding.
-        unsafe { *time = [1000, 0] };
-    }
-    result
-}
-
 /// Whether a sleep is to be skipped.
 pub(crate) fn sleepless() -> bool {
     any() && alters(Id::BusyWait)

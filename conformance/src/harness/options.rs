@@ -31,6 +31,8 @@ pub struct Options {
     pub(super) descriptors_above: Option<i32>,
     pub(super) untouchable: Option<(u32, u32)>,
     pub(super) elsewhere: bool,
+    pub(super) default_port: Option<u16>,
+    pub(super) under: Vec<String>,
 }
 
 impl Options {
@@ -48,6 +50,20 @@ impl Options {
     /// Names no address: the server's own default, on a port that the system chooses.
     pub fn default_addresses(mut self) -> Self {
         self.default_addresses = true;
+        self
+    }
+
+    /// As [`default_addresses`](Self::default_addresses), on this port.
+    pub fn default_addresses_on(mut self, port: u16) -> Self {
+        self.default_addresses = true;
+        self.default_port = Some(port);
+        self
+    }
+
+    /// Finds surroundings that a personality makes, `name` or `name=value`: see `forkproof as --list`.
+    /// They come beside those that the whole run is under.
+    pub fn under(mut self, personality: impl Into<String>) -> Self {
+        self.under.push(personality.into());
         self
     }
 

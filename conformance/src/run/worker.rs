@@ -138,9 +138,16 @@ pub(super) fn conclude(task: &Task, finding: Finding, left: &[String]) -> Findin
     let Some(subject) = task.work.subject() else { return finding };
     let finding = match (&subject.personality, task.dir.join(personality::TRACE_FILE)) {
         (None, _) => finding,
-        (Some(_), trace) => match personality::read_trace(&trace) {
+        (Some(text), trace) => match personality::read_trace(&trace) {
             Ok(trace) => {
-                let altered = trace.iter().map(|traced| u64::from(traced.altered_calls)).sum();
+                // What the check itself put its server under proves nothing.
+                let own = Selected::parse_list(text).unwrap_or_default();
+                let is_own = |name: &str| own.iter().any(|own| own.personality.name == name);
+                let altered = trace
+                    .iter()
+                    .filter(|traced| is_own(traced.name))
+                    .map(|traced| u64::from(traced.altered_calls))
+                    .sum();
                 Finding { altered_calls: Some(altered), ..finding }
             }
             Err(reason) => return Finding::error(reason),

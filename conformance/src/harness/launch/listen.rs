@@ -57,10 +57,14 @@ pub(super) fn where_to_listen(world: &World, options: &Options) -> Step<ListenPl
     if options.default_addresses {
         if let Some(words) = &manifest.options.any_address {
             let templates = words.arguments();
-            let chosen = if tells { 0 } else { free_port()? };
+            let chosen = match options.default_port {
+                Some(port) => port,
+                None if tells => 0,
+                None => free_port()?,
+            };
             let address = (!tells).then(|| local(chosen));
             let arguments = given(templates, "port", chosen.to_string())?;
-            let chosen_port = address.map(|_| chosen);
+            let chosen_port = address.filter(|_| options.default_port.is_none()).map(|_| chosen);
             return Ok(ListenPlan { arguments, address, chosen_port, ..ListenPlan::default() });
         }
         if manifest.options.address.is_some() && !manifest.takes_port() {
@@ -96,7 +100,10 @@ pub(super) fn where_to_listen(world: &World, options: &Options) -> Step<ListenPl
                     return cannot(world, "which port it chose", "ready.line with {port}");
                 }
             }
-            address = wanted.first().and_then(|wanted| wanted.parse().ok());
+            address = wanted.first().and_then(|wanted| {
+                let named = wanted.strip_prefix("localhost:").and_then(|port| port.parse().ok());
+                wanted.parse().ok().or_else(|| named.map(local))
+            });
         }
         return Ok(ListenPlan { arguments, address, chosen_port: chosen, addresses: wanted });
     }
@@ -113,6 +120,7 @@ pub(super) fn where_to_listen(world: &World, options: &Options) -> Step<ListenPl
             fixed
         }
         ([], None) if tells && !manifest.takes_port() => return Ok(ListenPlan::default()),
+        ([], None) if options.default_port.is_some() => options.default_port.unwrap_or_default(),
         ([], None) => {
             let chosen = free_port()?;
             let address = Some(local(chosen));

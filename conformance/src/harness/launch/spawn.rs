@@ -1,5 +1,6 @@
 //! Starting a server: between what it is to be told and what it says.
 
+use std::ffi::OsString;
 use std::net::TcpStream;
 use std::os::fd::AsRawFd;
 use std::os::unix::process::CommandExt;
@@ -23,6 +24,7 @@ use crate::harness::prepare::run_before;
 use crate::harness::processes::descends;
 use crate::harness::server::Launched;
 use crate::harness::world::World;
+use crate::personality::{self, Interposition, SELECTION, Selected};
 use crate::platform;
 use crate::stop::{OrError, Outcome, Step, Stop};
 
@@ -73,6 +75,7 @@ fn spawn(world: &Rc<World>, options: &Options, mut invocation: Invocation) -> St
     command.current_dir(&invocation.directory);
     command.envs(invocation.environment.iter().cloned());
     command.envs(world.orders.environment.iter().cloned());
+    command.envs(interposed(world, options, &invocation)?);
     command.stdin(Stdio::null());
     command.stdout(output_file.try_clone().or_error("server's output")?);
     command.stderr(output_file);
@@ -97,6 +100,36 @@ fn spawn(world: &Rc<World>, options: &Options, mut invocation: Invocation) -> St
     let command = shown;
     Spawned { world: world.clone(), launcher, before, begin, output, ready_limit, command }
         .follow(&invocation)
+}
+
+/// The variables that put the server under the personalities that the check wants, beside those of
+/// the run.
+fn interposed(
+    world: &World,
+    options: &Options,
+    invocation: &Invocation,
+) -> Step<Vec<(OsString, OsString)>> {
+    if options.under.is_empty() {
+        return Ok(Vec::new());
+    }
+    let cannot = |reason: String| {
+        Stop::Unsupported(format!("no library can be put before the server: {reason}"))
+    };
+    personality::refuse_uninterposable(&invocation.program).map_err(cannot)?;
+    let wanted = options.under.join(",");
+    let selected = Selected::parse_list(&wanted).map_err(Stop::Error)?;
+    world.note("check", format!("puts the next server under {wanted}"));
+    let of_the_run = world.orders.environment.iter().find(|(name, _)| name == SELECTION);
+    if let Some((name, first)) = of_the_run {
+        let mut both = first.clone();
+        both.push(",");
+        both.push(&wanted);
+        return Ok(vec![(name.clone(), both)]);
+    }
+    // A directory for each server: an earlier one may still count in its own.
+    let place = invocation.dir.join(format!("surroundings-{}", invocation.number));
+    std::fs::create_dir_all(&place).or_error(place.display())?;
+    Ok(Interposition::new(&place, &selected).map_err(cannot)?.environment())
 }
 
 /// The command line as a shell takes it, without keys.
