@@ -9,13 +9,17 @@ use crate::requirement::Requirement;
 /// The areas, in the order in which they are shown.
 const AREAS: &[&[Requirement]] = &[
     listen::REQUIREMENTS,
+    listen::surroundings::REQUIREMENTS,
     signals::REQUIREMENTS,
+    signals::surroundings::REQUIREMENTS,
     locking::REQUIREMENTS,
     processes::REQUIREMENTS,
     auth::REQUIREMENTS,
     delivery::REQUIREMENTS,
     storage::REQUIREMENTS,
+    storage::surroundings::REQUIREMENTS,
     width::REQUIREMENTS,
+    width::surroundings::REQUIREMENTS,
 ];
 
 /// Every requirement, area by area.

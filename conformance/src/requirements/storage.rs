@@ -2,6 +2,8 @@
 //!
 //! One file however long, as each area's: the code of an id is found by its area.
 
+pub(super) mod surroundings;
+
 use std::fs::{File, Permissions};
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};

@@ -1,0 +1,216 @@
+//! listen/ : what a host has beside the server: options that cannot be set, ports that are taken, names
+//! that mean loopback, clients that stand still.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::time::Duration;
+
+use super::free_port_of_both_families;
+use crate::harness::{Check, Options, Server};
+use crate::needs::Need;
+use crate::platform;
+use crate::requirement::{Controls, Requirement, by};
+use crate::requirements::situations::{blocked_client, refuses_to_start};
+use crate::stop::{OrError, Outcome, Step, Stop, ensure, fail};
+use crate::subject::{Claim, Kind};
+use forkproof_report::Level;
+
+pub(in crate::requirements) const REQUIREMENTS: &[Requirement] = &[
+    Requirement {
+        id: "listen/v6only-cannot-be-set",
+        title: "IPv6 is served where IPV6_V6ONLY cannot be set, since it is always on",
+        level: Level::Should,
+        clause: "OpenBSD ip6(4), IPV6_V6ONLY: IPv6 sockets are always IPv6 only, the option is read-only; setsockopt: [EINVAL]",
+        trap: "EINVAL from setsockopt taken as fatal, although the socket is just what was wanted: no IPv6 at all on OpenBSD",
+        fix: "when the option cannot be set, ask with getsockopt what it is, and go on if it is right",
+        needs: &[Need::Ipv6],
+        claims: &[Claim::Ipv6],
+        controls: Controls::By(&[by("option-failure-ends", "starts and listens")]),
+        exclusive: false,
+        check: v6only_cannot_be_set,
+    },
+    Requirement {
+        id: "listen/one-family-taken",
+        title: "When the port is in use in one family, the server refuses to start or says which family it does without",
+        level: Level::Must,
+        clause: "POSIX.1-2024, bind: [EADDRINUSE]; RFC 3493, 5.3: the families have ports of their own",
+        trap: "one socket of two is enough to go on: half of the clients reach another program, which the log does not tell",
+        fix: "treat EADDRINUSE as final for the default addresses too, or at least name the address that is not served",
+        needs: &[Need::Ipv6],
+        claims: &[Claim::DualStack, Claim::StartupErrors],
+        controls: Controls::By(&[
+            by("bind-moves", "says that it does without"),
+            by("exits-zero", "exit non-zero"),
+        ]),
+        exclusive: false,
+        check: one_family_taken,
+    },
+    Requirement {
+        id: "listen/loopback-only-host",
+        title: "localhost is listened on where loopback is the only interface",
+        level: Level::Should,
+        clause: "RFC 3493, 6.1: AI_ADDRCONFIG, the loopback address is not considered as configured; RFC 6761, 6.3: localhost",
+        trap: "getaddrinfo with AI_ADDRCONFIG finds no address for localhost in a container or a build machine without a network: the server does not start there",
+        fix: "resolve addresses to listen on without AI_ADDRCONFIG; AI_PASSIVE is what a server needs",
+        needs: &[Need::NetworkNamespace],
+        claims: &[],
+        controls: Controls::By(&[by("addrconfig", "starts and listens")]),
+        exclusive: false,
+        check: loopback_only_host,
+    },
+    Requirement {
+        id: "listen/blocking-client-stalls-nobody",
+        title: "Clients that say nothing, half of something, or do not read keep nobody else waiting",
+        level: Level::Must,
+        clause: "POSIX.1-2024, read and send: a call on a blocking socket blocks until there is data, or room",
+        trap: "one process reads from, or writes to, one client after the other on blocking sockets: whoever stands still stops the service for all",
+        fix: "a process or a thread for each client, or non-blocking sockets and poll for both directions",
+        needs: &[],
+        claims: &[],
+        controls: Controls::By(&[by("serves-in-turn", "is let in|is served|is answered")]),
+        exclusive: false,
+        check: blocking_client_stalls_nobody,
+    },
+];
+
+fn v6only_cannot_be_set(check: &mut Check) -> Outcome {
+    let port = free_port_of_both_families()?;
+    let told = Options::new().listen(format!("[::]:{port}")).under("v6only-fixed");
+    let server = check.server_with(told)?;
+    server.join_at("alice", SocketAddr::from((Ipv6Addr::LOCALHOST, port)))?.barrier()?;
+    if !check.has(Claim::DualStack) {
+        return Ok(());
+    }
+    server.end()?;
+    let server = check.server_with(Options::new().default_addresses().under("v6only-fixed"))?;
+    let port = server.address().port();
+    server.join_at("bob, IPv6", SocketAddr::from((Ipv6Addr::LOCALHOST, port)))?;
+    server.join_at("carol, IPv4", SocketAddr::from((Ipv4Addr::LOCALHOST, port))).map(drop)
+}
+
+fn one_family_taken(check: &mut Check) -> Outcome {
+    let loopback: [IpAddr; 2] = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
+    for (taken, other) in [("[::]", loopback[0]), ("0.0.0.0", loopback[1])] {
+        let port = free_port_of_both_families()?;
+        let owner = take_one_family(port, other.is_ipv4())?;
+        check.note(format!("another program listens on {taken}:{port}"));
+        let launched = check.launch(Options::new().default_addresses_on(port))?;
+        let Some(server) = &launched.server else {
+            let what = format!("a default address that is in use ({taken}:{port})");
+            refuses_to_start(check, &launched, &format!("{taken}:{port}"), &what)?;
+            continue;
+        };
+        ensure(
+            tells_of_a_lack(&server.output(), port),
+            format!(
+                "a server that starts although {taken}:{port} is in use says that it does without"
+            ),
+            || format!("its messages are: {}", server.output().trim().replace('\n', " / ")),
+        )?;
+        server.join_at("alice", SocketAddr::from((other, port)))?;
+        server.end()?;
+        drop(owner);
+    }
+    Ok(())
+}
+
+/// A socket that listens on the wildcard address of one family, and leaves the other alone.
+fn take_one_family(port: u16, ipv6: bool) -> Step<OwnedFd> {
+    use nix::sys::socket::{
+        AddressFamily, Backlog, SockFlag, SockType, SockaddrStorage, bind, listen, setsockopt,
+        socket, sockopt::Ipv6V6Only,
+    };
+    if !ipv6 {
+        return Ok(TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).or_error("bind")?.into());
+    }
+    let owner = socket(AddressFamily::Inet6, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)
+        .or_error("socket")?;
+    setsockopt(&owner, Ipv6V6Only, &true).or_error("IPV6_V6ONLY")?;
+    let at = SockaddrStorage::from(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)));
+    bind(owner.as_raw_fd(), &at).or_error("bind")?;
+    listen(&owner, Backlog::MAXCONN).or_error("listen")?;
+    Ok(owner)
+}
+
+/// Whether a line of a server's messages says that something is not listened on.
+fn tells_of_a_lack(messages: &str, port: u16) -> bool {
+    const FAILS: [&str; 8] =
+        ["cannot", "can't", "could not", "couldn't", "fail", "unable", "error", " not "];
+    const FAMILY: [&str; 4] = ["ipv4", "ipv6", "::", "0.0.0.0"];
+    let has = |line: &str, words: &[&str]| words.iter().any(|word| line.contains(word));
+    let port = port.to_string();
+    messages.to_lowercase().lines().any(|line| {
+        has(line, &["in use", "eaddrinuse"])
+            || has(line, &FAILS) && (has(line, &FAMILY) || line.contains(&port))
+            || has(line, &["only"]) && has(line, &FAMILY)
+    })
+}
+
+fn loopback_only_host(check: &mut Check) -> Outcome {
+    let port = free_port_of_both_families()?;
+    let named = format!("localhost:{port}");
+    let here = check.launch(Options::new().listen(&named))?;
+    match here.server {
+        Some(server) => server.end()?,
+        None => {
+            return Err(Stop::Unsupported(format!(
+                "it does not listen on {named} elsewhere either: {}",
+                here.outcome()
+            )));
+        }
+    }
+    platform::enter_private_network().map_err(Stop::NotRun)?;
+    check.note("enters a network that has nothing but loopback");
+    let server = check.server_with(Options::new().listen(&named))?;
+    server.join_at("alice", reachable(&server, port)?)?.barrier()
+}
+
+/// Which of the two that localhost may mean accepts connections.
+fn reachable(server: &Server, port: u16) -> Step<SocketAddr> {
+    const A_MOMENT: Duration = Duration::from_secs(5);
+    let both: [IpAddr; 2] = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
+    for host in both {
+        let at = SocketAddr::from((host, port));
+        if TcpStream::connect_timeout(&at, A_MOMENT).is_ok() {
+            return Ok(at);
+        }
+    }
+    fail(
+        format!("localhost:{port} accepts connections on 127.0.0.1 or ::1"),
+        format!("neither does; the server says: {}", server.output().trim()),
+    )
+}
+
+fn blocking_client_stalls_nobody(check: &mut Check) -> Outcome {
+    let wire = check.target().manifest.wire.clone();
+    let wanted = if check.has(Claim::Lines) { 5 } else { 4 };
+    if check.up_to(wanted) < wanted {
+        return Err(Stop::Unsupported(format!(
+            "the target {} serves fewer than {wanted} clients at a time",
+            check.target().name
+        )));
+    }
+    let server = check.server()?;
+    let mut alice = server.join("alice")?;
+    check.act();
+    // The first of them, since its process is told by being new.
+    let blocked = match check.has(Claim::Lines) {
+        true => Some(blocked_client(check, &server, &mut alice, "not reading")?),
+        false => None,
+    };
+    let silent = server.connect("silent")?;
+    let mut half = server.connect("half a request")?;
+    match (wire.kind, &wire.request) {
+        (Kind::Http, _) => half.queue(b"GET / HTTP/1.1\r\nHos"),
+        (Kind::Exchange, Some(request)) => {
+            let request = request.with("half");
+            half.queue(&request[..request.len() / 2]);
+        }
+        _ => {}
+    }
+    let mut bob = server.join("bob")?;
+    bob.barrier()?;
+    alice.barrier()?;
+    drop((silent, half, blocked));
+    Ok(())
+}

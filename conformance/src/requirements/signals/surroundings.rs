@@ -1,0 +1,146 @@
+//! signals/ : what comes at the wrong moment: an end between fork and a child's dispositions, an end
+//! for whoever stands still, a clock that is set.
+
+use std::time::Duration;
+
+use crate::harness::{Check, Options, Server};
+use crate::needs::Need;
+use crate::requirement::{Controls, Requirement, by};
+use crate::requirements::situations::auth_timeout;
+use crate::stop::{Outcome, Step, Stop, ensure};
+use crate::subject::Claim;
+use forkproof_report::Level;
+
+pub(in crate::requirements) const REQUIREMENTS: &[Requirement] = &[
+    Requirement {
+        id: "signals/fork-window",
+        title: "A server that is told to end while a child begins takes that child along",
+        level: Level::Must,
+        clause: "POSIX.1-2024, fork: the child has its parent's handlers and mask, and no pending signals",
+        trap: "between fork and its own dispositions a child runs its parent's handlers: they note the signal in a copy that nobody looks at, the child begins anew, and the daemon waits for it",
+        fix: "block the signals over fork and unblock them in the child when its own dispositions stand; and repeat SIGTERM to those who are left",
+        needs: &[Need::ProcessTable],
+        claims: &[Claim::EndsAll],
+        controls: Controls::By(&[by(
+            "told-once,fork-loses-signals",
+            "ends within|had just been forked",
+        )]),
+        exclusive: false,
+        check: fork_window,
+    },
+    Requirement {
+        id: "signals/stop-then-term",
+        title: "A client's process that is stopped ends too when the server is told to end",
+        level: Level::Should,
+        clause: "POSIX.1-2024, 2.4.3: a stopped process acts on no signal but SIGKILL until it is continued",
+        trap: "SIGTERM alone stays pending in a child that was stopped (by a debugger, by SIGSTOP, by the terminal): the daemon waits for it, or leaves it behind with the connection",
+        fix: "send SIGCONT after SIGTERM, and SIGKILL to those who are still there after a while",
+        needs: &[Need::ProcessTable],
+        claims: &[Claim::EndsAll],
+        controls: Controls::By(&[by("told-once", "ends within|that was stopped ends")]),
+        exclusive: false,
+        check: stop_then_term,
+    },
+    Requirement {
+        id: "signals/clock-jump-survived",
+        title: "Service and time-outs go on when the wall clock jumps by hours, ahead and back",
+        level: Level::Must,
+        clause: "POSIX.1-2024, clock_gettime: CLOCK_REALTIME can be set, CLOCK_MONOTONIC cannot; clock_settime",
+        trap: "time-outs measured by time() or gettimeofday(): a step ahead closes every client at once, a step back keeps them for hours or hangs the loop",
+        fix: "measure with CLOCK_MONOTONIC whatever is a duration",
+        needs: &[],
+        claims: &[],
+        controls: Controls::By(&[by(
+            "wall-clock-timeouts",
+            "is let in|is closed after|closed the connection",
+        )]),
+        exclusive: true,
+        check: clock_jump_survived,
+    },
+];
+
+/// Why this is not asked of a server that has no process but its daemon, if it has none.
+fn has_children(check: &Check) -> Outcome {
+    if check.has(Claim::ProcessPerClient) || check.has(Claim::Workers) {
+        return Ok(());
+    }
+    Err(Stop::Unsupported(format!(
+        "the target {} serves its clients without processes beside its daemon",
+        check.target().name
+    )))
+}
+
+/// Ends the server; no process may be left, and `whose` says which it would be.
+fn all_end(check: &Check, server: &Server, whose: &str) -> Outcome {
+    server.end()?;
+    let left = || -> Step<Vec<String>> {
+        Ok(server.processes()?.iter().map(ToString::to_string).collect())
+    };
+    check.until(
+        check.target().manifest.stop.limit.duration(),
+        &format!("{whose} ends with the server"),
+        || Ok(left()?.is_empty()),
+        || format!("{} go on", left().unwrap_or_default().join(", ")),
+    )
+}
+
+fn fork_window(check: &mut Check) -> Outcome {
+    has_children(check)?;
+    let slow = || Options::new().under("slow-child");
+    // A pool may still be under way when its port is there.
+    let early = check.server_with(slow())?;
+    all_end(check, &early, "a process that had just been forked")?;
+    if !check.has(Claim::ProcessPerClient) {
+        return Ok(());
+    }
+    let server = check.server_with(slow())?;
+    let before = server.living()?;
+    let _alice = server.connect("alice")?;
+    check.until(
+        Duration::from_secs(5),
+        "a process begins for a client",
+        || Ok(server.living()? > before),
+        || "none does".into(),
+    )?;
+    all_end(check, &server, "a process that had just been forked")
+}
+
+fn stop_then_term(check: &mut Check) -> Outcome {
+    has_children(check)?;
+    let server = check.server()?;
+    let (_alice, cluster) = server.join_with_cluster("alice")?;
+    for &pid in cluster.pids() {
+        server.freeze_at_rest(pid)?;
+    }
+    all_end(check, &server, "a process that was stopped")
+}
+
+fn clock_jump_survived(check: &mut Check) -> Outcome {
+    let server = check.server_with(Options::new().under("clock-jump=230"))?;
+    let mut alice = server.join("alice")?;
+    for round in 0..4 {
+        // Two jumps or three while she is idle.
+        check.let_pass(Duration::from_millis(550));
+        alice.barrier()?;
+        server.join(&format!("bob-{round}"))?;
+    }
+    if !check.has(Claim::AuthTimeout) {
+        return Ok(());
+    }
+    // One begins before each jump, and one after it.
+    let mut silent = Vec::new();
+    for number in 0..6 {
+        silent.push(server.connect(&format!("silent-{number}"))?);
+        check.let_pass(Duration::from_millis(115));
+    }
+    let limit = check.scaled(auth_timeout(check) + Duration::from_secs(2));
+    for client in &mut silent {
+        let ends = client.time_to_end(limit)?.is_some();
+        ensure(
+            ends,
+            format!("a client that says nothing is closed after {:?}", auth_timeout(check)),
+            || format!("{} is still there {limit:.1?} later", client.name),
+        )?;
+    }
+    alice.barrier()
+}
