@@ -67,6 +67,8 @@ const CRATES: &[(&str, &[&str])] = &[
             "clocks",
             "names",
             "signals",
+            "descriptors",
+            "pid_files",
             "files",
             "locks",
             "processes",

@@ -6,7 +6,10 @@
 //! is not here: a function that calls it cannot return.
 
 use crate::sys::*;
-use crate::{clocks, files, locks, names, processes, real, signals, sockets, streams, waits};
+use crate::{
+    clocks, descriptors, files, locks, names, pid_files, processes, real, signals, sockets,
+    streams, waits,
+};
 
 macro_rules! export {
     ($($(#[$meta:meta])* fn $name:ident($($arg:ident: $type:ty),* $(,)?) -> $result:ty { $body:expr })*) => {
@@ -115,6 +118,10 @@ export! {
     fn writev(fd: c_int, vector: *const Iovec, count: c_int) -> isize { streams::writev(fd, vector, count) }
 
     // files
+    fn rename(from: *const c_char, to: *const c_char) -> c_int { pid_files::rename(from, to) }
+    fn unlink(path: *const c_char) -> c_int { pid_files::unlink(path) }
+    fn umask(mask: c_uint) -> c_uint { pid_files::umask(mask) }
+    fn dup2(from: c_int, to: c_int) -> c_int { descriptors::dup2(from, to) }
     fn open(path: *const c_char, flags: c_int, mode: c_uint) -> c_int { files::open(path, flags, mode, real::open) }
     fn openat(dir: c_int, path: *const c_char, flags: c_int, mode: c_uint) -> c_int { files::open(path, flags, mode, |path, flags, mode| real::openat(dir, path, flags, mode)) }
     fn fcntl(fd: c_int, command: c_int, argument: usize) -> c_int { files::fcntl(fd, command, argument) }

@@ -3,6 +3,7 @@
 use core::ffi::CStr;
 use core::sync::atomic::{AtomicI32, AtomicU32, Ordering::Relaxed};
 
+use crate::pid_files::{self, EEXIST};
 use crate::real;
 use crate::start::any;
 use crate::state::{GENERATION, altered, alters, fail, map, on, value};
@@ -189,6 +190,9 @@ pub(crate) fn open(
         return call(path, flags, mode);
     }
     let writes = flags & O_ACCMODE != O_RDONLY;
+    if flags & O_CREAT != 0 && writes && pid_files::keeps_out(path) {
+        return fail(Id::PidFileBelieved, EEXIST);
+    }
     let mut flags = flags;
     if flags & O_APPEND != 0 && alters(Id::NoAppend) {
         flags &= !O_APPEND;

@@ -1,4 +1,4 @@
-//! The dispositions and the mask that the program was started with.
+//! The dispositions, the mask and the descriptors that the program was started with.
 
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
@@ -12,6 +12,9 @@ static IGNORED: AtomicU32 = AtomicU32::new(0);
 /// Signals blocked when the program started.
 static BLOCKED: AtomicU32 = AtomicU32::new(0);
 
+/// Descriptors from 0 to 63 that were open when the program started, a bit for each.
+static OPEN: [AtomicU32; 2] = [const { AtomicU32::new(0) }; 2];
+
 /// The bit of a signal in a mask of the first 32; 0 for later ones.
 pub(crate) fn bit(signal: c_int) -> u32 {
     if (1..=32).contains(&signal) { 1 << (signal - 1) } else { 0 }
@@ -19,6 +22,11 @@ pub(crate) fn bit(signal: c_int) -> u32 {
 
 /// Looks at them, before the program changes any.
 pub(crate) fn remember() {
+    for fd in 0..64 {
+        if real::fcntl(fd, F_GETFD, 0) >= 0 {
+            OPEN[fd as usize / 32].fetch_or(1 << (fd % 32), Relaxed);
+        }
+    }
     for signal in 1..=32 {
         let mut old = Sigaction::DEFAULT;
         if real::sigaction(signal, core::ptr::null(), &mut old) == 0 && old.handler == SIG_IGN {
@@ -42,4 +50,10 @@ pub(crate) fn ignored() -> u32 {
 /// Signals blocked when the program started, as bits.
 pub(crate) fn blocked() -> u32 {
     BLOCKED.load(Relaxed)
+}
+
+/// Whether a descriptor was open when the program started.
+pub(crate) fn is_inherited(fd: c_int) -> bool {
+    let word = usize::try_from(fd).ok().and_then(|fd| OPEN.get(fd / 32));
+    word.is_some_and(|word| word.load(Relaxed) >> (fd % 32) & 1 == 1)
 }

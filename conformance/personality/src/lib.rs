@@ -14,7 +14,8 @@
 //!
 //! In layers, the lowest first; an import goes down this list: `sys` and `table`; `real`, the
 //! functions of libc; `state`, what is selected and done; `inherited`, `kept`, `darwin`, `filter` and
-//! `window`; `start`; `clocks` and `names`; `signals`; `files`, `locks`, `processes`; `streams`;
+//! `window`; `start`; `clocks` and `names`; `signals`;
+//! `descriptors` and `pid_files`; `files`, `locks`, `processes`; `streams`;
 //! `sockets` and `waits`; `exports`.
 //!
 //! Built twice: by conformance/build.rs with plain rustc and panic=abort, without
@@ -27,6 +28,7 @@ compile_error!("the personality library is written for Linux and FreeBSD");
 
 mod clocks;
 mod darwin;
+mod descriptors;
 mod exports;
 mod files;
 #[cfg(target_os = "linux")]
@@ -35,6 +37,7 @@ mod inherited;
 mod kept;
 mod locks;
 mod names;
+mod pid_files;
 mod processes;
 mod real;
 mod signals;

@@ -77,6 +77,7 @@ real! {
     fn accept(fd: c_int, addr: *mut u8, len: *mut c_uint) -> c_int = [c"accept"];
     fn accept4(fd: c_int, addr: *mut u8, len: *mut c_uint, flags: c_int) -> c_int = [c"accept4"];
     fn alarm(seconds: c_uint) -> c_uint = [c"alarm"];
+    fn dup2(from: c_int, to: c_int) -> c_int = [c"dup2"];
     fn bind(fd: c_int, addr: *const u8, len: c_uint) -> c_int = [c"bind"];
     fn clock_nanosleep(clock: c_int, flags: c_int, ask: *const Timespec, left: *mut Timespec) -> c_int = [c"clock_nanosleep"];
     fn close(fd: c_int) -> c_int = [c"close"];
@@ -120,6 +121,7 @@ real! {
     fn read(fd: c_int, buffer: *mut u8, len: usize) -> isize = [c"read"];
     fn recv(fd: c_int, buffer: *mut u8, len: usize, flags: c_int) -> isize = [c"recv"];
     fn recvfrom(fd: c_int, buffer: *mut u8, len: usize, flags: c_int, addr: *mut u8, addr_len: *mut c_uint) -> isize = [c"recvfrom"];
+    fn rename(from: *const c_char, to: *const c_char) -> c_int = [c"rename"];
     fn select(count: c_int, read: *mut c_void, write: *mut c_void, except: *mut c_void, timeout: *mut c_void) -> c_int = [c"select"];
     fn send(fd: c_int, buffer: *const u8, len: usize, flags: c_int) -> isize = [c"send"];
     fn sendmsg(fd: c_int, message: *const c_void, flags: c_int) -> isize = [c"sendmsg"];
@@ -147,6 +149,7 @@ real! {
     fn stat(path: *const c_char, buffer: *mut StatBuffer) -> c_int = [c"stat"];
     fn sysconf(name: c_int) -> c_long = [c"sysconf"];
     fn umask(mask: c_uint) -> c_uint = [c"umask"];
+    fn unlink(path: *const c_char) -> c_int = [c"unlink"];
     fn wait4(pid: c_int, status: *mut c_int, options: c_int, usage: *mut c_void) -> c_int = [c"wait4"];
     fn waitpid(pid: c_int, status: *mut c_int, options: c_int) -> c_int = [c"waitpid"];
     fn write(fd: c_int, buffer: *const u8, len: usize) -> isize = [c"write"];

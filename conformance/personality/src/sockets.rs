@@ -9,7 +9,7 @@ use crate::state::{ACCEPTED, GENERATION, LISTENER, altered, alters, fail, map, o
 use crate::streams::is_socket;
 use crate::sys::*;
 use crate::table::Id;
-use crate::{darwin, kept, real};
+use crate::{darwin, descriptors, kept, real};
 
 fn set_option(fd: c_int, level: c_int, name: c_int, on: c_int) -> c_int {
     real::setsockopt(fd, level, name, (&raw const on).cast(), 4)
@@ -171,6 +171,7 @@ pub(crate) fn accept(fd: c_int, addr: *mut u8, len: *mut c_uint, flags: Option<c
         }
     }
     ACCEPTED.store(true, Relaxed);
+    descriptors::note_client();
     SUCCEEDED.fetch_add(1, Relaxed);
     remember(client);
     let inherits = 1 << u32::from(flags.is_some());

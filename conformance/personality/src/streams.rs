@@ -8,7 +8,7 @@ use crate::start::any;
 use crate::state::{ACCEPTED, altered, alters, fail, on, value};
 use crate::sys::*;
 use crate::table::Id;
-use crate::{darwin, files, real};
+use crate::{darwin, descriptors, files, real};
 
 const MAX_OFF32: i64 = i32::MAX as i64;
 
@@ -194,6 +194,7 @@ pub(crate) fn give(
     call: impl Fn(*const u8, usize, c_int) -> isize,
 ) -> isize {
     let mut flags = flags.unwrap_or(0);
+    descriptors::message(fd);
     if !any() || len == 0 || fd <= 2 {
         return call(buffer, len, flags);
     }

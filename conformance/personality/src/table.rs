@@ -679,6 +679,50 @@ personalities! {
         ["read", "recv", "recvfrom"], None
     }
 
+    ClosedDescriptorsStay {
+        "closed-descriptors-stay",
+        "A program without the care that some runtimes take: standard descriptors that were closed at its start are not opened, and its first files and sockets get their numbers.",
+        "POSIX.1-2024 open(): the lowest number that is free; exec: a program whose standard descriptors are closed",
+        ["poll"], None
+    }
+    WritesToInherited {
+        "writes-to-inherited",
+        "A program that takes what its parent left open for its own: at each client it writes a line to the pipes that it found.",
+        "POSIX.1-2024 exec: descriptors without FD_CLOEXEC remain open; sd_listen_fds(3)",
+        ["accept", "accept4"], None
+    }
+    KeepsStandardDescriptors {
+        "keeps-standard-descriptors",
+        "A daemon that keeps its launcher's standard descriptors: putting others in their place does nothing.",
+        "daemon(7), SysV daemons; FreeBSD and Linux daemon(3), noclose",
+        ["dup2"], None
+    }
+    StderrFull {
+        "stderr-full",
+        "A program that waits for whoever reads its messages, where nobody does: once it serves clients, a write to standard error does not return.",
+        "POSIX.1-2024 write(): waits while a pipe has no room; Linux pipe(7)",
+        ["write", "poll"], None
+    }
+    PidFileBelieved {
+        "pid-file-believed",
+        "A server that takes a pid file for another server: one that exists, or whose process is alive, keeps it from starting; or it ends that process.",
+        "POSIX.1-2024 kill(): signal 0; process ids are used again",
+        ["rename", "open", "open64", "openat", "openat64"],
+        takes("what it makes of the file", Kind::Words(&["exists", "alive", "kills"]), 1)
+    }
+    FilesStay {
+        "files-stay",
+        "A server that leaves its files behind: removing one does nothing.",
+        "POSIX.1-2024 unlink()",
+        ["unlink"], None
+    }
+    UmaskDoesNothing {
+        "umask-does-nothing",
+        "A server that never sets its file mode creation mask: the one that it was started with decides.",
+        "POSIX.1-2024 umask(), open(): mode",
+        ["umask"], None
+    }
+
     // delivery/
     NulLastByte {
         "nul-last-byte",

@@ -9,7 +9,7 @@ use crate::start::any;
 use crate::state::{altered, alters, fail, on, value};
 use crate::sys::*;
 use crate::table::Id;
-use crate::{real, streams};
+use crate::{descriptors, real, streams};
 
 const FD_SETSIZE: c_int = 1024;
 const NOW: Timespec = Timespec { sec: 0, nsec: 0 };
@@ -27,7 +27,8 @@ pub(crate) fn poll(fds: *mut PollFd, count: c_ulong, timeout: c_int) -> c_int {
         timeout = value(Id::BusyWait) as c_int;
         altered(Id::BusyWait);
     }
-    watch(fds, count, || real::poll(fds, count, timeout))
+    let result = watch(fds, count, || real::poll(fds, count, timeout));
+    descriptors::polled(fds, count, result)
 }
 
 pub(crate) fn ppoll(

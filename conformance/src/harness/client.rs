@@ -84,6 +84,17 @@ impl Client {
         server: Option<&Rc<Witness>>,
     ) -> Step<Self> {
         let stream = connected(world, name, address)?;
+        Self::over(stream, world, name, address, server)
+    }
+
+    /// A client with a connection that is there.
+    pub(super) fn over(
+        stream: TcpStream,
+        world: &Rc<World>,
+        name: &str,
+        address: SocketAddr,
+        server: Option<&Rc<Witness>>,
+    ) -> Step<Self> {
         let wire = &world.orders.target.manifest.wire;
         let is_deaf = wire.has_lines() && !wire.comes_back();
         Ok(Self {

@@ -1,6 +1,8 @@
 //! What a check wants of the server that it starts.
 
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use nix::sys::resource::Resource;
 use nix::sys::signal::Signal;
@@ -33,6 +35,12 @@ pub struct Options {
     pub(super) elsewhere: bool,
     pub(super) default_port: Option<u16>,
     pub(super) under: Vec<String>,
+    pub(super) without_standard_descriptors: bool,
+    pub(super) output_to: Option<Arc<OwnedFd>>,
+    pub(super) messages_to: Option<Arc<OwnedFd>>,
+    pub(super) inherited: Vec<Arc<OwnedFd>>,
+    pub(super) as_process_1: bool,
+    pub(super) pid_file_holds: Option<String>,
 }
 
 impl Options {
@@ -181,5 +189,48 @@ impl Options {
     pub fn syslog(mut self) -> Self {
         self.to_syslog = true;
         self
+    }
+
+    /// Is started with standard input, output and error closed.
+    pub fn without_standard_descriptors(mut self) -> Self {
+        self.without_standard_descriptors = true;
+        self
+    }
+
+    /// Has this for standard output.
+    pub fn output_to(mut self, sink: Arc<OwnedFd>) -> Self {
+        self.output_to = Some(sink);
+        self
+    }
+
+    /// Has this for standard output and standard error.
+    pub fn messages_to(mut self, sink: Arc<OwnedFd>) -> Self {
+        self.output_to = Some(sink.clone());
+        self.messages_to = Some(sink);
+        self
+    }
+
+    /// Is started with this open too, under the number that it has here.
+    pub fn inheriting(mut self, descriptor: Arc<OwnedFd>) -> Self {
+        self.inherited.push(descriptor);
+        self
+    }
+
+    /// Is process 1 of a process namespace of its own, as in a container. One server of a check can
+    /// be.
+    pub fn as_process_1(mut self) -> Self {
+        self.as_process_1 = true;
+        self
+    }
+
+    /// Finds this in its pid file, as an earlier server may have left it.
+    pub fn pid_file_holds(mut self, text: impl ToString) -> Self {
+        self.pid_file_holds = Some(text.to_string());
+        self
+    }
+
+    /// Whether the harness does not hear what it says.
+    pub(super) fn is_unheard(&self) -> bool {
+        self.without_standard_descriptors || self.output_to.is_some()
     }
 }

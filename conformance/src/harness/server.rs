@@ -88,6 +88,11 @@ impl Server {
         &self.running.log
     }
 
+    /// The file that it writes its process id to, if it was told to.
+    pub fn pid_file(&self) -> &Path {
+        &self.running.pid_file
+    }
+
     /// How many processes there are at most while `clients` are served: those that there are without
     /// one, as the rehearsal has measured, theirs, and those of the harness's own witness, if it
     /// needs one.

@@ -341,6 +341,7 @@ pub(super) struct Running {
     pub(super) daemon: Cell<i32>,
     pub(super) addresses: Vec<SocketAddr>,
     pub(super) log: PathBuf,
+    pub(super) pid_file: PathBuf,
     pub(super) key: Vec<u8>,
     pub(super) output: PathBuf,
     /// The check has ended it, or seen it end; nothing more is expected of it.

@@ -2,6 +2,10 @@
 //!
 //! One file however long, as each area's: the code of an id is found by its area.
 
+pub(super) mod clients;
+pub(super) mod pid_file;
+pub(super) mod surroundings;
+
 use std::cell::Cell;
 use std::fs::Permissions;
 use std::net::TcpListener;

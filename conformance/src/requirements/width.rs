@@ -102,7 +102,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         title: "Clients whose descriptors are above 1024 are served like others",
         level: Level::Must,
         clause: "POSIX.1-2024, FD_SET: undefined for descriptors from FD_SETSIZE on",
-        trap: "select: FD_SET with a descriptor of 1024 or more writes beyond the fd_set, on the stack as a rule",
+        trap: "select: FD_SET with a descriptor of 1024 or more writes beyond the fd_set, on the stack as a rule (socat ends with \"buffer overflow detected\")",
         fix: "use poll or ppoll",
         needs: &[Need::ProcessTable, Need::DescriptorTable],
         claims: &[],

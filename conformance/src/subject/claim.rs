@@ -53,6 +53,8 @@ claims! {
     ConfigErrors = "config-errors": "refuses a configuration file with an unknown key, and names the file",
     /// It can be a daemon.
     Daemon = "daemon": "can go into the background",
+    /// There is a pid file.
+    PidFile = "pid-file": "writes its process id to a file",
     /// It logs to syslog.
     Syslog = "syslog": "sends its messages to the system's log when told so",
     /// There is a chat log.

@@ -207,7 +207,7 @@ impl Manifest {
     }
 
     /// The claims that follow from other tables: which, from what, and whether they do.
-    pub(super) fn facts(&self) -> [(Claim, &'static str, bool); 18] {
+    pub(super) fn facts(&self) -> [(Claim, &'static str, bool); 19] {
         let (options, wire, model) = (&self.options, &self.wire, self.processes.model);
         [
             (Claim::Broadcast, "wire.kind = \"chat\"", wire.kind == Kind::Chat),
@@ -229,6 +229,11 @@ impl Manifest {
                 "options.daemon or launch.background = true",
                 options.daemon.is_some() || self.launch.background,
             ),
+            (
+                Claim::PidFile,
+                "{pid-file} in launch or options.daemon, or launch.pid-file",
+                self.has_pid_file_in_foreground() || self.has_pid_file_in_background(),
+            ),
             (Claim::MaxClients, "options.max-clients", options.max_clients.is_some()),
             (Claim::PrivilegeDrop, "options.user", options.user.is_some()),
             (Claim::Syslog, "options.syslog", options.syslog.is_some()),
@@ -241,6 +246,22 @@ impl Manifest {
             (Claim::Clusters, "processes.model = \"clusters\"", model == Model::Clusters),
             (Claim::Workers, "processes.model = \"workers\"", model == Model::Workers),
         ]
+    }
+
+    /// Whether it writes its process id to a file however it is started.
+    pub fn has_pid_file_in_foreground(&self) -> bool {
+        let launch = &self.launch;
+        let told = |text: &Template| text.mentions("pid-file");
+        launch.pid_file.is_some()
+            || launch.arguments.iter().any(told)
+            || launch.environment.values().any(told)
+            || launch.files.iter().any(|file| told(&file.content))
+    }
+
+    /// Whether it does in the background.
+    fn has_pid_file_in_background(&self) -> bool {
+        let words = self.options.daemon.as_ref();
+        words.is_some_and(|words| words.arguments().iter().any(|word| word.mentions("pid-file")))
     }
 
     /// The key's length in bytes; 0 for none.

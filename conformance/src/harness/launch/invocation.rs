@@ -47,6 +47,10 @@ pub(super) struct Invocation {
     /// Where its addresses come from, and the end that the server gets.
     pub(super) ready: Option<OwnedFd>,
     pub(super) ready_end: Option<OwnedFd>,
+    /// What its pid file is to hold before the start.
+    pub(super) left_in_pid_file: Option<String>,
+    /// Whether what it says cannot be heard.
+    pub(super) is_unheard: bool,
     /// Held until the start; see [`Options::descriptors_above`].
     pub(super) taken: Option<Vec<File>>,
 }
@@ -183,6 +187,8 @@ impl Invocation {
             run_as,
             ready,
             ready_end,
+            left_in_pid_file: options.pid_file_holds.clone(),
+            is_unheard: options.is_unheard(),
             taken,
         })
     }

@@ -40,6 +40,7 @@ pub(super) fn where_to_listen(world: &World, options: &Options) -> Step<ListenPl
     let manifest = &world.orders.target.manifest;
     let tells = match manifest.ready.by {
         ReadyBy::Descriptor => true,
+        ReadyBy::Output if options.is_unheard() => false,
         ReadyBy::Output => {
             let line = manifest.ready.line.as_ref();
             line.is_some_and(|line| line.mentions("port") || line.mentions("address"))

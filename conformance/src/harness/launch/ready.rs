@@ -43,6 +43,7 @@ impl Spawned {
         let world = &self.world;
         let sign = match world.orders.target.manifest.ready.by {
             ReadyBy::Descriptor => self.announcement(invocation)?,
+            ReadyBy::Output if invocation.is_unheard => self.watch(ReadyBy::Port, invocation)?,
             by => self.watch(by, invocation)?,
         };
         let (status, addresses) = match sign {
@@ -79,6 +80,7 @@ impl Spawned {
                 daemon: Cell::new(daemon),
                 addresses,
                 log: invocation.log.clone(),
+                pid_file: invocation.pid_file.clone(),
                 key: invocation.key.clone(),
                 output: self.output.clone(),
                 over: Cell::new(false),
@@ -234,8 +236,15 @@ impl Spawned {
                 let pid = world.wait(world.patience(), || {
                     let pid = said().trim().parse::<i32>().ok();
                     let own = descends()?;
-                    Ok(pid.filter(|&pid| own.iter().any(|process| process.pid == pid)))
+                    let is_new = |pid| !self.before.contains(&pid);
+                    Ok(pid.filter(|&pid| is_new(pid) && own.iter().any(|one| one.pid == pid)))
                 })?;
+                if pid.is_none() && invocation.left_in_pid_file.is_some() {
+                    return fail(
+                        "the server puts its own process id into the pid file that it finds",
+                        format!("the file still holds `{}`", said().trim().escape_debug()),
+                    );
+                }
                 return match pid {
                     Some(pid) => Ok(pid),
                     // In the rehearsal it is the manifest that is wrong.

@@ -77,18 +77,28 @@ fn spawn(world: &Rc<World>, options: &Options, mut invocation: Invocation) -> St
     command.envs(world.orders.environment.iter().cloned());
     command.envs(interposed(world, options, &invocation)?);
     command.stdin(Stdio::null());
-    command.stdout(output_file.try_clone().or_error("server's output")?);
-    command.stderr(output_file);
+    command.stdout(match &options.output_to {
+        Some(sink) => sink.try_clone().or_error("standard output")?.into(),
+        None => Stdio::from(output_file.try_clone().or_error("server's output")?),
+    });
+    command.stderr(match &options.messages_to {
+        Some(sink) => sink.try_clone().or_error("standard error")?.into(),
+        None => Stdio::from(output_file),
+    });
     give_away(world, &invocation)?;
     for words in &invocation.prepare {
         run_before(words, &invocation.dir, invocation.run_as)?;
     }
+    leave_pid_file(&invocation)?;
     between_fork_and_exec(&mut command, options, &invocation);
     let shown = command_line(world, &invocation);
     // What is there already is not this server's.
     let before: Vec<i32> = descends().unwrap_or_default().iter().map(|p| p.pid).collect();
     let begin = Instant::now();
     world.note("check", format!("starts server {number}: {shown}"));
+    if options.as_process_1 {
+        platform::unshare_processes().map_err(Stop::NotRun)?;
+    }
     let child = command.spawn().or_error(target.program.display())?;
     // The server alone has the other end now, so that its closing it is seen.
     drop(invocation.ready_end.take());
@@ -172,17 +182,36 @@ fn give_away(world: &World, invocation: &Invocation) -> Outcome {
     Ok(())
 }
 
+/// Puts into the pid file what an earlier server has left there.
+fn leave_pid_file(invocation: &Invocation) -> Outcome {
+    let Some(text) = &invocation.left_in_pid_file else { return Ok(()) };
+    let path = &invocation.pid_file;
+    std::fs::write(path, text).or_error(path.display())?;
+    match invocation.run_as {
+        Some(user) => std::os::unix::fs::lchown(path, Some(user.id), Some(user.group)),
+        None => Ok(()),
+    }
+    .or_error(path.display())
+}
+
 /// Sets up what the process of `command` is to find, between fork and exec.
 fn between_fork_and_exec(command: &mut Command, options: &Options, invocation: &Invocation) {
     let ready_end = invocation.ready_end.as_ref().map(|end| end.as_raw_fd());
     let in_child = options.clone();
     let run_as = invocation.run_as;
+    let inherited: Vec<i32> = options.inherited.iter().map(|one| one.as_raw_fd()).collect();
     let groups: Vec<_> = options.groups.iter().map(|&id| nix::unistd::Gid::from_raw(id)).collect();
     // SAFETY: between fork and exec the closure makes system calls only; it allocates nothing.
     unsafe {
         command.pre_exec(move || {
             if let Some(ready_end) = ready_end {
                 libc::fcntl(ready_end, libc::F_SETFD, 0);
+            }
+            for &descriptor in &inherited {
+                libc::fcntl(descriptor, libc::F_SETFD, 0);
+            }
+            if in_child.as_process_1 {
+                platform::mount_own_processes()?;
             }
             if let Some(last) = in_child.descriptors_above {
                 leave_open(last)?;
@@ -211,6 +240,11 @@ fn between_fork_and_exec(command: &mut Command, options: &Options, invocation: &
             }
             if in_child.all_blocked {
                 sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), None)?;
+            }
+            if in_child.without_standard_descriptors {
+                for descriptor in 0..=2 {
+                    libc::close(descriptor);
+                }
             }
             Ok(())
         });

@@ -95,6 +95,15 @@ pub fn unshare_processes() -> Result<(), String> {
     keep_mounts_private()
 }
 
+/// In a process that begins such a namespace: lets it, and it alone, see its own processes in /proc,
+/// as in a container. Between fork and exec: nothing but system calls, unless one fails.
+pub fn mount_own_processes() -> nix::Result<()> {
+    const PROC: Option<&str> = Some("proc");
+    unshare(CloneFlags::CLONE_NEWNS)?;
+    mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)?;
+    mount(PROC, "/proc", PROC, MsFlags::empty(), None::<&str>)
+}
+
 /// In the child after [`unshare_processes`]: mounts the namespace's own /proc, and makes the next
 /// process's id the one after `last` (proc_sys_kernel(5), `ns_last_pid`).
 pub fn begin_private_processes(last: i32) -> Result<(), String> {
