@@ -19,12 +19,12 @@ use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::signal::{SigSet, Signal, kill, killpg};
 use nix::sys::socket::{SockaddrLike, SockaddrStorage};
 use nix::sys::time::TimeSpec;
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, fork, setpgid};
 
 use crate::config::Config;
 use crate::key::Key;
 use crate::listen::{Listener, to_std};
+use crate::signals::Ending;
 use crate::{diagnostics, platform, receiver, signals};
 
 /// How long clusters may take to end by themselves once the server is told to.
@@ -167,21 +167,10 @@ impl Daemon {
     /// Collects every child that has ended: one SIGCHLD may stand for many.
     fn reap(&mut self) {
         signals::take_child();
-        loop {
-            match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
-                Ok(status) => match status.pid() {
-                    Some(pid) => {
-                        // A receiver that leaves in good order has said so itself.
-                        let ours = self.clusters.remove(&pid);
-                        if ours && !matches!(status, WaitStatus::Exited(_, 0)) {
-                            let how = signals::ending(status);
-                            diagnostics::warning(&format!("receiver {pid} {how}"));
-                        }
-                    }
-                    None => break, // children, but none that has ended
-                },
-                Err(Errno::EINTR) => {}
-                Err(_) => break,
+        while let Ok(Some((pid, ending))) = signals::reap(None) {
+            // A receiver that leaves in good order has said so itself.
+            if self.clusters.remove(&pid) && ending != Ending::Exited(0) {
+                diagnostics::warning(&format!("receiver {pid} {ending}"));
             }
         }
         if self.clusters.is_empty() {
@@ -209,16 +198,16 @@ impl Daemon {
             }
             let _ = ppoll(&mut [], Some(REPEAT.into()), Some(self.open_mask));
         }
-        diagnostics::warning(&format!(
-            "{} clients' processes had to be killed",
-            self.clusters.len()
-        ));
+        diagnostics::warning(&match self.clusters.len() {
+            1 => "the processes of 1 client had to be killed".into(),
+            count => format!("the processes of {count} clients had to be killed"),
+        });
         if let Some(group) = self.group {
             let _ = killpg(group, Signal::SIGKILL);
         }
         for pid in std::mem::take(&mut self.clusters) {
             let _ = kill(pid, Signal::SIGKILL);
-            let _ = signals::retry(|| waitpid(pid, None));
+            signals::await_end(pid);
         }
     }
 }

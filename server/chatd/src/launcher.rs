@@ -111,7 +111,7 @@ fn launch_daemon(key: Key, config: Config, ready_fd: Option<File>) -> Result<(),
         ForkResult::Parent { child } => {
             drop(report);
             drop(ready_fd);
-            let _ = signals::retry(|| nix::sys::wait::waitpid(child, None));
+            signals::await_end(child);
             await_daemon(outcome)
         }
         ForkResult::Child => {

@@ -12,7 +12,6 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::socket::{MsgFlags, Shutdown, recv, setsockopt, shutdown, sockopt};
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, fork, pipe};
 use settings::reason;
 
@@ -246,11 +245,12 @@ impl Receiver {
     /// How the sender has ended, if it has.
     fn sender_is_gone(&mut self) -> Option<String> {
         let Some(pid) = self.sender else { return Some("has ended".into()) };
-        match waitpid(pid, Some(WaitPidFlag::WNOHANG)) {
-            Ok(WaitStatus::StillAlive) | Err(Errno::EINTR) => None,
-            status => {
+        match signals::reap(Some(pid)) {
+            Ok(None) => None,
+            ended => {
                 self.sender = None;
-                Some(status.map_or_else(|_| "has ended".into(), signals::ending))
+                let how = ended.ok().flatten().map(|(_, ending)| ending.to_string());
+                Some(how.unwrap_or_else(|| "has ended".into()))
             }
         }
     }
@@ -263,7 +263,7 @@ impl Receiver {
             // It only reads: there is nothing it could leave half done. SIGKILL reaches it even
             // when it is stopped.
             let _ = kill(pid, Signal::SIGKILL);
-            let _ = signals::retry(|| waitpid(pid, None));
+            signals::await_end(pid);
         }
     }
 }

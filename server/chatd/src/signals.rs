@@ -16,11 +16,12 @@
 //! | receiver | `SIGINT`, `SIGTERM`, `SIGCHLD` | `SIGHUP`, `SIGPIPE`, `SIGUSR1`, `SIGXFSZ` |
 //! | sender | `SIGUSR1` | `SIGHUP`, `SIGPIPE`, `SIGXFSZ` |
 
+use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::errno::Errno;
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal};
-use nix::sys::wait::WaitStatus;
+use nix::unistd::Pid;
 
 static TERMINATE: AtomicBool = AtomicBool::new(false);
 static HANGUP: AtomicBool = AtomicBool::new(false);
@@ -146,11 +147,58 @@ pub(crate) fn retry<T>(mut call: impl FnMut() -> nix::Result<T>) -> nix::Result<
     }
 }
 
-/// How a process has ended, in words: `was killed by SIGUSR1`.
-pub(crate) fn ending(status: WaitStatus) -> String {
-    match status {
-        WaitStatus::Exited(_, code) => format!("ended with status {code}"),
-        WaitStatus::Signaled(_, signal, _) => format!("was killed by {}", signal.as_str()),
-        _ => "has ended".into(),
+/// How a child has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// It exited with this status.
+    Exited(i32),
+    /// A signal of this number killed it.
+    Killed(i32),
+}
+
+impl fmt::Display for Ending {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Exited(status) => write!(f, "ended with status {status}"),
+            Self::Killed(number) => match Signal::try_from(number) {
+                Ok(signal) => write!(f, "was killed by {}", signal.as_str()),
+                Err(_) => write!(f, "was killed by signal {number}"),
+            },
+        }
+    }
+}
+
+/// Reaps `pid`, or any child, if it has ended; `None` while none has. `ECHILD`: there is none.
+///
+/// nix's `waitpid` reports `EINVAL` for a child that a real-time signal killed, which it has no
+/// name for, when the kernel has already reaped that child: it would never be seen again.
+pub(crate) fn reap(pid: Option<Pid>) -> nix::Result<Option<(Pid, Ending)>> {
+    wait(pid, libc::WNOHANG)
+}
+
+/// Waits until `pid` has ended, and reaps it.
+pub(crate) fn await_end(pid: Pid) {
+    let _ = wait(Some(pid), 0);
+}
+
+fn wait(pid: Option<Pid>, options: libc::c_int) -> nix::Result<Option<(Pid, Ending)>> {
+    let pid = pid.map_or(-1, Pid::as_raw);
+    loop {
+        let mut status = 0;
+        // SAFETY: the pointer is to the variable above.
+        match Errno::result(unsafe { libc::waitpid(pid, &raw mut status, options) }) {
+            Ok(0) => return Ok(None),
+            Ok(ended) if libc::WIFEXITED(status) => {
+                let ending = Ending::Exited(libc::WEXITSTATUS(status));
+                return Ok(Some((Pid::from_raw(ended), ending)));
+            }
+            Ok(ended) if libc::WIFSIGNALED(status) => {
+                let ending = Ending::Killed(libc::WTERMSIG(status));
+                return Ok(Some((Pid::from_raw(ended), ending)));
+            }
+            // Stops are not asked for, but a tracer's child may show one.
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno),
+        }
     }
 }

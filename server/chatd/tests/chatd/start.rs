@@ -1,98 +1,20 @@
-//! The program `chatd` as an administrator meets it: options, configuration, readiness, mistakes.
-//! What it does for its clients is the catalogue's business, in `conformance/`.
+//! Options, configuration, readiness, mistakes.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command as Process, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command as Process, Stdio};
 
 use assert_cmd::Command;
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::signal::Signal;
 use predicates::prelude::*;
 use predicates::str::contains;
-use rstest::{fixture, rstest};
+use rstest::rstest;
 use tempfile::TempDir;
 
-mod common;
-
-use common::{KEY, PATIENCE, end_of, private};
-
-fn chatd() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_chatd"));
-    command.timeout(PATIENCE).env_remove("NOTIFY_SOCKET");
-    command
-}
-
-/// A directory with a good key in it, and some bad ones.
-#[fixture]
-fn dir() -> TempDir {
-    let dir = tempfile::tempdir().unwrap();
-    private(&in_dir(&dir, "key"), &KEY);
-    private(&in_dir(&dir, "key127"), &KEY[1..]);
-    private(&in_dir(&dir, "key129"), &[&KEY[..], b"k"].concat());
-    private(&in_dir(&dir, "keynl"), &[&KEY[..], b"\n"].concat());
-    std::fs::create_dir(dir.path().join("directory")).unwrap();
-    nix::unistd::mkfifo(&dir.path().join("fifo"), nix::sys::stat::Mode::S_IRWXU).unwrap();
-    std::os::unix::fs::symlink("elsewhere", dir.path().join("link")).unwrap();
-    dir
-}
-
-/// A server in the foreground that is ended at the end of the test.
-struct Server(Child);
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        if let Ok(None) = self.0.try_wait() {
-            signal(self.0.id(), Signal::SIGTERM);
-            let _ = self.0.wait();
-        }
-    }
-}
-
-fn signal(pid: u32, signal: Signal) {
-    kill(Pid::from_raw(pid as i32), signal).unwrap();
-}
-
-fn serve(dir: &Path, arguments: &[&str]) -> Server {
-    Server(
-        Process::new(env!("CARGO_BIN_EXE_chatd"))
-            .current_dir(dir)
-            .args(["--ready-file", "ready"])
-            .args(arguments)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(std::fs::File::create(dir.join("messages")).unwrap())
-            .spawn()
-            .unwrap(),
-    )
-}
-
-/// Asks again until there is an answer.
-fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        if let Some(answer) = ask() {
-            return answer;
-        }
-        assert!(Instant::now() < deadline, "{what} did not come");
-        std::thread::sleep(Duration::from_millis(2));
-    }
-}
-
-/// Waits until `path` has content, and returns it.
-fn content_of(path: &Path) -> String {
-    until(&path.display().to_string(), || {
-        std::fs::read_to_string(path).ok().filter(|text| !text.is_empty())
-    })
-}
-
-fn in_dir(dir: &TempDir, name: &str) -> PathBuf {
-    dir.path().join(name)
-}
+use super::common::{KEY, PATIENCE, private};
+use super::world::{Server, chatd, content_of, dir, in_dir, serve, signal, until};
 
 #[rstest]
 #[case(&["--key-file", "key"], "no --log FILE: give it, or `log = \"…\"` in the configuration file")]
@@ -273,85 +195,6 @@ fn a_daemon_is_ready_when_its_launcher_returns(dir: TempDir) {
         signal(pid, Signal::SIGTERM);
         until("the end of the pid file", || (!in_dir(&dir, "pid").exists()).then_some(()));
     }
-}
-
-/// What ps(1) says of the processes: id, parent, state.
-fn processes() -> Vec<(u32, u32, String)> {
-    let listed = Process::new("ps").args(["-A", "-o", "pid=,ppid=,state="]).output().unwrap();
-    let listed = String::from_utf8(listed.stdout).unwrap();
-    let process = |line: &str| {
-        let mut fields = line.split_whitespace();
-        let pid = fields.next()?.parse().ok()?;
-        Some((pid, fields.next()?.parse().ok()?, fields.next()?.to_owned()))
-    };
-    listed.lines().filter_map(process).collect()
-}
-
-fn child_of(parent: u32) -> u32 {
-    until("a child", || processes().iter().find(|process| process.1 == parent).map(|child| child.0))
-}
-
-/// A stopped process acts on SIGTERM only once it is continued. (tcpserverd of s6 sends both.)
-#[rstest]
-#[case::receiver(true, false)]
-#[case::sender(false, true)]
-#[case::both(true, true)]
-fn stopped_processes_end_with_the_daemon(
-    dir: TempDir,
-    #[case] receiver_stops: bool,
-    #[case] sender_stops: bool,
-) {
-    std::fs::write(in_dir(&dir, "log"), "one\n").unwrap();
-    let mut server = serve(dir.path(), &["--key-file", "key", "--log", "log", "-l", "127.0.0.1:0"]);
-    let address = content_of(&in_dir(&dir, "ready"));
-    let mut client = TcpStream::connect(address.trim()).unwrap();
-    client.write_all(&KEY).unwrap();
-    client.read_exact(&mut [0; 4]).unwrap();
-    let receiver = child_of(server.0.id());
-    let sender = child_of(receiver);
-    for (pid, stops) in [(receiver, receiver_stops), (sender, sender_stops)] {
-        if stops {
-            signal(pid, Signal::SIGSTOP);
-            let stopped =
-                |(id, _, state): &(u32, u32, String)| *id == pid && state.starts_with('T');
-            until("the stop", || processes().iter().any(stopped).then_some(()));
-        }
-    }
-    signal(server.0.id(), Signal::SIGTERM);
-    assert!(end_of(&mut server.0).success());
-    assert_eq!(client.read(&mut [0]).unwrap(), 0, "the connection closes in good order");
-    let messages = std::fs::read_to_string(in_dir(&dir, "messages")).unwrap();
-    assert!(messages.contains("left: the server ends"), "{messages}");
-    assert!(!messages.contains("had to be killed"), "{messages}");
-}
-
-/// Whoever reads the messages learns which process died, and of what.
-#[rstest]
-#[case::sender(true, Signal::SIGUSR2, "left: its sender was killed by SIGUSR2")]
-#[case::sender_that_crashes(true, Signal::SIGSEGV, "left: its sender was killed by SIGSEGV")]
-#[case::receiver(false, Signal::SIGKILL, "was killed by SIGKILL")]
-fn a_death_is_told_with_its_cause(
-    dir: TempDir,
-    #[case] of_sender: bool,
-    #[case] cause: Signal,
-    #[case] words: &str,
-) {
-    std::fs::write(in_dir(&dir, "log"), "one\n").unwrap();
-    let server = serve(dir.path(), &["--key-file", "key", "--log", "log", "-l", "127.0.0.1:0"]);
-    let address = content_of(&in_dir(&dir, "ready"));
-    let mut client = TcpStream::connect(address.trim()).unwrap();
-    client.write_all(&KEY).unwrap();
-    client.read_exact(&mut [0; 4]).unwrap();
-    let receiver = child_of(server.0.id());
-    let (victim, words) = if of_sender {
-        (child_of(receiver), words.to_owned())
-    } else {
-        (receiver, format!("receiver {receiver} {words}"))
-    };
-    signal(victim, cause);
-    until("the words", || {
-        std::fs::read_to_string(in_dir(&dir, "messages")).unwrap().contains(&words).then_some(())
-    });
 }
 
 #[rstest]

@@ -1,0 +1,8 @@
+//! The program `chatd` as an administrator meets it. What every such server does for its clients is
+//! the catalogue's business, in `conformance/`.
+
+#[path = "../common/mod.rs"]
+mod common;
+mod ends;
+mod start;
+mod world;
