@@ -21,6 +21,11 @@ pub(crate) const DEFAULT_REPLAY: usize = 7;
 pub(crate) const DEFAULT_BACKLOG: i32 = 1024;
 /// Clients served at a time, when nothing else is configured.
 pub(crate) const DEFAULT_MAX_CLIENTS: usize = 1024;
+/// Connections whose key has not come yet, when nothing else is configured.
+pub(crate) const DEFAULT_MAX_PENDING: usize = 256;
+/// The same of one address. A burst of clients behind one address (a proxy, a translated network)
+/// fits in, and so do two such floods at a time beside everybody else.
+pub(crate) const DEFAULT_MAX_PENDING_PER_ADDRESS: usize = 128;
 
 const AFTER_HELP: &str = "\
 Exit status: 0 ended as asked (or, with --daemon, the daemon is ready) · 1 could not start · 2 the \
@@ -87,6 +92,16 @@ struct Settings {
     #[serde(alias = "max_clients")]
     max_clients: Option<usize>,
 
+    /// Connections at a time whose key has not come yet; they take no place of a client's. When
+    /// there are more, the oldest one of the busiest address is closed [default: 256]
+    #[arg(long, value_name = "N")]
+    max_pending: Option<usize>,
+
+    /// The same from one address, or from one IPv6 network of 64 bits. Behind a proxy, all clients
+    /// have one address [default: 128]
+    #[arg(long, value_name = "N")]
+    max_pending_per_address: Option<usize>,
+
     /// Length of the queue of connections not yet accepted [default: 1024]
     #[arg(long, value_name = "N")]
     backlog: Option<i32>,
@@ -138,6 +153,10 @@ pub(crate) struct Config {
     pub(crate) auth_timeout: Duration,
     /// Clients served at a time.
     pub(crate) max_clients: usize,
+    /// Connections without a key at a time.
+    pub(crate) max_pending: usize,
+    /// Connections without a key of one address at a time.
+    pub(crate) max_pending_per_address: usize,
     /// Length of the listening queues.
     pub(crate) backlog: i32,
     /// Whether to run in the background.
@@ -224,10 +243,19 @@ fn merge(cli: Cli, file: Settings) -> Result<Config, StartError> {
         .ok_or_else(|| {
             StartError::usage(format!("auth timeout {seconds}: must be above 0 and at most 3600 s"))
         })?;
-    let max_clients = cli.max_clients.or(file.max_clients).unwrap_or(DEFAULT_MAX_CLIENTS);
-    if max_clients == 0 {
-        return Err(StartError::usage("max clients 0: must be at least 1"));
-    }
+    let at_least_one = |what: &str, count: Option<usize>, usual: usize| match count {
+        Some(0) => Err(StartError::usage(format!("{what} 0: must be at least 1"))),
+        count => Ok(count.unwrap_or(usual)),
+    };
+    let max_clients =
+        at_least_one("max clients", cli.max_clients.or(file.max_clients), DEFAULT_MAX_CLIENTS)?;
+    let max_pending =
+        at_least_one("max pending", cli.max_pending.or(file.max_pending), DEFAULT_MAX_PENDING)?;
+    let max_pending_per_address = at_least_one(
+        "max pending per address",
+        cli.max_pending_per_address.or(file.max_pending_per_address),
+        DEFAULT_MAX_PENDING_PER_ADDRESS,
+    )?;
     let backlog = cli.backlog.or(file.backlog).unwrap_or(DEFAULT_BACKLOG);
     if backlog < 1 {
         return Err(StartError::usage(format!("backlog {backlog}: must be at least 1")));
@@ -248,6 +276,8 @@ fn merge(cli: Cli, file: Settings) -> Result<Config, StartError> {
         replay: cli.replay.or(file.replay).unwrap_or(DEFAULT_REPLAY),
         auth_timeout,
         max_clients,
+        max_pending,
+        max_pending_per_address,
         backlog,
         daemon,
         pid_file: path(cli.pid_file, file.pid_file),

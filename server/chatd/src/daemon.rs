@@ -8,7 +8,9 @@
 //! not given to another process while the group has a member, POSIX.1-2024, `fork`; so long as one
 //! of its receivers is unreaped, the number is safe to use.)
 
-use std::collections::HashSet;
+mod places;
+mod refusals;
+
 use std::fs::File;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
@@ -24,8 +26,12 @@ use nix::unistd::{ForkResult, Pid, fork, setpgid};
 use crate::config::Config;
 use crate::key::Key;
 use crate::listen::{Listener, to_std};
+use crate::receiver::admission::{self, Admission, Admissions};
+use crate::receiver::refusal::Refusal;
 use crate::signals::Ending;
 use crate::{diagnostics, platform, receiver, signals};
+use places::{Limits, Place, Places, Standing};
+use refusals::Refusals;
 
 /// How long clusters may take to end by themselves once the server is told to.
 const GRACE: Duration = Duration::from_millis(1500);
@@ -43,7 +49,11 @@ pub(crate) struct Daemon {
     config: Config,
     open_mask: SigSet,
     /// The receivers that are alive or not yet reaped.
-    clusters: HashSet<Pid>,
+    places: Places,
+    refusals: Refusals,
+    /// Both ends of the pipe by which receivers tell that a client has shown the key.
+    admission: Option<Admission>,
+    admissions: Option<Admissions>,
     /// The clusters' process group, while it has members.
     group: Option<Pid>,
     /// A descriptor in reserve: given up for a moment, it lets the daemon accept and close a
@@ -56,12 +66,21 @@ pub(crate) struct Daemon {
 impl Daemon {
     /// Takes over listening sockets. From here on the daemon's dispositions are in force.
     pub(crate) fn new(listeners: Vec<Listener>, key: Key, config: Config) -> nix::Result<Self> {
+        let (admission, admissions) = admission::channel()?;
+        let limits = Limits {
+            clients: config.max_clients,
+            pending: config.max_pending,
+            pending_per_address: config.max_pending_per_address,
+        };
         Ok(Self {
             listeners,
             key,
             config,
             open_mask: signals::DAEMON.assume()?,
-            clusters: HashSet::new(),
+            places: Places::new(limits),
+            refusals: Refusals::default(),
+            admission: Some(admission),
+            admissions: Some(admissions),
             group: None,
             reserve: open_reserve(),
             pause_until: None,
@@ -73,17 +92,20 @@ impl Daemon {
         platform::name_process(c"chatd");
         while !signals::terminating() {
             self.reap();
+            self.refusals.settle();
             if signals::take_hangup() {
                 diagnostics::info("SIGHUP: nothing to do, the log is followed by name");
             }
             self.accept_ready();
         }
         self.end_all();
+        self.refusals.finish();
     }
 
     /// Waits for a signal or a connection, and accepts what is there.
     fn accept_ready(&mut self) {
         let pause = self.pause_until.and_then(|end| end.checked_duration_since(Instant::now()));
+        let timeout = pause.into_iter().chain(self.refusals.due()).min();
         let mut ready: Vec<PollFd> = Vec::new();
         if pause.is_none() {
             self.pause_until = None;
@@ -91,10 +113,15 @@ impl Daemon {
                 self.listeners.iter().map(|l| PollFd::new(l.socket.as_fd(), PollFlags::POLLIN)),
             );
         }
-        if ppoll(&mut ready, pause.map(TimeSpec::from), Some(self.open_mask)).is_err() {
+        let listening = ready.len();
+        // Only waited for here; the caller reads them.
+        ready.extend(
+            self.admissions.iter().map(|pipe| PollFd::new(pipe.as_fd(), PollFlags::POLLIN)),
+        );
+        if ppoll(&mut ready, timeout.map(TimeSpec::from), Some(self.open_mask)).is_err() {
             return; // EINTR: the caller looks at what came
         }
-        let readable: Vec<usize> = ready
+        let readable: Vec<usize> = ready[..listening]
             .iter()
             .enumerate()
             .filter(|(_, fd)| fd.revents().is_some_and(|events| !events.is_empty()))
@@ -121,22 +148,24 @@ impl Daemon {
     }
 
     fn refuse_for_want_of_descriptors(&mut self, index: usize) {
-        diagnostics::error("out of descriptors or memory: refusing a client");
         self.reserve = None;
-        let refused = accept(&self.listeners[index].socket);
-        drop(refused);
+        if let Ok((_refused, peer)) = accept(&self.listeners[index].socket) {
+            self.refusals.tell(peer, "out of descriptors or memory");
+        }
         self.reserve = open_reserve();
         self.pause_until = Some(Instant::now() + PAUSE);
     }
 
     fn start_cluster(&mut self, socket: OwnedFd, peer: SocketAddr) {
         self.reap();
-        if self.clusters.len() >= self.config.max_clients {
-            diagnostics::warning(&format!(
-                "{peer}: refused: {} clients are the maximum",
-                self.config.max_clients
-            ));
-            return;
+        if self.places.full() {
+            let maximum = self.config.max_clients;
+            return self.refusals.tell(peer, format_args!("{maximum} clients are the maximum"));
+        }
+        if let Some(pid) = self.places.in_the_way_of(peer) {
+            // Ends a stranger, and nobody who has shown the key meanwhile: see `signals`.
+            let _ = kill(pid, Signal::SIGHUP);
+            self.places.evict(pid);
         }
         // SAFETY: this process has one thread.
         match unsafe { fork() } {
@@ -147,34 +176,64 @@ impl Daemon {
                 // socket would keep the port bound after the daemon's end.
                 self.listeners.clear();
                 self.reserve = None;
-                receiver::run(socket, peer, &self.key, &self.config);
+                self.admissions = None;
+                let admission = self.admission.take();
+                let served = receiver::run(socket, peer, &self.key, &self.config, admission);
+                let status = served.map_or_else(Refusal::status, |()| 0);
                 // SAFETY: ends the process without running what its parent registered.
-                unsafe { libc::_exit(0) }
+                unsafe { libc::_exit(status) }
             }
             Ok(ForkResult::Parent { child }) => {
                 // In the parent too, so that the group is right whoever runs first. The child may
                 // already be gone.
                 let group = *self.group.get_or_insert(child);
                 let _ = setpgid(child, group);
-                self.clusters.insert(child);
+                self.places.take(child, peer);
             }
             Err(errno) => {
-                diagnostics::error(&format!("{peer}: refused: fork: {}", errno.desc()));
+                self.refusals.tell(peer, format_args!("fork: {}", errno.desc()));
             }
         }
     }
 
-    /// Collects every child that has ended: one SIGCHLD may stand for many.
+    /// Collects every child that has ended, for one SIGCHLD may stand for many, and what those
+    /// and others have told of their clients.
     fn reap(&mut self) {
         signals::take_child();
-        while let Ok(Some((pid, ending))) = signals::reap(None) {
-            // A receiver that leaves in good order has said so itself.
-            if self.clusters.remove(&pid) && ending != Ending::Exited(0) {
-                diagnostics::warning(&format!("receiver {pid} {ending}"));
+        let mut ended = Vec::new();
+        while let Ok(Some(child)) = signals::reap(None) {
+            ended.push(child);
+        }
+        // What they told, they told before they ended; and no later child can have their ids yet.
+        while let Some(pid) = self.admissions.as_ref().and_then(Admissions::next) {
+            if let Some(peer) = self.places.admit(pid) {
+                let maximum = self.config.max_clients;
+                self.refusals.tell(peer, format_args!("{maximum} clients are the maximum"));
+                let _ = kill(pid, Signal::SIGTERM);
             }
         }
-        if self.clusters.is_empty() {
+        for (pid, ending) in ended {
+            if let Some(place) = self.places.free(pid) {
+                self.tell_end(pid, place, ending);
+            }
+        }
+        if self.places.is_empty() {
             self.group = None;
+        }
+    }
+
+    fn tell_end(&mut self, pid: Pid, place: Place, ending: Ending) {
+        match (place.standing, ending) {
+            // A receiver that leaves in good order has said so itself.
+            (_, Ending::Exited(0)) => {}
+            (Standing::Evicted, _) => {
+                self.refusals.tell(place.peer, "its place was needed before its key came");
+            }
+            (_, Ending::Exited(status)) => match Refusal::from_status(status) {
+                Some(refusal) => self.refusals.tell(place.peer, refusal),
+                None => diagnostics::warning(&format!("receiver {pid} {ending}")),
+            },
+            (_, Ending::Killed(_)) => diagnostics::warning(&format!("receiver {pid} {ending}")),
         }
     }
 
@@ -184,13 +243,13 @@ impl Daemon {
         let deadline = Instant::now() + GRACE;
         loop {
             self.reap();
-            if self.clusters.is_empty() {
+            if self.places.is_empty() {
                 return;
             }
             if Instant::now() >= deadline {
                 break;
             }
-            for &pid in &self.clusters {
+            for pid in self.places.pids() {
                 let _ = kill(pid, Signal::SIGTERM);
                 // A stopped receiver acts on that once it is continued; its sender, stopped or
                 // not, is its own to kill.
@@ -198,14 +257,14 @@ impl Daemon {
             }
             let _ = ppoll(&mut [], Some(REPEAT.into()), Some(self.open_mask));
         }
-        diagnostics::warning(&match self.clusters.len() {
+        diagnostics::warning(&match self.places.len() {
             1 => "the processes of 1 client had to be killed".into(),
             count => format!("the processes of {count} clients had to be killed"),
         });
         if let Some(group) = self.group {
             let _ = killpg(group, Signal::SIGKILL);
         }
-        for pid in std::mem::take(&mut self.clusters) {
+        for pid in self.places.pids() {
             let _ = kill(pid, Signal::SIGKILL);
             signals::await_end(pid);
         }

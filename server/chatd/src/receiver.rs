@@ -4,6 +4,9 @@
 //! senders after each append. It is the head of its cluster: when it ends, its sender ends, and
 //! when its sender ends, so does it; either way the client sees the connection close.
 
+pub(crate) mod admission;
+pub(crate) mod refusal;
+
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -20,6 +23,9 @@ use crate::generations::Generations;
 use crate::key::{KEY_LENGTH, Key};
 use crate::log::{AppendError, CHUNK, ChatLog};
 use crate::sender::{self, DRAIN};
+use admission::Admission;
+use refusal::Refusal;
+
 use crate::{diagnostics, platform, signals};
 
 /// How long an unfinished line is held back for the rest of it. Lines are appended whole, so that
@@ -29,19 +35,34 @@ const LINE_PATIENCE: Duration = Duration::from_millis(100);
 /// The longest line that is held back as a whole; longer ones are appended in pieces of this.
 const LONGEST_LINE: usize = 1024 * 1024;
 
-/// Serves one client. Returns when its cluster is over.
-pub(crate) fn run(socket: OwnedFd, peer: SocketAddr, key: &Key, config: &Config) {
+/// Serves one client. Returns when its cluster is over, or why there is none.
+pub(crate) fn run(
+    socket: OwnedFd,
+    peer: SocketAddr,
+    key: &Key,
+    config: &Config,
+    admission: Option<Admission>,
+) -> Result<(), Refusal> {
     platform::name_process(c"chatd-receiver");
-    let Ok(open_mask) = signals::RECEIVER.assume() else {
-        return diagnostics::error("receiver: cannot set signal dispositions");
+    let Ok(open_mask) = signals::STRANGER.assume() else {
+        diagnostics::error("receiver: cannot set signal dispositions");
+        return Ok(());
     };
     // Latency and dead peers; neither is worth losing a client for.
     let _ = setsockopt(&socket, sockopt::TcpNoDelay, &true);
     let _ = setsockopt(&socket, sockopt::KeepAlive, &true);
 
     if let Err(why) = authenticate(&socket, key, config.auth_timeout, &open_mask) {
-        diagnostics::info(&format!("{peer}: refused: {why}"));
-        return close_politely(&socket);
+        close_politely(&socket);
+        return Err(why);
+    }
+    // From here on this is a client, and its place is its own.
+    if signals::ignore(Signal::SIGHUP).is_err() {
+        diagnostics::error("receiver: cannot set signal dispositions");
+        return Ok(());
+    }
+    if let Some(admission) = admission {
+        admission.tell();
     }
     match Receiver::start(socket, config, open_mask) {
         Ok(mut receiver) => {
@@ -52,6 +73,7 @@ pub(crate) fn run(socket: OwnedFd, peer: SocketAddr, key: &Key, config: &Config)
         }
         Err(error) => diagnostics::error(&format!("{peer}: cannot be served: {error}")),
     }
+    Ok(())
 }
 
 /// Waits for exactly the key's bytes; what follows them stays in the socket, it is a message.
@@ -60,34 +82,34 @@ fn authenticate(
     key: &Key,
     timeout: Duration,
     open_mask: &SigSet,
-) -> Result<(), &'static str> {
+) -> Result<(), Refusal> {
     let deadline = Instant::now() + timeout;
     let mut offered = [0u8; KEY_LENGTH];
     let mut have = 0;
     while have < KEY_LENGTH {
         if signals::terminating() {
-            return Err("the server ends");
+            return Err(Refusal::ServerEnds);
         }
         match recv(socket.as_raw_fd(), &mut offered[have..], MsgFlags::MSG_DONTWAIT) {
-            Ok(0) => return Err("closed before the key"),
+            Ok(0) => return Err(Refusal::ClosedBeforeKey),
             Ok(count) => have += count,
             Err(Errno::EAGAIN) => {
                 // Only now: on a machine that is busy elsewhere the time may pass before this
                 // process runs at all, with the key in the socket all along.
                 let Some(left) = deadline.checked_duration_since(Instant::now()) else {
-                    return Err("no key within the timeout");
+                    return Err(Refusal::NoKeyInTime);
                 };
                 let mut ready = [PollFd::new(socket.as_fd(), PollFlags::POLLIN)];
                 match ppoll(&mut ready, Some(left.into()), Some(*open_mask)) {
                     Ok(_) | Err(Errno::EINTR) => {}
-                    Err(_) => return Err("poll failed"),
+                    Err(_) => return Err(Refusal::LostBeforeKey),
                 }
             }
             Err(Errno::EINTR) => {}
-            Err(_) => return Err("connection lost before the key"),
+            Err(_) => return Err(Refusal::LostBeforeKey),
         }
     }
-    if key.matches(&offered) { Ok(()) } else { Err("wrong key") }
+    if key.matches(&offered) { Ok(()) } else { Err(Refusal::WrongKey) }
 }
 
 /// Closes with FIN rather than RST, as far as that is ours to choose: unread bytes make a RST of a

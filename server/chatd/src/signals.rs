@@ -13,6 +13,7 @@
 //! | role | caught | ignored |
 //! |---|---|---|
 //! | daemon | `SIGHUP`, `SIGINT`, `SIGTERM`, `SIGCHLD` | `SIGPIPE`, `SIGUSR1`, `SIGXFSZ` |
+//! | receiver that waits for the key | `SIGINT`, `SIGTERM`, `SIGCHLD` | `SIGPIPE`, `SIGUSR1`, `SIGXFSZ` |
 //! | receiver | `SIGINT`, `SIGTERM`, `SIGCHLD` | `SIGHUP`, `SIGPIPE`, `SIGUSR1`, `SIGXFSZ` |
 //! | sender | `SIGUSR1` | `SIGHUP`, `SIGPIPE`, `SIGXFSZ` |
 
@@ -67,7 +68,14 @@ pub(crate) const DAEMON: Dispositions = Dispositions {
     ignored: &[Signal::SIGPIPE, Signal::SIGUSR1, Signal::SIGXFSZ],
 };
 
-/// A receiver's dispositions.
+/// The dispositions of a receiver that waits for the key. `SIGHUP` ends it, when the daemon needs
+/// its place, and is ignored as soon as the key is there: only strangers are ever ended by it.
+pub(crate) const STRANGER: Dispositions = Dispositions {
+    caught: RECEIVER.caught,
+    ignored: &[Signal::SIGPIPE, Signal::SIGUSR1, Signal::SIGXFSZ],
+};
+
+/// A receiver's dispositions once its client has shown the key.
 pub(crate) const RECEIVER: Dispositions = Dispositions {
     caught: &[Signal::SIGINT, Signal::SIGTERM, Signal::SIGCHLD],
     // A killed daemon leaves its clusters an orphaned process group, which is sent SIGHUP when one
@@ -122,6 +130,11 @@ fn set(signal: Signal, handler: SigHandler) -> nix::Result<()> {
     let action = SigAction::new(handler, SaFlags::empty(), SigSet::empty());
     // SAFETY: the handler only stores to atomics, which is async-signal-safe.
     unsafe { nix::sys::signal::sigaction(signal, &action) }.map(drop)
+}
+
+/// Ignores `signal` from now on.
+pub(crate) fn ignore(signal: Signal) -> nix::Result<()> {
+    set(signal, SigHandler::SigIgn)
 }
 
 /// Lets `signal` through while `body` runs: for calls such as `flock` that cannot open the mask

@@ -5,4 +5,5 @@
 mod common;
 mod ends;
 mod start;
+mod strangers;
 mod world;
