@@ -30,7 +30,7 @@ use crate::{diagnostics, listen, platform, privileges, signals};
 pub(crate) fn launch(config: Config) -> Result<(), StartError> {
     let (key, warning) = Key::read(&config.key_file).map_err(StartError::usage)?;
     if let Some(warning) = warning {
-        eprintln!("chatd: warning: {warning}");
+        diagnostics::last_words(&format!("warning: {warning}"));
     }
     if let Some(name) = &config.user {
         privileges::find_user(name)?;

@@ -1,5 +1,13 @@
 //! What differs between systems, behind one door.
 
+/// Where `syslog(3)` sends its datagrams (glibc and musl; FreeBSD's and NetBSD's syslogd(8)).
+#[cfg(target_os = "linux")]
+pub(crate) const SYSLOG_SOCKET: &str = "/dev/log";
+
+/// Where `syslog(3)` sends its datagrams (glibc and musl; FreeBSD's and NetBSD's syslogd(8)).
+#[cfg(not(target_os = "linux"))]
+pub(crate) const SYSLOG_SOCKET: &str = "/var/run/log";
+
 /// Names this process after its role, where the system can show it in process listings.
 ///
 /// Linux: `PR_SET_NAME` of prctl(2), at most 15 bytes. FreeBSD: setproctitle(3), where a leading

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use crate::config::{ArgsError, Request};
 use crate::start_error::{EXIT_USAGE, StartError};
-use crate::{key, launcher};
+use crate::{diagnostics, key, launcher};
 
 /// The program `chatd`: `args` with the program's name first.
 pub fn server_main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
@@ -23,7 +23,7 @@ pub fn server_main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("chatd: {error}");
+            diagnostics::last_words(&error.message);
             ExitCode::from(error.status)
         }
     }

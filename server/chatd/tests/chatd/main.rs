@@ -4,6 +4,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod ends;
+mod messages;
 mod start;
 mod strangers;
 mod world;
