@@ -25,7 +25,8 @@
 //! Imports go down this table; the client, in `client`, shares nothing with the server but `key`.
 //!
 //! Data flows one way: socket → receiver → log → sender → socket. The processes of a client share
-//! nothing but the socket and the *lifeline*, a pipe that tells the sender when its receiver ends.
+//! nothing but the socket and two pipes: the *lifeline* tells the sender when its receiver ends, and
+//! the other one tells the receiver when the sender follows the log.
 
 mod client;
 mod config;

@@ -23,6 +23,7 @@ use crate::generations::Generations;
 use crate::key::{KEY_LENGTH, Key};
 use crate::log::{AppendError, CHUNK, ChatLog};
 use crate::sender::{self, DRAIN};
+use crate::signals::Ending;
 use admission::Admission;
 use refusal::Refusal;
 
@@ -131,6 +132,8 @@ struct Receiver {
     generations: Generations,
     /// Held as long as this process lives: its end tells the sender.
     lifeline: Option<OwnedFd>,
+    /// Readable once the sender follows the log.
+    follows: Option<OwnedFd>,
     sender: Option<Pid>,
     open_mask: SigSet,
     /// Bytes received and not yet appended: the beginning of a line.
@@ -147,14 +150,16 @@ impl Receiver {
         let generations =
             Generations::open(&config.log).map_err(named(&Generations::path(&config.log)))?;
         let (lifeline_end, lifeline) = pipe().map_err(|errno| format!("pipe: {}", errno.desc()))?;
+        let (follows, following) = pipe().map_err(|errno| format!("pipe: {}", errno.desc()))?;
         // SAFETY: this process has one thread.
         match unsafe { fork() } {
             Ok(ForkResult::Child) => {
                 // The sender opens the log and the register for itself; see `log`.
                 drop(lifeline);
+                drop(follows);
                 drop(log);
                 drop(generations);
-                sender::run(socket, lifeline_end, config);
+                sender::run(socket, lifeline_end, following, config);
                 // SAFETY: ends the process without running what its ancestors registered.
                 unsafe { libc::_exit(0) }
             }
@@ -163,6 +168,7 @@ impl Receiver {
                 log,
                 generations,
                 lifeline: Some(lifeline),
+                follows: Some(follows),
                 sender: Some(child),
                 open_mask,
                 pending: Vec::new(),
@@ -171,8 +177,43 @@ impl Receiver {
         }
     }
 
+    /// Waits until the sender knows from where on it follows the log. What is appended before
+    /// that, the client's own first line among it, it would not send.
+    fn await_sender(&mut self) -> Result<(), String> {
+        while let Some(follows) = &self.follows {
+            if signals::terminating() {
+                return Err("the server ends".into());
+            }
+            // Nothing is asked of the socket: that it is broken is told unasked.
+            let mut ready = [
+                PollFd::new(follows.as_fd(), PollFlags::POLLIN),
+                PollFd::new(self.socket.as_fd(), PollFlags::empty()),
+            ];
+            if ppoll(&mut ready, None, Some(self.open_mask)).is_err() {
+                continue;
+            }
+            let [told, broken] =
+                ready.map(|fd| fd.revents().is_some_and(|events| !events.is_empty()));
+            if told {
+                let mut word = [0u8; 1];
+                let read = signals::retry(|| nix::unistd::read(follows, &mut word));
+                self.follows = None;
+                if read != Ok(1) {
+                    let how = self.sender.take().map(signals::await_end);
+                    return Err(format!("its sender {}", told_end(how.flatten())));
+                }
+            } else if broken {
+                return Err("connection lost".into());
+            }
+        }
+        Ok(())
+    }
+
     /// Reads and appends until the cluster is over; returns why it is.
     fn serve(&mut self) -> String {
+        if let Err(why) = self.await_sender() {
+            return why;
+        }
         // Zeroed pages of a large allocation are not touched before they are read into.
         let mut buffer = vec![0u8; CHUNK];
         loop {
@@ -271,8 +312,7 @@ impl Receiver {
             Ok(None) => None,
             ended => {
                 self.sender = None;
-                let how = ended.ok().flatten().map(|(_, ending)| ending.to_string());
-                Some(how.unwrap_or_else(|| "has ended".into()))
+                Some(told_end(ended.ok().flatten().map(|(_, ending)| ending)))
             }
         }
     }
@@ -288,4 +328,8 @@ impl Receiver {
             signals::await_end(pid);
         }
     }
+}
+
+fn told_end(ending: Option<Ending>) -> String {
+    ending.map_or_else(|| "has ended".into(), |ending| ending.to_string())
 }

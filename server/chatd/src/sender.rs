@@ -39,8 +39,8 @@ impl From<std::io::Error> for End {
 }
 
 /// Writes the log's last lines and whatever is appended to it to `socket`, until the lifeline ends
-/// or the client is gone.
-pub(crate) fn run(socket: OwnedFd, lifeline: OwnedFd, config: &Config) {
+/// or the client is gone. `following` is told as soon as nothing that is appended can be missed.
+pub(crate) fn run(socket: OwnedFd, lifeline: OwnedFd, following: OwnedFd, config: &Config) {
     platform::name_process(c"chatd-sender");
     let Ok(open_mask) = signals::SENDER.assume() else {
         return diagnostics::error("sender: cannot set signal dispositions");
@@ -58,6 +58,8 @@ pub(crate) fn run(socket: OwnedFd, lifeline: OwnedFd, config: &Config) {
     let mut sender = Sender { socket, lifeline, buffer: vec![0; CHUNK], draining: false };
     let ended = (|| -> Result<(), End> {
         let mut position = log.start_of_last_lines(config.replay)?;
+        let _ = nix::unistd::write(&following, b"+");
+        drop(following);
         loop {
             let last_time = sender.draining;
             sender.drain(&log, &mut position)?;

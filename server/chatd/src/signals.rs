@@ -190,8 +190,8 @@ pub(crate) fn reap(pid: Option<Pid>) -> nix::Result<Option<(Pid, Ending)>> {
 }
 
 /// Waits until `pid` has ended, and reaps it.
-pub(crate) fn await_end(pid: Pid) {
-    let _ = wait(Some(pid), 0);
+pub(crate) fn await_end(pid: Pid) -> Option<Ending> {
+    wait(Some(pid), 0).ok().flatten().map(|(_, ending)| ending)
 }
 
 fn wait(pid: Option<Pid>, options: libc::c_int) -> nix::Result<Option<(Pid, Ending)>> {

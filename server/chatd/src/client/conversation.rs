@@ -110,7 +110,7 @@ pub(super) fn converse(
                 return if all_back {
                     Ok(())
                 } else {
-                    Err(delivery.explain(connection.lost(&end, heard)))
+                    Err(delivery.explain(connection.lost(&end, heard), unsent.len()))
                 };
             }
         }
@@ -145,7 +145,7 @@ pub(super) fn converse(
                 Exit::Lost,
                 format!("{} made no progress for {} s", connection.server(), timeout.as_secs_f64()),
             );
-            return Err(delivery.explain(failure));
+            return Err(delivery.explain(failure, unsent.len()));
         }
     }
 }

@@ -53,17 +53,32 @@ impl Delivery {
         self.pending.len()
     }
 
-    /// Adds to a loss what became of the lines.
-    pub(super) fn explain(&self, mut failure: Failure) -> Failure {
-        if let (Some(message), Exit::Lost, missing @ 1..) =
-            (&mut failure.message, failure.exit, self.missing())
-        {
-            let lines = if missing == 1 { "line" } else { "lines" };
-            message.push_str(&format!(
-                "; {missing} {lines} sent last did not come back, {} did",
-                self.returned
-            ));
+    /// Adds to a loss what became of the lines. `unsent`: how many bytes of them the connection
+    /// never took. Only of lines that it took, and that did not come back, is it unknown whether
+    /// they are stored.
+    pub(super) fn explain(&self, mut failure: Failure, mut unsent: usize) -> Failure {
+        let (Some(message), Exit::Lost, 1..) = (&mut failure.message, failure.exit, self.missing())
+        else {
+            return failure;
+        };
+        let never_sent = self.pending.iter().rev().take_while(|line| {
+            let whole = line.len() <= unsent;
+            unsent = unsent.saturating_sub(line.len());
+            whole
+        });
+        let never_sent = never_sent.count();
+        let count = |count: usize| format!("{count} line{}", if count == 1 { "" } else { "s" });
+        match self.missing() - never_sent {
+            0 => {}
+            unknown => message.push_str(&format!(
+                "; {} did not come back: stored or not, unknown",
+                count(unknown)
+            )),
         }
+        if never_sent > 0 {
+            message.push_str(&format!("; {} never sent", count(never_sent)));
+        }
+        message.push_str(&format!("; {} came back", self.returned));
         failure
     }
 
@@ -102,6 +117,26 @@ mod tests {
             assert_eq!(delivery.missing(), missing, "in pieces of {size}");
             assert_eq!(delivery.returned(), (sent.len() - missing) as u64);
         }
+    }
+
+    #[rstest]
+    #[case::sent(0, "lost; 2 lines did not come back: stored or not, unknown; 1 came back")]
+    #[case::half_sent(3, "lost; 2 lines did not come back: stored or not, unknown; 1 came back")]
+    #[case::one_sent(
+        5,
+        "lost; 1 line did not come back: stored or not, unknown; 1 line never sent; 1 came back"
+    )]
+    #[case::none_sent(10, "lost; 2 lines never sent; 1 came back")]
+    fn what_is_known(#[case] unsent: usize, #[case] message: &str) {
+        let mut delivery = Delivery::default();
+        for line in ["a: 1\n", "a: 2\n", "a: 3\n"] {
+            delivery.sent(line.as_bytes().to_vec());
+        }
+        delivery.heard(b"a: 1\n");
+        let failure = delivery.explain(Failure::new(Exit::Lost, "lost"), unsent);
+        assert_eq!(failure.message.as_deref(), Some(message));
+        let refused = delivery.explain(Failure::new(Exit::Refused, "refused"), 0);
+        assert_eq!(refused.message.as_deref(), Some("refused"));
     }
 
     #[test]

@@ -100,6 +100,28 @@ fn unconfirmed(#[case] answer: &'static [u8], #[case] missing: usize) {
     server.join();
 }
 
+/// What the connection never took is not stored anywhere, and nobody needs to wonder.
+#[test]
+fn never_sent() {
+    let (done, until_done) = mpsc::channel::<()>();
+    let server = Server::start(move |stream| {
+        let _ = until_done.recv_timeout(PATIENCE);
+        drop(stream);
+    });
+    let home = Home::new();
+    let mut chat = home.chat(server.port);
+    chat.args(["--timeout", "0.3"]);
+    // More than all buffers on the way hold.
+    let line = "x".repeat(1 << 20) + "\n";
+    run(chat)
+        .write_stdin(line.repeat(32))
+        .assert()
+        .code(5)
+        .stderr(contains("stored or not, unknown").and(contains("never sent")));
+    drop(done);
+    server.join();
+}
+
 /// The server neither answers nor closes.
 #[test]
 fn unanswered() {
@@ -111,11 +133,9 @@ fn unanswered() {
     let home = Home::new();
     let mut chat = home.chat(server.port);
     chat.args(["--timeout", "0.3"]);
-    run(chat)
-        .write_stdin("hi\n")
-        .assert()
-        .code(5)
-        .stderr(contains("made no progress for 0.3 s; 1 line sent last did not come back"));
+    run(chat).write_stdin("hi\n").assert().code(5).stderr(contains(
+        "made no progress for 0.3 s; 1 line did not come back: stored or not, unknown",
+    ));
     drop(done);
     server.join();
 }
