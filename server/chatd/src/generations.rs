@@ -61,6 +61,17 @@ impl Generations {
             .map(drop)
     }
 
+    /// Whether the kernel can keep the register. Tried on a byte that stands for no group.
+    pub(crate) fn try_lock(&self) -> nix::Result<()> {
+        let byte = |kind: libc::c_int| record(kind as libc::c_short, 1, 1);
+        match fcntl(&self.0, FcntlArg::F_SETLK(&byte(libc::F_RDLCK))) {
+            Err(Errno::EAGAIN | Errno::EACCES) => return Ok(()), // somebody else has locked it
+            other => other?,
+        };
+        fcntl(&self.0, FcntlArg::F_GETLK(&mut byte(libc::F_WRLCK)))?;
+        fcntl(&self.0, FcntlArg::F_SETLK(&byte(libc::F_UNLCK))).map(drop)
+    }
+
     /// Sends `signal` to this process's group and to every other registered one.
     pub(crate) fn multicast(&self, signal: Signal) {
         let own = getpgrp();

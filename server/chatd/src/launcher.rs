@@ -21,7 +21,7 @@ use crate::daemon::Daemon;
 use crate::diagnostics::Sink;
 use crate::generations::Generations;
 use crate::key::Key;
-use crate::log::ChatLog;
+use crate::log::{ChatLog, no_locks};
 use crate::start_error::StartError;
 use crate::{diagnostics, listen, platform, privileges, signals};
 
@@ -62,10 +62,14 @@ fn serve(
         let cannot = |path: &Path, error: io::Error| {
             StartError::failure(format!("chat log {}: {}", path.display(), reason(&error)))
         };
-        // Only to see that it can be opened: every process opens the log for itself.
-        drop(ChatLog::open(&config.log).map_err(|error| cannot(&config.log, error))?);
+        // Only to see that they can be opened and locked: every process opens them for itself.
+        ChatLog::open(&config.log)
+            .and_then(|log| log.try_lock())
+            .map_err(|error| cannot(&config.log, error))?;
         let register = Generations::path(&config.log);
-        drop(Generations::open(&config.log).map_err(|error| cannot(&register, error))?);
+        Generations::open(&config.log)
+            .and_then(|register| register.try_lock().map_err(no_locks))
+            .map_err(|error| cannot(&register, error))?;
 
         let addresses: Vec<SocketAddr> = listeners.iter().map(|l| l.address).collect();
         let mut lines = String::new();

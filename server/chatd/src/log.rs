@@ -62,6 +62,18 @@ impl ChatLog {
         Ok(Self { path: path.to_owned(), file, identity })
     }
 
+    /// Whether the file can be locked: some network file systems, and some old ones, have no locks.
+    pub(crate) fn try_lock(&self) -> io::Result<()> {
+        match signals::retry(|| flock(&self.file, libc::LOCK_SH | libc::LOCK_NB)) {
+            Ok(()) => {
+                drop(Locked(&self.file));
+                Ok(())
+            }
+            Err(Errno::EWOULDBLOCK) => Ok(()), // somebody else has locked it
+            Err(errno) => Err(no_locks(errno)),
+        }
+    }
+
     /// Appends `bytes` as one piece: under the exclusive lock, and all or nothing.
     ///
     /// `SIGTERM` ends the wait for the lock. It may come just before that wait, so whoever sends
@@ -208,6 +220,11 @@ impl Drop for Locked<'_> {
 fn flock(file: &File, operation: libc::c_int) -> nix::Result<()> {
     // SAFETY: a descriptor that is open and an integer.
     Errno::result(unsafe { libc::flock(file.as_raw_fd(), operation) }).map(drop)
+}
+
+/// The error of a file that cannot be locked.
+pub(crate) fn no_locks(errno: Errno) -> io::Error {
+    io::Error::other(format!("its file system has no locks: {}", errno.desc()))
 }
 
 fn open_file(path: &Path, create: bool) -> io::Result<File> {

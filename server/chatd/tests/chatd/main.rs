@@ -7,5 +7,6 @@ mod delivery;
 mod ends;
 mod messages;
 mod start;
+mod storage;
 mod strangers;
 mod world;
