@@ -14,13 +14,13 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::signal::{Signal, killpg};
-use nix::unistd::{Pid, getpgrp};
+use nix::unistd::{Pid, geteuid, getpgrp};
 
 /// The register of the process groups that serve one log.
 #[derive(Debug)]
@@ -34,7 +34,8 @@ impl Generations {
         name.into()
     }
 
-    /// Opens the register of `log`, creating it when there is none.
+    /// Opens the register of `log`, creating it when there is none. Only a regular file of this
+    /// process's user is believed, and only if nobody else may open it: a lock takes no more.
     pub(crate) fn open(log: &Path) -> io::Result<Self> {
         let file = OpenOptions::new()
             .read(true)
@@ -45,10 +46,22 @@ impl Generations {
             .mode(0o600)
             .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
             .open(Self::path(log))?;
-        if file.metadata()?.is_file() {
-            Ok(Self(file))
-        } else {
+        let metadata = file.metadata()?;
+        let (owner, mode) = (metadata.uid(), metadata.mode() & 0o7777);
+        if !metadata.is_file() {
             Err(io::Error::other("it is not a regular file"))
+        } else if owner != geteuid().as_raw() {
+            Err(io::Error::other(format!(
+                "it belongs to user {owner}, who could have any process of this server's user \
+                 signalled; remove it"
+            )))
+        } else if mode & 0o077 != 0 {
+            Err(io::Error::other(format!(
+                "mode {mode:04o} lets others have any process of this server's user signalled; \
+                 `chmod 600` it"
+            )))
+        } else {
+            Ok(Self(file))
         }
     }
 

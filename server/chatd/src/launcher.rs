@@ -5,6 +5,8 @@
 //! sockets, pid file, user, log. Only then is readiness told: to the launcher over a pipe, to a
 //! supervisor over a file, a descriptor or `NOTIFY_SOCKET`.
 
+mod announcement;
+
 use std::cell::Cell;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -55,7 +57,7 @@ fn serve(
     let listeners = listen::open(&config.listen, config.port, config.backlog)?;
     let pid_file = config.pid_file.clone();
     if let Some(path) = &pid_file {
-        write_file(path, "pid file", &format!("{}\n", std::process::id()))?;
+        announcement::write(path, "pid file", &format!("{}\n", std::process::id()))?;
     }
     let served = (|| {
         privileges::drop_to(config.user.as_deref(), &config.log)?;
@@ -82,7 +84,7 @@ fn serve(
             StartError::failure(format!("signal dispositions: {}", errno.desc()))
         })?;
         if let Some(path) = &ready_file {
-            write_file(path, "ready file", &lines)?;
+            announcement::write(path, "ready file", &lines)?;
         }
         tell(&lines)?;
         if let Err(error) = platform::notify_ready() {
@@ -95,12 +97,7 @@ fn serve(
         Ok(())
     })();
     if let Some(path) = &pid_file {
-        // Another server may have written its own there since.
-        let ours = std::fs::read_to_string(path)
-            .is_ok_and(|text| text.trim_end() == std::process::id().to_string());
-        if ours {
-            let _ = std::fs::remove_file(path);
-        }
+        announcement::remove_own_pid(path);
     }
     served
 }
@@ -216,22 +213,4 @@ fn announce_fd(ready_fd: Option<File>, addresses: &str) -> Result<(), StartError
             .map_err(|error| StartError::failure(format!("ready descriptor: {}", reason(&error)))),
         None => Ok(()),
     }
-}
-
-/// Writes a small file in one step: whoever reads it sees all of it or none.
-fn write_file(path: &Path, what: &str, content: &str) -> Result<(), StartError> {
-    let cannot = |error: io::Error| {
-        StartError::failure(format!(
-            "{what} {}: cannot be written: {}",
-            path.display(),
-            reason(&error)
-        ))
-    };
-    let mut temporary = path.as_os_str().to_owned();
-    temporary.push(format!(".{}", std::process::id()));
-    std::fs::write(&temporary, content).map_err(cannot)?;
-    std::fs::rename(&temporary, path).map_err(|error| {
-        let _ = std::fs::remove_file(&temporary);
-        cannot(error)
-    })
 }
