@@ -31,6 +31,10 @@ const AFTER_HELP: &str = "\
 Exit status: 0 ended as asked (or, with --daemon, the daemon is ready) · 1 could not start · 2 the \
 command line, the configuration or the key file is wrong.
 
+Lines: no line begins within another client's. A line that comes in pieces is appended whole if \
+the rest comes within 0.1 s; a later rest continues it as long as nobody else speaks, and is a line \
+of its own after that. Names prove nothing: everybody who has the key can send any line.
+
 Signals: SIGTERM and SIGINT end the server and all its clients' processes. SIGHUP changes nothing: \
 the log is followed by name, so rotating it needs no signal.";
 

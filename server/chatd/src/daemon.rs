@@ -26,6 +26,8 @@ use nix::unistd::{ForkResult, Pid, fork, setpgid};
 use crate::config::Config;
 use crate::key::Key;
 use crate::listen::{Listener, to_std};
+use crate::log::End;
+use crate::receiver::Served;
 use crate::receiver::admission::{self, Admission, Admissions};
 use crate::receiver::refusal::Refusal;
 use crate::signals::Ending;
@@ -47,6 +49,7 @@ pub(crate) struct Daemon {
     listeners: Vec<Listener>,
     key: Key,
     config: Config,
+    inherited: Option<End>,
     open_mask: SigSet,
     /// The receivers that are alive or not yet reaped.
     places: Places,
@@ -65,7 +68,13 @@ pub(crate) struct Daemon {
 
 impl Daemon {
     /// Takes over listening sockets. From here on the daemon's dispositions are in force.
-    pub(crate) fn new(listeners: Vec<Listener>, key: Key, config: Config) -> nix::Result<Self> {
+    /// `inherited` is the log's end that clients may go on from, even within a line.
+    pub(crate) fn new(
+        listeners: Vec<Listener>,
+        key: Key,
+        config: Config,
+        inherited: Option<End>,
+    ) -> nix::Result<Self> {
         let (admission, admissions) = admission::channel()?;
         let limits = Limits {
             clients: config.max_clients,
@@ -76,6 +85,7 @@ impl Daemon {
             listeners,
             key,
             config,
+            inherited,
             open_mask: signals::DAEMON.assume()?,
             places: Places::new(limits),
             refusals: Refusals::default(),
@@ -178,7 +188,9 @@ impl Daemon {
                 self.reserve = None;
                 self.admissions = None;
                 let admission = self.admission.take();
-                let served = receiver::run(socket, peer, &self.key, &self.config, admission);
+                let server =
+                    Served { key: &self.key, config: &self.config, inherited: self.inherited };
+                let served = receiver::run(socket, peer, &server, admission);
                 let status = served.map_or_else(Refusal::status, |()| 0);
                 // SAFETY: ends the process without running what its parent registered.
                 unsafe { libc::_exit(status) }

@@ -65,13 +65,17 @@ fn serve(
             StartError::failure(format!("chat log {}: {}", path.display(), reason(&error)))
         };
         // Only to see that they can be opened and locked: every process opens them for itself.
-        ChatLog::open(&config.log)
-            .and_then(|log| log.try_lock())
+        let log = ChatLog::open(&config.log)
+            .and_then(|log| log.try_lock().map(|()| log))
             .map_err(|error| cannot(&config.log, error))?;
-        let register = Generations::path(&config.log);
-        Generations::open(&config.log)
-            .and_then(|register| register.try_lock().map_err(no_locks))
-            .map_err(|error| cannot(&register, error))?;
+        let path = Generations::path(&config.log);
+        let register = Generations::open(&config.log)
+            .and_then(|register| register.try_lock().map_err(no_locks).map(|()| register))
+            .map_err(|error| cannot(&path, error))?;
+        // The last line of a log that nobody serves is nobody's: it is gone on with if it has no
+        // end, as any program would that appends to a file.
+        let inherited = if register.is_empty() { log.end().ok() } else { None };
+        drop((log, register));
 
         let addresses: Vec<SocketAddr> = listeners.iter().map(|l| l.address).collect();
         let mut lines = String::new();
@@ -80,7 +84,7 @@ fn serve(
             lines.push_str(&format!("{address}\n"));
         }
         let ready_file = config.ready_file.clone();
-        let daemon = Daemon::new(listeners, key, config).map_err(|errno| {
+        let daemon = Daemon::new(listeners, key, config, inherited).map_err(|errno| {
             StartError::failure(format!("signal dispositions: {}", errno.desc()))
         })?;
         if let Some(path) = &ready_file {

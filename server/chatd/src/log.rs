@@ -13,6 +13,12 @@
 //! the one with the log's name, and otherwise opens the new one; a reader changes to the new file
 //! when it has read the old one to its end *after* it saw the change, so nothing is lost. A log
 //! that was removed is created again by the next writer.
+//!
+//! # Unfinished lines
+//! No line begins within another's. A writer that finds the log's last line without its end, and
+//! has not itself written the last of it, ends it first: what it appends begins with a newline. A
+//! client whose line comes in pieces so keeps it whole until somebody else speaks; the rest of it
+//! is then a line of its own.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
@@ -37,6 +43,15 @@ pub(crate) struct ChatLog {
     file: File,
     /// Device and inode of `file`.
     identity: (u64, u64),
+    /// The end that may be gone on from though it is within a line.
+    own: Option<End>,
+}
+
+/// A place where the log ended once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct End {
+    identity: (u64, u64),
+    length: u64,
 }
 
 /// Why an append didn't happen.
@@ -59,7 +74,41 @@ impl ChatLog {
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
         let file = open_file(path, true)?;
         let identity = identity(&file.metadata()?);
-        Ok(Self { path: path.to_owned(), file, identity })
+        Ok(Self { path: path.to_owned(), file, identity, own: None })
+    }
+
+    /// Where the log ends now.
+    pub(crate) fn end(&self) -> io::Result<End> {
+        Ok(End { identity: self.identity, length: self.file.metadata()?.len() })
+    }
+
+    /// Lets this process go on from `end`, even within a line, as long as the log ends there.
+    pub(crate) fn go_on_from(&mut self, end: Option<End>) {
+        self.own = end;
+    }
+
+    /// Whether the log's last line is someone else's and has no end. The caller holds the lock.
+    fn is_within_another_line(&self, end: End) -> io::Result<bool> {
+        if end.length == 0 || self.own == Some(end) {
+            return Ok(false);
+        }
+        let mut last = [0];
+        self.file.read_exact_at(&mut last, end.length - 1)?;
+        Ok(last != *b"\n")
+    }
+
+    /// Appends all of `bytes`, after the end of a line that someone else has left without it, or
+    /// nothing. The caller holds the exclusive lock.
+    fn append_locked(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let end = self.end()?;
+        let own_line = match self.is_within_another_line(end)? {
+            true => [b"\n", bytes].concat(),
+            false => Vec::new(),
+        };
+        let bytes = if own_line.is_empty() { bytes } else { &own_line };
+        write_whole(&self.file, bytes)?;
+        self.own = Some(End { length: end.length + bytes.len() as u64, ..end });
+        Ok(())
     }
 
     /// Whether the file can be locked: some network file systems, and some old ones, have no locks.
@@ -110,11 +159,14 @@ impl ChatLog {
     ) -> Result<(), AppendError> {
         loop {
             lock(&self.file)?;
-            let locked = Locked(&self.file);
             match self.successor() {
-                None => return write_whole(locked.0, bytes).map_err(AppendError::Io),
+                None => {
+                    let appended = self.append_locked(bytes);
+                    drop(Locked(&self.file));
+                    return appended.map_err(AppendError::Io);
+                }
                 Some(file) => {
-                    drop(locked);
+                    drop(Locked(&self.file));
                     self.change_to(file)?;
                 }
             }
@@ -338,6 +390,43 @@ mod tests {
         append(&mut log, b"new\n").unwrap();
         assert_eq!(std::fs::read(dir.path().join("log")).unwrap(), b"new\n");
         assert_eq!(std::fs::read(dir.path().join("log.1")).unwrap(), b"old\n");
+    }
+
+    #[rstest]
+    #[case::empty("", "b\n", "b\n")]
+    #[case::whole("a\n", "b\n", "a\nb\n")]
+    #[case::unfinished("a", "b\n", "a\nb\n")]
+    #[case::unfinished_twice("a", "b", "a\nb")]
+    fn nobody_goes_on_with_anothers_line(
+        #[case] content: &str,
+        #[case] appended: &str,
+        #[case] result: &str,
+    ) {
+        let (dir, mut log) = log_with(content.as_bytes());
+        log.append(appended.as_bytes()).unwrap();
+        assert_eq!(std::fs::read_to_string(dir.path().join("log")).unwrap(), result);
+        // Its own line, though, until someone else has spoken.
+        log.append(b"more").unwrap();
+        assert_eq!(
+            std::fs::read_to_string(dir.path().join("log")).unwrap(),
+            format!("{result}more")
+        );
+        let mut other = ChatLog::open(&dir.path().join("log")).unwrap();
+        other.append(b"other\n").unwrap();
+        log.append(b"rest").unwrap();
+        assert_eq!(
+            std::fs::read_to_string(dir.path().join("log")).unwrap(),
+            format!("{result}more\nother\nrest")
+        );
+    }
+
+    #[test]
+    fn a_known_end_is_gone_on_from() {
+        let (dir, mut log) = log_with(b"a");
+        let end = log.end().unwrap();
+        log.go_on_from(Some(end));
+        log.append(b"b\n").unwrap();
+        assert_eq!(std::fs::read(dir.path().join("log")).unwrap(), b"ab\n");
     }
 
     #[test]

@@ -21,7 +21,7 @@ use settings::reason;
 use crate::config::Config;
 use crate::generations::Generations;
 use crate::key::{KEY_LENGTH, Key};
-use crate::log::{AppendError, CHUNK, ChatLog};
+use crate::log::{AppendError, CHUNK, ChatLog, End};
 use crate::sender::{self, DRAIN};
 use crate::signals::Ending;
 use admission::Admission;
@@ -36,12 +36,19 @@ const LINE_PATIENCE: Duration = Duration::from_millis(100);
 /// The longest line that is held back as a whole; longer ones are appended in pieces of this.
 const LONGEST_LINE: usize = 1024 * 1024;
 
+/// What a receiver is given of its daemon.
+pub(crate) struct Served<'a> {
+    pub(crate) key: &'a Key,
+    pub(crate) config: &'a Config,
+    /// The log's end that a client may go on from, even within a line.
+    pub(crate) inherited: Option<End>,
+}
+
 /// Serves one client. Returns when its cluster is over, or why there is none.
 pub(crate) fn run(
     socket: OwnedFd,
     peer: SocketAddr,
-    key: &Key,
-    config: &Config,
+    server: &Served,
     admission: Option<Admission>,
 ) -> Result<(), Refusal> {
     platform::name_process(c"chatd-receiver");
@@ -53,7 +60,7 @@ pub(crate) fn run(
     let _ = setsockopt(&socket, sockopt::TcpNoDelay, &true);
     let _ = setsockopt(&socket, sockopt::KeepAlive, &true);
 
-    if let Err(why) = authenticate(&socket, key, config.auth_timeout, &open_mask) {
+    if let Err(why) = authenticate(&socket, server.key, server.config.auth_timeout, &open_mask) {
         close_politely(&socket);
         return Err(why);
     }
@@ -65,7 +72,7 @@ pub(crate) fn run(
     if let Some(admission) = admission {
         admission.tell();
     }
-    match Receiver::start(socket, config, open_mask) {
+    match Receiver::start(socket, server, open_mask) {
         Ok(mut receiver) => {
             diagnostics::info(&format!("{peer}: joined"));
             let why = receiver.serve();
@@ -141,12 +148,14 @@ struct Receiver {
 }
 
 impl Receiver {
-    fn start(socket: OwnedFd, config: &Config, open_mask: SigSet) -> Result<Self, String> {
+    fn start(socket: OwnedFd, server: &Served, open_mask: SigSet) -> Result<Self, String> {
+        let config = server.config;
         let named = |path: &std::path::Path| {
             let path = path.display().to_string();
             move |error: std::io::Error| format!("{path}: {}", reason(&error))
         };
-        let log = ChatLog::open(&config.log).map_err(named(&config.log))?;
+        let mut log = ChatLog::open(&config.log).map_err(named(&config.log))?;
+        log.go_on_from(server.inherited);
         let generations =
             Generations::open(&config.log).map_err(named(&Generations::path(&config.log)))?;
         let (lifeline_end, lifeline) = pipe().map_err(|errno| format!("pipe: {}", errno.desc()))?;

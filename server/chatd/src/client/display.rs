@@ -34,6 +34,18 @@ impl Lines {
     }
 }
 
+/// Whether `character` turns the direction of the text around it, or ends a line: marks,
+/// embeddings, overrides and isolates of direction (UAX #9), line and paragraph separators.
+pub(super) fn turns(character: char) -> bool {
+    matches!(
+        character,
+        '\u{61c}'
+            | '\u{200e}'..='\u{200f}'
+            | '\u{2028}'..='\u{202e}'
+            | '\u{2066}'..='\u{2069}'
+    )
+}
+
 /// The text of `bytes`, ending in a line break unless it is empty.
 fn harmless(bytes: &[u8]) -> String {
     let mut shown = String::with_capacity(bytes.len() + 1);
@@ -49,13 +61,9 @@ fn harmless(bytes: &[u8]) -> String {
                     shown.push(char::from(character as u8 | 0x40));
                 }
                 '\x7f' => shown.push_str("^?"),
-                // C1 controls; embeddings, overrides and isolates of direction; line separators.
-                '\u{80}'..='\u{9f}'
-                | '\u{61c}'
-                | '\u{200e}'..='\u{200f}'
-                | '\u{2028}'..='\u{202e}'
-                | '\u{2066}'..='\u{2069}' => {
-                    shown.push_str(&format!("<U+{:04X}>", u32::from(character)));
+                // C1 controls, and what makes a line read as something else.
+                other if other.is_control() || turns(other) => {
+                    shown.push_str(&format!("<U+{:04X}>", u32::from(other)));
                 }
                 other => shown.push(other),
             }

@@ -10,6 +10,7 @@ use clap::{Args, CommandFactory, Parser};
 use nix::unistd::{User, getuid};
 use serde::Deserialize;
 
+use super::display;
 use super::failure::{Exit, Failure};
 
 const DEFAULT_HOST: &str = "localhost";
@@ -25,6 +26,8 @@ In a pipe, each line of standard input is sent as `USERNAME: LINE`, and nothing 
 unless --print is given or standard input is a terminal. After the last line the client waits \
 until the server has sent every line back and closed: status 0 means that the server took them \
 all. What is printed into a pipe or a file are the server's bytes as they are.
+
+Names prove nothing: everybody who has the key can send any line under any name.
 
 Examples:
   echo 'Tea is ready' | chat      say one thing
@@ -223,6 +226,8 @@ impl TryFrom<String> for Username {
             Err("a username is not empty")
         } else if name.contains(char::is_control) {
             Err("a username has no line breaks or other control characters")
+        } else if name.contains(display::turns) {
+            Err("a username has no marks that change the direction of text")
         } else {
             Ok(Self(name))
         }
@@ -297,6 +302,13 @@ mod tests {
     #[case("  ", false)]
     #[case("bob\nroot", false)]
     #[case("bob\u{1b}[1m", false)]
+    #[case("bob\u{9b}1m", false)]
+    #[case("\u{202e}bob", false)]
+    #[case("bob\u{2066}", false)]
+    #[case("bob\u{200f}", false)]
+    #[case("bob\u{2028}", false)]
+    #[case("žofie", true)]
+    #[case("علي", true)]
     fn usernames(#[case] name: &str, #[case] valid: bool) {
         assert_eq!(name.parse::<Username>().is_ok(), valid);
     }

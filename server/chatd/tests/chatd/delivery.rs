@@ -3,11 +3,12 @@
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 
+use nix::sys::signal::Signal;
 use rstest::rstest;
 use tempfile::TempDir;
 
 use super::common::{KEY, PATIENCE};
-use super::world::{dir, serve_on_loopback};
+use super::world::{child_of, dir, enter, hears_itself, in_dir, join, serve_on_loopback, signal};
 
 /// The key, a line and the end, at once: the line comes back, whatever is replayed.
 #[rstest]
@@ -30,4 +31,80 @@ fn a_first_line_comes_back(dir: TempDir, #[values("0", "1")] replay: &str) {
             });
         }
     });
+}
+
+/// Reads exactly `expected`.
+fn hears(client: &mut TcpStream, expected: &str) {
+    let mut heard = vec![0; expected.len()];
+    client.read_exact(&mut heard).unwrap();
+    assert_eq!(String::from_utf8_lossy(&heard), expected);
+}
+
+/// A client that is in, and sends each piece at once.
+fn quiet(address: &str) -> TcpStream {
+    let client = join(address);
+    client.set_nodelay(true).unwrap();
+    client
+}
+
+#[rstest]
+fn no_line_begins_within_anothers(dir: TempDir) {
+    let (_server, address) = serve_on_loopback(dir.path(), &["--replay", "0"]);
+    let mut alice = quiet(&address);
+    let mut bob = quiet(&address);
+    hears(&mut alice, "joins\n");
+    alice.write_all(b"alice: pay ").unwrap();
+    hears(&mut bob, "alice: pay ");
+    // Bob's line gets a beginning of its own, and so does the rest of Alice's.
+    bob.write_all(b"bob: hi\n").unwrap();
+    hears(&mut bob, "\nbob: hi\n");
+    alice.write_all(b"alice: 10\n").unwrap();
+    hears(&mut bob, "alice: 10\n");
+    hears(&mut alice, "alice: pay \nbob: hi\nalice: 10\n");
+}
+
+/// Nobody else has spoken: the line goes on, byte for byte as it was sent.
+#[rstest]
+fn a_line_in_pieces_is_one_line(dir: TempDir) {
+    let (_server, address) = serve_on_loopback(dir.path(), &["--replay", "0"]);
+    let mut alice = quiet(&address);
+    for piece in ["alice: pay ", "10", "\n"] {
+        alice.write_all(piece.as_bytes()).unwrap();
+        hears(&mut alice, piece);
+    }
+}
+
+/// Half a line whose client has gone is never gone on with.
+#[rstest]
+#[case::closed(false)]
+#[case::killed(true)]
+fn a_line_left_unfinished_is_ended(dir: TempDir, #[case] killed: bool) {
+    let (server, address) = serve_on_loopback(dir.path(), &["--replay", "0"]);
+    let mut alice = quiet(&address);
+    alice.write_all(b"admin: ").unwrap();
+    hears(&mut alice, "admin: ");
+    if killed {
+        signal(child_of(server.0.id()), Signal::SIGKILL);
+    } else {
+        alice.shutdown(Shutdown::Write).unwrap();
+    }
+    assert_eq!(alice.read(&mut [0]).unwrap_or(0), 0);
+    let mut bob = enter(&address);
+    assert!(hears_itself(&mut bob, "bob: pay 10\n"));
+    let log = std::fs::read_to_string(in_dir(&dir, "log")).unwrap();
+    assert!(log.ends_with("admin: \nbob: pay 10\n"), "{log:?}");
+}
+
+/// A second daemon's clients do not go on with what a first one's have begun.
+#[rstest]
+fn no_line_begins_within_another_daemons(dir: TempDir) {
+    let (_first, address) = serve_on_loopback(dir.path(), &["--replay", "0"]);
+    let mut alice = quiet(&address);
+    alice.write_all(b"admin: ").unwrap();
+    hears(&mut alice, "admin: ");
+    std::fs::remove_file(in_dir(&dir, "ready")).unwrap();
+    let (_second, address) = serve_on_loopback(dir.path(), &["--replay", "0"]);
+    let mut bob = enter(&address);
+    assert!(hears_itself(&mut bob, "bob: pay 10\n"));
+    hears(&mut alice, "\nbob: pay 10\n");
 }
