@@ -189,8 +189,8 @@ impl Daemon {
                 self.admissions = None;
                 let admission = self.admission.take();
                 let server =
-                    Served { key: &self.key, config: &self.config, inherited: self.inherited };
-                let served = receiver::run(socket, peer, &server, admission);
+                    Served { key: &mut self.key, config: &self.config, inherited: self.inherited };
+                let served = receiver::run(socket, peer, server, admission);
                 let status = served.map_or_else(Refusal::status, |()| 0);
                 // SAFETY: ends the process without running what its parent registered.
                 unsafe { libc::_exit(status) }

@@ -30,12 +30,11 @@ use crate::{diagnostics, listen, platform, privileges, signals};
 /// Serves as `config` says. Returns when the server has ended, or, in the background, when the
 /// daemon is ready.
 pub(crate) fn launch(config: Config) -> Result<(), StartError> {
-    let (key, warning) = Key::read(&config.key_file).map_err(StartError::usage)?;
+    let user = config.user.as_deref().map(privileges::find_user).transpose()?;
+    let (key, warning) =
+        Key::read(&config.key_file, user.map(|user| user.uid)).map_err(StartError::usage)?;
     if let Some(warning) = warning {
         diagnostics::last_words(&format!("warning: {warning}"));
-    }
-    if let Some(name) = &config.user {
-        privileges::find_user(name)?;
     }
     let ready_fd = config.ready_fd.map(take_descriptor).transpose()?;
     if config.daemon {

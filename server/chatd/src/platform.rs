@@ -57,3 +57,35 @@ pub(crate) fn notify_ready() -> std::io::Result<()> {
     }
     Ok(())
 }
+
+/// Gives up what a process that serves a client never needs: further rights through the programs
+/// that it may execute, and a core file, which would hold the chat.
+///
+/// Linux: `PR_SET_NO_NEW_PRIVS` of prctl(2). FreeBSD 14: `PROC_NO_NEW_PRIVS_CTL` of procctl(2).
+/// An older kernel goes without.
+pub(crate) fn give_up_rights() {
+    let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the limit is read.
+    unsafe { libc::setrlimit(libc::RLIMIT_CORE, &raw const none) };
+    gain_no_rights();
+}
+
+#[cfg(target_os = "linux")]
+fn gain_no_rights() {
+    let (yes, unused): (libc::c_ulong, libc::c_ulong) = (1, 0);
+    // SAFETY: integers only, of the width that the kernel reads.
+    unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, yes, unused, unused, unused) };
+}
+
+#[cfg(target_os = "freebsd")]
+fn gain_no_rights() {
+    let mut enable = libc::PROC_NO_NEW_PRIVS_ENABLE;
+    let this = libc::id_t::from(std::process::id());
+    // SAFETY: the argument is an int, which the command reads.
+    unsafe {
+        libc::procctl(libc::P_PID, this, libc::PROC_NO_NEW_PRIVS_CTL, (&raw mut enable).cast());
+    }
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "freebsd")))]
+fn gain_no_rights() {}

@@ -17,6 +17,7 @@ use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::socket::{MsgFlags, Shutdown, recv, setsockopt, shutdown, sockopt};
 use nix::unistd::{ForkResult, Pid, fork, pipe};
 use settings::reason;
+use zeroize::Zeroizing;
 
 use crate::config::Config;
 use crate::generations::Generations;
@@ -38,7 +39,8 @@ const LONGEST_LINE: usize = 1024 * 1024;
 
 /// What a receiver is given of its daemon.
 pub(crate) struct Served<'a> {
-    pub(crate) key: &'a Key,
+    /// This process's copy, which it forgets once a client has shown the key.
+    pub(crate) key: &'a mut Key,
     pub(crate) config: &'a Config,
     /// The log's end that a client may go on from, even within a line.
     pub(crate) inherited: Option<End>,
@@ -48,10 +50,11 @@ pub(crate) struct Served<'a> {
 pub(crate) fn run(
     socket: OwnedFd,
     peer: SocketAddr,
-    server: &Served,
+    server: Served,
     admission: Option<Admission>,
 ) -> Result<(), Refusal> {
     platform::name_process(c"chatd-receiver");
+    platform::give_up_rights();
     let Ok(open_mask) = signals::STRANGER.assume() else {
         diagnostics::error("receiver: cannot set signal dispositions");
         return Ok(());
@@ -64,6 +67,7 @@ pub(crate) fn run(
         close_politely(&socket);
         return Err(why);
     }
+    server.key.forget();
     // From here on this is a client, and its place is its own.
     if signals::ignore(Signal::SIGHUP).is_err() {
         diagnostics::error("receiver: cannot set signal dispositions");
@@ -72,7 +76,7 @@ pub(crate) fn run(
     if let Some(admission) = admission {
         admission.tell();
     }
-    match Receiver::start(socket, server, open_mask) {
+    match Receiver::start(socket, &server, open_mask) {
         Ok(mut receiver) => {
             diagnostics::info(&format!("{peer}: joined"));
             let why = receiver.serve();
@@ -92,7 +96,7 @@ fn authenticate(
     open_mask: &SigSet,
 ) -> Result<(), Refusal> {
     let deadline = Instant::now() + timeout;
-    let mut offered = [0u8; KEY_LENGTH];
+    let mut offered = Zeroizing::new([0u8; KEY_LENGTH]);
     let mut have = 0;
     while have < KEY_LENGTH {
         if signals::terminating() {
@@ -117,7 +121,7 @@ fn authenticate(
             Err(_) => return Err(Refusal::LostBeforeKey),
         }
     }
-    if key.matches(&offered) { Ok(()) } else { Err(Refusal::WrongKey) }
+    if key.matches(offered.as_slice()) { Ok(()) } else { Err(Refusal::WrongKey) }
 }
 
 /// Closes with FIN rather than RST, as far as that is ours to choose: unread bytes make a RST of a

@@ -48,11 +48,12 @@ pub fn client_main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 fn run(arguments: Arguments) -> Result<(), Failure> {
     let options = Options::resolve(arguments)?;
     let (key, warning) =
-        Key::read(&options.key_file).map_err(|why| Failure::new(Exit::Usage, why))?;
+        Key::read(&options.key_file, None).map_err(|why| Failure::new(Exit::Usage, why))?;
     if let Some(warning) = warning {
         eprintln!("chat: warning: {warning}");
     }
     let connection = Connection::open(&options, &key)?;
+    drop(key);
 
     if options.listen {
         return pipe::listen(&connection, Output::stdout());

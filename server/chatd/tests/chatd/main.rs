@@ -5,6 +5,7 @@
 mod common;
 mod delivery;
 mod ends;
+mod hardening;
 mod messages;
 mod start;
 mod storage;
