@@ -85,6 +85,18 @@ impl Check {
         most.map_or(wanted, |most| wanted.min(usize::from(most.get())))
     }
 
+    /// That the server serves so many clients at a time, without which a check means nothing.
+    pub fn needs_clients(&self, count: usize) -> Outcome {
+        match self.up_to(count) {
+            most if most < count => Err(Stop::Unsupported(format!(
+                "it takes {count} clients at a time, and the target {} serves {most}, as wire.clients \
+                 says",
+                self.target().name
+            ))),
+            _ => Ok(()),
+        }
+    }
+
     /// Whether the server claims `claim`.
     pub fn has(&self, claim: Claim) -> bool {
         self.target().has(claim)

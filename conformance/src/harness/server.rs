@@ -178,6 +178,14 @@ impl Server {
         self.connect_to(name, self.address())
     }
 
+    /// As [`connect`](Self::connect), when there is a place: who has just left takes one until its
+    /// process is gone, where places are few.
+    pub fn come(&self, name: &str) -> Step<Client> {
+        self.world.act();
+        self.awaits_a_place()?;
+        Client::connect(&self.world, name, self.address(), Some(&self.witness))
+    }
+
     /// Connects to `address`, and says nothing yet.
     pub fn connect_to(&self, name: &str, address: SocketAddr) -> Step<Client> {
         self.world.act();
@@ -195,12 +203,8 @@ impl Server {
         self.enter_anyhow(name, address)
     }
 
-    fn enter_anyhow(&self, name: &str, address: SocketAddr) -> Step<Client> {
-        if let Some(most) = self.world.orders.target.manifest.wire.clients {
-            // Who has just left takes a place until its process is gone.
-            let others = usize::from(most.get()) - 1;
-            self.lets_go(Some(self.process_count(others)))?;
-        }
+    pub(super) fn enter_anyhow(&self, name: &str, address: SocketAddr) -> Step<Client> {
+        self.awaits_a_place()?;
         let mut client = Client::connect(&self.world, name, address, Some(&self.witness))?;
         client.key = self.key().to_vec();
         client.send_key()?;
@@ -240,6 +244,14 @@ impl Server {
             }
         }
         Ok(client)
+    }
+
+    /// Where the manifest tells how many places there are: waits, for a while, for a free one.
+    fn awaits_a_place(&self) -> Outcome {
+        match self.world.orders.target.manifest.wire.clients {
+            Some(most) => self.lets_go(Some(self.process_count(usize::from(most.get()) - 1))),
+            None => Ok(()),
+        }
     }
 
     /// Waits, for a while, until the process of a client that has gone has gone too.

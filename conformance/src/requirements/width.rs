@@ -525,7 +525,6 @@ fn uid_above_65535(check: &mut Check) -> Outcome {
     let server = check.server_with(options)?;
     let (mut alice, cluster) = server.join_with_cluster("alice")?;
     let mut bob = server.join("bob")?;
-    alice.barrier()?;
     for &pid in [server.daemon()].iter().chain(cluster.pids()) {
         let (ids, _) = server.ask(pid, platform::credentials)?;
         ensure(ids == [user; 3], format!("process {pid} runs as user {user}"), || {

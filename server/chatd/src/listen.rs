@@ -12,7 +12,7 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
 use nix::sys::socket::{
     AddressFamily, SockFlag, SockType, SockaddrIn, SockaddrIn6, SockaddrLike, SockaddrStorage,
-    bind, getsockname, setsockopt, socket, sockopt,
+    bind, getsockname, getsockopt, setsockopt, socket, sockopt,
 };
 use settings::reason;
 
@@ -179,7 +179,12 @@ fn open_one(address: SocketAddr, backlog: i32) -> nix::Result<Listener> {
     match address {
         SocketAddr::V4(v4) => bind(socket.as_raw_fd(), &SockaddrIn::from(v4))?,
         SocketAddr::V6(v6) => {
-            setsockopt(&socket, sockopt::Ipv6V6Only, &true)?;
+            // Where it is always on it may not be to set (OpenBSD ip6(4)).
+            if let Err(errno) = setsockopt(&socket, sockopt::Ipv6V6Only, &true) {
+                if getsockopt(&socket, sockopt::Ipv6V6Only) != Ok(true) {
+                    return Err(errno);
+                }
+            }
             bind(socket.as_raw_fd(), &SockaddrIn6::from(v6))?;
         }
     }
