@@ -27,6 +27,9 @@ pub(crate) const DEFAULT_MAX_PENDING: usize = 256;
 /// fits in, and so do two such floods at a time beside everybody else.
 pub(crate) const DEFAULT_MAX_PENDING_PER_ADDRESS: usize = 128;
 
+/// Time for which a client may take nothing of what it is sent, when nothing else is configured.
+pub(crate) const DEFAULT_WRITE_TIMEOUT: Duration = Duration::from_secs(600);
+
 const AFTER_HELP: &str = "\
 Exit status: 0 ended as asked (or, with --daemon, the daemon is ready) · 1 could not start · 2 the \
 command line, the configuration or the key file is wrong.
@@ -106,6 +109,23 @@ struct Settings {
     #[arg(long, value_name = "N")]
     max_pending_per_address: Option<usize>,
 
+    /// Bytes a second that a client may say; what is more waits. 0 for no limit [default: 0]
+    #[arg(long, value_name = "BYTES")]
+    max_rate: Option<u64>,
+
+    /// Bytes of a line, above which its client is let go. 0 for no limit: what is longer than 1 MiB
+    /// is appended in pieces [default: 0]
+    #[arg(long, value_name = "BYTES")]
+    max_line: Option<u64>,
+
+    /// Seconds for which a client may say nothing; 0 for ever [default: 0]
+    #[arg(long, value_name = "SECONDS")]
+    idle_timeout: Option<f64>,
+
+    /// Seconds for which a client may take nothing of what it is sent; 0 for ever [default: 600]
+    #[arg(long, value_name = "SECONDS")]
+    write_timeout: Option<f64>,
+
     /// Length of the queue of connections not yet accepted [default: 1024]
     #[arg(long, value_name = "N")]
     backlog: Option<i32>,
@@ -161,6 +181,14 @@ pub(crate) struct Config {
     pub(crate) max_pending: usize,
     /// Connections without a key of one address at a time.
     pub(crate) max_pending_per_address: usize,
+    /// Bytes a second of a client.
+    pub(crate) max_rate: Option<u64>,
+    /// Bytes of a line.
+    pub(crate) max_line: Option<u64>,
+    /// How long a client may say nothing.
+    pub(crate) idle_timeout: Option<Duration>,
+    /// How long a client may take nothing.
+    pub(crate) write_timeout: Option<Duration>,
     /// Length of the listening queues.
     pub(crate) backlog: i32,
     /// Whether to run in the background.
@@ -260,6 +288,22 @@ fn merge(cli: Cli, file: Settings) -> Result<Config, StartError> {
         cli.max_pending_per_address.or(file.max_pending_per_address),
         DEFAULT_MAX_PENDING_PER_ADDRESS,
     )?;
+    let limit = |cli: Option<u64>, file: Option<u64>| cli.or(file).filter(|&bytes| bytes > 0);
+    let timeout = |what: &str, seconds: Option<f64>, usual: Option<Duration>| match seconds {
+        None => Ok(usual),
+        Some(0.0) => Ok(None),
+        // As good as for ever, and far from where sums with it overflow.
+        Some(seconds) => match Duration::try_from_secs_f64(seconds.min(1e9)) {
+            Ok(timeout) if !seconds.is_nan() => Ok(Some(timeout)),
+            _ => Err(StartError::usage(format!("{what} {seconds}: must be 0 or above"))),
+        },
+    };
+    let idle_timeout = timeout("idle timeout", cli.idle_timeout.or(file.idle_timeout), None)?;
+    let write_timeout = timeout(
+        "write timeout",
+        cli.write_timeout.or(file.write_timeout),
+        Some(DEFAULT_WRITE_TIMEOUT),
+    )?;
     let backlog = cli.backlog.or(file.backlog).unwrap_or(DEFAULT_BACKLOG);
     if backlog < 1 {
         return Err(StartError::usage(format!("backlog {backlog}: must be at least 1")));
@@ -282,6 +326,10 @@ fn merge(cli: Cli, file: Settings) -> Result<Config, StartError> {
         max_clients,
         max_pending,
         max_pending_per_address,
+        max_rate: limit(cli.max_rate, file.max_rate),
+        max_line: limit(cli.max_line, file.max_line),
+        idle_timeout,
+        write_timeout,
         backlog,
         daemon,
         pid_file: path(cli.pid_file, file.pid_file),

@@ -5,6 +5,7 @@
 //! when its sender ends, so does it; either way the client sees the connection close.
 
 pub(crate) mod admission;
+mod pace;
 pub(crate) mod refusal;
 
 use std::net::SocketAddr;
@@ -15,6 +16,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::socket::{MsgFlags, Shutdown, recv, setsockopt, shutdown, sockopt};
+use nix::sys::time::TimeSpec;
 use nix::unistd::{ForkResult, Pid, fork, pipe};
 use settings::reason;
 use zeroize::Zeroizing;
@@ -23,9 +25,10 @@ use crate::config::Config;
 use crate::generations::Generations;
 use crate::key::{KEY_LENGTH, Key};
 use crate::log::{AppendError, CHUNK, ChatLog, End};
-use crate::sender::{self, DRAIN};
+use crate::sender::{self, DRAIN, STALLED};
 use crate::signals::Ending;
 use admission::Admission;
+use pace::Pace;
 use refusal::Refusal;
 
 use crate::{diagnostics, platform, signals};
@@ -149,6 +152,12 @@ struct Receiver {
     open_mask: SigSet,
     /// Bytes received and not yet appended: the beginning of a line.
     pending: Vec<u8>,
+    /// Length of the line that has not ended yet, with what is appended of it.
+    unfinished: u64,
+    pace: Pace,
+    max_line: Option<u64>,
+    idle_timeout: Option<Duration>,
+    write_timeout: Option<Duration>,
 }
 
 impl Receiver {
@@ -172,9 +181,9 @@ impl Receiver {
                 drop(follows);
                 drop(log);
                 drop(generations);
-                sender::run(socket, lifeline_end, following, config);
+                let status = sender::run(socket, lifeline_end, following, config);
                 // SAFETY: ends the process without running what its ancestors registered.
-                unsafe { libc::_exit(0) }
+                unsafe { libc::_exit(status) }
             }
             Ok(ForkResult::Parent { child }) => Ok(Self {
                 socket,
@@ -185,6 +194,11 @@ impl Receiver {
                 sender: Some(child),
                 open_mask,
                 pending: Vec::new(),
+                unfinished: 0,
+                pace: Pace::new(config.max_rate),
+                max_line: config.max_line,
+                idle_timeout: config.idle_timeout,
+                write_timeout: config.write_timeout,
             }),
             Err(errno) => Err(format!("fork: {}", errno.desc())),
         }
@@ -212,8 +226,8 @@ impl Receiver {
                 let read = signals::retry(|| nix::unistd::read(follows, &mut word));
                 self.follows = None;
                 if read != Ok(1) {
-                    let how = self.sender.take().map(signals::await_end);
-                    return Err(format!("its sender {}", told_end(how.flatten())));
+                    let ending = self.sender.take().and_then(signals::await_end);
+                    return Err(self.told_end(ending));
                 }
             } else if broken {
                 return Err("connection lost".into());
@@ -229,6 +243,7 @@ impl Receiver {
         }
         // Zeroed pages of a large allocation are not touched before they are read into.
         let mut buffer = vec![0u8; CHUNK];
+        let mut heard = Instant::now();
         loop {
             if signals::terminating() {
                 if !self.pending.is_empty() {
@@ -237,9 +252,13 @@ impl Receiver {
                 return "the server ends".into();
             }
             if signals::take_child() {
-                if let Some(how) = self.sender_is_gone() {
-                    return format!("its sender {how}");
+                if let Some(why) = self.sender_is_gone() {
+                    return why;
                 }
+            }
+            if let Some(pause) = self.pace.pause(Instant::now()) {
+                let _ = ppoll(&mut [], Some(pause.into()), Some(self.open_mask));
+                continue;
             }
             match recv(self.socket.as_raw_fd(), &mut buffer, MsgFlags::MSG_DONTWAIT) {
                 Ok(0) => {
@@ -247,15 +266,26 @@ impl Receiver {
                     return self.finish(appended);
                 }
                 Ok(count) => {
+                    heard = Instant::now();
+                    self.pace.take(count, heard);
+                    if let Err(error) = self.measure(&buffer[..count]) {
+                        return error;
+                    }
                     self.pending.extend_from_slice(&buffer[..count]);
                     if let Err(error) = self.append_whole_lines() {
                         return error;
                     }
                 }
                 Err(Errno::EAGAIN) => {
-                    let patience = (!self.pending.is_empty()).then(|| LINE_PATIENCE.into());
+                    let idle = self.idle_timeout.map(|idle| idle.saturating_sub(heard.elapsed()));
+                    if let (Some(Duration::ZERO), Some(idle)) = (idle, self.idle_timeout) {
+                        let _ = self.append_pending();
+                        return format!("it said nothing for {} s", idle.as_secs_f64());
+                    }
+                    let patience = (!self.pending.is_empty()).then_some(LINE_PATIENCE);
+                    let timeout = patience.into_iter().chain(idle).min().map(TimeSpec::from);
                     let mut ready = [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)];
-                    if let Ok(0) = ppoll(&mut ready, patience, Some(self.open_mask)) {
+                    if let Ok(0) = ppoll(&mut ready, timeout, Some(self.open_mask)) {
                         if let Err(error) = self.append_pending() {
                             return error;
                         }
@@ -269,6 +299,24 @@ impl Receiver {
                 }
             }
         }
+    }
+
+    /// Measures the lines that `bytes` end or begin; an error when one is too long. What came
+    /// before them in the same line may be in the log already.
+    fn measure(&mut self, bytes: &[u8]) -> Result<(), String> {
+        for piece in bytes.split_inclusive(|&byte| byte == b'\n') {
+            self.unfinished += piece.len() as u64;
+            match self.max_line {
+                Some(most) if self.unfinished > most => {
+                    return Err(format!("its line has more than {most} bytes"));
+                }
+                _ => {}
+            }
+            if piece.ends_with(b"\n") {
+                self.unfinished = 0;
+            }
+        }
+        Ok(())
     }
 
     fn append_whole_lines(&mut self) -> Result<(), String> {
@@ -318,15 +366,26 @@ impl Receiver {
         "it closed the connection".into()
     }
 
-    /// How the sender has ended, if it has.
+    /// Why the sender has ended, if it has.
     fn sender_is_gone(&mut self) -> Option<String> {
-        let Some(pid) = self.sender else { return Some("has ended".into()) };
-        match signals::reap(Some(pid)) {
-            Ok(None) => None,
-            ended => {
-                self.sender = None;
-                Some(told_end(ended.ok().flatten().map(|(_, ending)| ending)))
+        let ended = match self.sender {
+            None => None,
+            Some(pid) => match signals::reap(Some(pid)) {
+                Ok(None) => return None,
+                ended => ended.ok().flatten(),
+            },
+        };
+        self.sender = None;
+        Some(self.told_end(ended.map(|(_, ending)| ending)))
+    }
+
+    fn told_end(&self, ending: Option<Ending>) -> String {
+        match (ending, self.write_timeout) {
+            (Some(Ending::Exited(STALLED)), Some(timeout)) => {
+                format!("it read nothing for {} s", timeout.as_secs_f64())
             }
+            (Some(ending), _) => format!("its sender {ending}"),
+            (None, _) => "its sender has ended".into(),
         }
     }
 
@@ -341,8 +400,4 @@ impl Receiver {
             signals::await_end(pid);
         }
     }
-}
-
-fn told_end(ending: Option<Ending>) -> String {
-    ending.map_or_else(|| "has ended".into(), |ending| ending.to_string())
 }

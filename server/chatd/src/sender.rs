@@ -9,6 +9,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, poll, ppoll};
 use nix::sys::socket::{MsgFlags, send};
+use nix::sys::time::TimeSpec;
 use settings::reason;
 
 use crate::config::Config;
@@ -23,9 +24,14 @@ pub(crate) const DRAIN: u8 = b'.';
 /// How long a client that has closed its half of the connection may leave the other half unread.
 const LINGER: Duration = Duration::from_secs(30);
 
+/// The exit status of a sender whose client has taken nothing for too long.
+pub(crate) const STALLED: i32 = 40;
+
 /// Why a sender ends.
 #[derive(Debug)]
 enum End {
+    /// The client has taken nothing for too long.
+    Stalled,
     /// The client, or this cluster's receiver, is gone.
     Gone,
     /// The log cannot be read.
@@ -40,10 +46,12 @@ impl From<std::io::Error> for End {
 
 /// Writes the log's last lines and whatever is appended to it to `socket`, until the lifeline ends
 /// or the client is gone. `following` is told as soon as nothing that is appended can be missed.
-pub(crate) fn run(socket: OwnedFd, lifeline: OwnedFd, following: OwnedFd, config: &Config) {
+/// Returns the exit status.
+pub(crate) fn run(socket: OwnedFd, lifeline: OwnedFd, following: OwnedFd, config: &Config) -> i32 {
     platform::name_process(c"chatd-sender");
     let Ok(open_mask) = signals::SENDER.assume() else {
-        return diagnostics::error("sender: cannot set signal dispositions");
+        diagnostics::error("sender: cannot set signal dispositions");
+        return 0;
     };
     let prepared = ChatLog::open(&config.log).and_then(|log| {
         // Registered before the first look at the log: an append after that look signals us.
@@ -53,9 +61,18 @@ pub(crate) fn run(socket: OwnedFd, lifeline: OwnedFd, following: OwnedFd, config
     });
     let (mut log, _registered) = match prepared {
         Ok(prepared) => prepared,
-        Err(error) => return diagnostics::error(&format!("sender: chat log: {}", reason(&error))),
+        Err(error) => {
+            diagnostics::error(&format!("sender: chat log: {}", reason(&error)));
+            return 0;
+        }
     };
-    let mut sender = Sender { socket, lifeline, buffer: vec![0; CHUNK], draining: false };
+    let mut sender = Sender {
+        socket,
+        lifeline,
+        buffer: vec![0; CHUNK],
+        draining: false,
+        write_timeout: config.write_timeout,
+    };
     let ended = (|| -> Result<(), End> {
         let mut position = log.start_of_last_lines(config.replay)?;
         let _ = nix::unistd::write(&following, b"+");
@@ -77,8 +94,13 @@ pub(crate) fn run(socket: OwnedFd, lifeline: OwnedFd, following: OwnedFd, config
             }
         }
     })();
-    if let Err(End::Log(error)) = ended {
-        diagnostics::error(&format!("sender: chat log: cannot read: {}", reason(&error)));
+    match ended {
+        Ok(()) | Err(End::Gone) => 0,
+        Err(End::Stalled) => STALLED,
+        Err(End::Log(error)) => {
+            diagnostics::error(&format!("sender: chat log: cannot read: {}", reason(&error)));
+            0
+        }
     }
 }
 
@@ -88,6 +110,8 @@ struct Sender {
     buffer: Vec<u8>,
     /// The receiver has asked for the rest of the log; see [`DRAIN`].
     draining: bool,
+    /// How long the client may take nothing.
+    write_timeout: Option<Duration>,
 }
 
 impl Sender {
@@ -130,10 +154,10 @@ impl Sender {
         let (waited_for, timeout) = if self.draining {
             (&mut ready[..1], Some(LINGER.into()))
         } else {
-            (&mut ready[..], None)
+            (&mut ready[..], self.write_timeout.map(TimeSpec::from))
         };
         match ppoll(waited_for, timeout, None) {
-            Ok(0) => Err(End::Gone), // lingered long enough
+            Ok(0) => Err(End::Stalled),
             Ok(_) => self.check_lifeline(),
             Err(Errno::EINTR) => Ok(()),
             Err(_) => Err(End::Gone),

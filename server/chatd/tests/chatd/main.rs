@@ -7,6 +7,7 @@ mod delivery;
 mod ends;
 mod hardening;
 mod messages;
+mod quotas;
 mod start;
 mod storage;
 mod strangers;

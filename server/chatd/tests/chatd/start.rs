@@ -32,6 +32,8 @@ use super::world::{Server, chatd, content_of, dir, in_dir, serve, signal, until}
 #[case(&["--log", "log", "--key-file", "key", "--max-clients", "0"], "max clients 0")]
 #[case(&["--log", "log", "--key-file", "key", "--max-pending", "0"], "max pending 0")]
 #[case(&["--log", "log", "--key-file", "key", "--max-pending-per-address", "0"], "max pending per")]
+#[case(&["--log", "log", "--key-file", "key", "--idle-timeout", "NaN"], "idle timeout NaN")]
+#[case(&["--log", "log", "--key-file", "key", "--write-timeout=-1"], "write timeout -1: must be 0")]
 #[case(&["--log", "log", "--key-file", "key", "--backlog", "0"], "backlog 0")]
 #[case(&["--log", "log", "--key-file", "key", "--ready-fd", "1"], "ready descriptor 1: must be 3 or above")]
 #[case(&["--log", "log", "--key-file", "key", "--ready-fd", "99"], "ready descriptor 99: bad file")]
@@ -105,7 +107,8 @@ fn a_port_in_use_is_named_and_left_alone(dir: TempDir) {
 #[case(
     "keyfile = \"key\"\n",
     "did you mean `key-file`? (known: listen, port, log, key-file, replay, \
-    auth-timeout, max-clients, max-pending, max-pending-per-address, backlog, daemon, pid-file, ready-file, ready-fd, user, log-to)"
+    auth-timeout, max-clients, max-pending, max-pending-per-address, max-rate, max-line, \
+    idle-timeout, write-timeout, backlog, daemon, pid-file, ready-file, ready-fd, user, log-to)"
 )]
 #[case("listen = [\"127.0.0.1:0\"\n", "chatd.toml:")]
 fn mistakes_in_the_configuration_name_the_line(
