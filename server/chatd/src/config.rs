@@ -34,6 +34,11 @@ const AFTER_HELP: &str = "\
 Exit status: 0 ended as asked (or, with --daemon, the daemon is ready) · 1 could not start · 2 the \
 command line, the configuration or the key file is wrong.
 
+Encryption: there is none. Whoever sees the packets has the key and the chat. Beyond one machine or \
+a network that you trust, listen on loopback (--listen 127.0.0.1) with TLS in front (stunnel, or a \
+reverse proxy for TCP), or on an address of a VPN such as WireGuard. Behind a proxy all clients \
+have one address: raise --max-pending-per-address.
+
 Lines: no line begins within another client's. A line that comes in pieces is appended whole if \
 the rest comes within 0.1 s; a later rest continues it as long as nobody else speaks, and is a line \
 of its own after that. Names prove nothing: everybody who has the key can send any line.
@@ -68,7 +73,8 @@ struct Cli {
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 struct Settings {
     /// Address to listen on: HOST, HOST:PORT, [IPV6%SCOPE]:PORT or :PORT for both families.
-    /// Repeatable. Port 0 lets the system choose. By default every IPv4 and IPv6 address
+    /// Repeatable. Port 0 lets the system choose. By default every IPv4 and IPv6 address of this
+    /// machine, so others can connect: nothing is encrypted, see below
     #[arg(short, long, value_name = "ADDRESS")]
     listen: Vec<String>,
 

@@ -82,6 +82,12 @@ fn serve(
             diagnostics::info(&format!("listening on {address}"));
             lines.push_str(&format!("{address}\n"));
         }
+        if addresses.iter().any(|address| !address.ip().is_loopback()) {
+            diagnostics::warning(
+                "nothing is encrypted: beyond this machine, anybody on the way can read the key and \
+                 the chat; listen on loopback and put TLS or a VPN in front (see --help)",
+            );
+        }
         let ready_file = config.ready_file.clone();
         let daemon = Daemon::new(listeners, key, config, inherited).map_err(|errno| {
             StartError::failure(format!("signal dispositions: {}", errno.desc()))

@@ -14,7 +14,7 @@ use rstest::rstest;
 use tempfile::TempDir;
 
 use super::common::{KEY, PATIENCE, private};
-use super::world::{Server, chatd, content_of, dir, in_dir, serve, signal, until};
+use super::world::{Server, chatd, content_of, dir, in_dir, messages, serve, signal, until};
 
 #[rstest]
 #[case(&["--key-file", "key"], "no --log FILE: give it, or `log = \"…\"` in the configuration file")]
@@ -241,4 +241,23 @@ fn chat_talks_to_chatd(dir: TempDir) {
         .stdout("alice: hi\nalice: there\n");
     private(&in_dir(&dir, "wrong"), &[b'x'; 128]);
     chat("mallory", "wrong").write_stdin("let me in\n").assert().code(4);
+}
+
+/// Whoever lets strangers see the key should know it.
+#[rstest]
+#[case::loopback(&["--listen", "127.0.0.1:0"], false)]
+#[case::loopback_v6(&["--listen", "[::1]:0"], false)]
+#[case::any_address(&["--listen", "127.0.0.1:0", "--listen", "0.0.0.0:0"], true)]
+#[case::default(&["--port", "0"], true)]
+fn plaintext_beyond_this_machine_is_told(
+    dir: TempDir,
+    #[case] arguments: &[&str],
+    #[case] told: bool,
+) {
+    let arguments = [&["--key-file", "key", "--log", "log"], arguments].concat();
+    let _server = serve(dir.path(), &arguments);
+    content_of(&in_dir(&dir, "ready"));
+    let messages = messages(dir.path());
+    assert_eq!(messages.contains("nothing is encrypted"), told, "{messages}");
+    assert_eq!(messages.contains("put TLS or a VPN in front"), told, "{messages}");
 }
