@@ -43,6 +43,10 @@ Lines: no line begins within another client's. A line that comes in pieces is ap
 the rest comes within 0.1 s; a later rest continues it as long as nobody else speaks, and is a line \
 of its own after that. Names prove nothing: everybody who has the key can send any line.
 
+Locks: other programs may lock the log with flock(2), to read or rotate it at rest, and nothing is \
+said meanwhile. Whoever may open the log may do so: a new log has mode 0660 less the umask, and \
+nothing for all users. Give its group to those only whom you trust with that.
+
 Signals: SIGTERM and SIGINT end the server and all its clients' processes. SIGHUP changes nothing: \
 the log is followed by name, so rotating it needs no signal.";
 

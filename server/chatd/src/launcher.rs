@@ -67,6 +67,13 @@ fn serve(
         let log = ChatLog::open(&config.log)
             .and_then(|log| log.try_lock().map(|()| log))
             .map_err(|error| cannot(&config.log, error))?;
+        if let Some(mode) = log.open_to_all() {
+            diagnostics::warning(&format!(
+                "chat log {}: mode {mode:04o} lets every user of this machine lock it, and so halt \
+                 the chat; `chmod o=` it",
+                config.log.display()
+            ));
+        }
         let path = Generations::path(&config.log);
         let register = Generations::open(&config.log)
             .and_then(|register| register.try_lock().map_err(no_locks).map(|()| register))

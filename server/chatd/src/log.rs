@@ -77,6 +77,12 @@ impl ChatLog {
         Ok(Self { path: path.to_owned(), file, identity, own: None })
     }
 
+    /// The file's mode, if it lets every user of this machine open it, and so lock it.
+    pub(crate) fn open_to_all(&self) -> Option<u32> {
+        let mode = self.file.metadata().ok()?.mode() & 0o7777;
+        (mode & 0o006 != 0).then_some(mode)
+    }
+
     /// Where the log ends now.
     pub(crate) fn end(&self) -> io::Result<End> {
         Ok(End { identity: self.identity, length: self.file.metadata()?.len() })

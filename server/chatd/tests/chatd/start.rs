@@ -14,7 +14,9 @@ use rstest::rstest;
 use tempfile::TempDir;
 
 use super::common::{KEY, PATIENCE, private};
-use super::world::{Server, chatd, content_of, dir, in_dir, messages, serve, signal, until};
+use super::world::{
+    Server, chatd, content_of, dir, in_dir, messages, serve, serve_on_loopback, signal, until,
+};
 
 #[rstest]
 #[case(&["--key-file", "key"], "no --log FILE: give it, or `log = \"…\"` in the configuration file")]
@@ -260,4 +262,25 @@ fn plaintext_beyond_this_machine_is_told(
     let messages = messages(dir.path());
     assert_eq!(messages.contains("nothing is encrypted"), told, "{messages}");
     assert_eq!(messages.contains("put TLS or a VPN in front"), told, "{messages}");
+}
+
+/// Whoever may read the log may lock it, and so halt the chat: flock(2) asks for no more.
+#[rstest]
+#[case::new(None, false)]
+#[case::group(Some(0o640), false)]
+#[case::all_users(Some(0o644), true)]
+#[case::all_users_write_only(Some(0o622), true)]
+fn a_log_that_everybody_may_lock_is_told(
+    dir: TempDir,
+    #[case] mode: Option<u32>,
+    #[case] told: bool,
+) {
+    if let Some(mode) = mode {
+        std::fs::write(in_dir(&dir, "log"), "one\n").unwrap();
+        std::fs::set_permissions(in_dir(&dir, "log"), std::fs::Permissions::from_mode(mode))
+            .unwrap();
+    }
+    let _server = serve_on_loopback(dir.path(), &[]);
+    let messages = messages(dir.path());
+    assert_eq!(messages.contains("lets every user of this machine lock"), told, "{messages}");
 }
