@@ -1,6 +1,6 @@
 //! What arrives from the network, on its way to standard output.
 
-use std::io::{IsTerminal, Stdout, Write, stdout};
+use std::io::{Stdout, Write, stdout};
 
 /// A line that does not end is shown in pieces of this size, in bytes.
 const LONGEST_LINE: usize = 64 * 1024;
@@ -73,17 +73,17 @@ fn harmless(bytes: &[u8]) -> String {
     shown
 }
 
-/// Standard output: bytes as they are into a pipe or a file, harmless lines at a terminal.
+/// Standard output: harmless lines, or bytes as they are if that is asked for. A pipe or a file
+/// gets harmless lines too: what reads it shows them at a terminal in the end.
 pub(super) struct Output {
     stdout: Stdout,
     lines: Option<Lines>,
 }
 
 impl Output {
-    pub(super) fn stdout() -> Self {
-        let stdout = stdout();
-        let lines = stdout.is_terminal().then(Lines::default);
-        Self { stdout, lines }
+    pub(super) fn stdout(raw: bool) -> Self {
+        let lines = (!raw).then(Lines::default);
+        Self { stdout: stdout(), lines }
     }
 
     /// Prints bytes and flushes.

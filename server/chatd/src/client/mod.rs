@@ -18,6 +18,7 @@ mod conversation;
 mod delivery;
 mod display;
 mod failure;
+mod keys;
 mod options;
 mod pipe;
 mod program;

@@ -19,13 +19,14 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 
 const AFTER_HELP: &str = "\
 At a terminal, what you type is edited and sent line by line, and the chat appears above it; \
-control characters that others sent are shown, not obeyed. Empty lines are not sent. Ctrl-D \
-leaves, Ctrl-C leaves at once.
+control characters that others sent are shown, not obeyed. Empty lines are not sent. /help and \
+/quit are commands; //TEXT sends /TEXT. Ctrl-D leaves, Ctrl-C leaves at once.
 
 In a pipe, each line of standard input is sent as `USERNAME: LINE`, and nothing is printed \
 unless --print is given or standard input is a terminal. After the last line the client waits \
 until the server has sent every line back and closed: status 0 means that the server took them \
-all. What is printed into a pipe or a file are the server's bytes as they are.
+all. Control characters are made visible here too, and lines are printed once they are whole; \
+--raw prints the server's bytes as they come.
 
 Names prove nothing: everybody who has the key can send any line under any name.
 
@@ -67,8 +68,9 @@ pub(super) struct Arguments {
     #[arg(long, conflicts_with = "listen")]
     print: bool,
 
-    /// Send standard input byte for byte, without a username
-    #[arg(long, conflicts_with = "listen")]
+    /// Bytes as they are: send standard input without a username, and print what arrives with the
+    /// control characters that others put in it
+    #[arg(long)]
     raw: bool,
 }
 

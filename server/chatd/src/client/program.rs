@@ -56,7 +56,7 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
     drop(key);
 
     if options.listen {
-        return pipe::listen(&connection, Output::stdout());
+        return pipe::listen(&connection, Output::stdout(options.raw));
     }
     let at_terminal = stdin().is_terminal();
     // A dumb terminal, as in an editor's shell, edits lines itself and obeys no control sequence.
@@ -71,6 +71,6 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
     }
     let prefix = if options.raw { None } else { Some(format!("{}: ", options.username.as_str())) };
     // Who types at a terminal without having said --print still wants to see the chat somewhere.
-    let output = (options.print || at_terminal).then(Output::stdout);
+    let output = (options.print || at_terminal).then(|| Output::stdout(options.raw));
     converse(&connection, &mut Pipe::new(prefix, output), options.timeout)
 }

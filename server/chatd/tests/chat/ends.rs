@@ -65,7 +65,7 @@ fn lost_while_listening() {
     run(chat)
         .assert()
         .code(5)
-        .stdout("bob: hi\nbob: and")
+        .stdout("bob: hi\nbob: and\n")
         .stderr(format!("chat: 127.0.0.1 port {port} closed the connection\n"));
 }
 

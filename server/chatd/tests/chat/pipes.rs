@@ -30,17 +30,28 @@ fn sent(#[case] arguments: &[&str], #[case] input: &'static str, #[case] expecte
     assert_eq!(server.join(), expected.as_bytes());
 }
 
-#[test]
-fn printed_if_wanted() {
+/// What a pipe leads to is a terminal in the end, more often than not.
+#[rstest]
+#[case::harmless(&["--print"], "bob: ^[[1mearlier\u{fffd}\ntester: hi\n".as_bytes())]
+#[case::as_it_is(&["--print", "--raw"], b"bob: \x1b[1mearlier\xff\nhi\n")]
+fn printed_if_wanted(#[case] arguments: &[&str], #[case] printed: &[u8]) {
     let home = Home::new();
     let server = reference(b"bob: \x1b[1mearlier\xff\n");
     let mut chat = home.chat(server.port);
-    chat.arg("--print");
-    run(chat)
-        .write_stdin("hi\n")
-        .assert()
-        .success()
-        .stdout(&b"bob: \x1b[1mearlier\xff\ntester: hi\n"[..]);
+    chat.args(arguments);
+    run(chat).write_stdin("hi\n").assert().success().stdout(printed.to_vec());
+}
+
+#[test]
+fn escape_sequences_do_not_pass_a_pipe() {
+    let home = Home::new();
+    let server = Server::start(|mut stream| {
+        stream.write_all("eve: \x1b]0;title\x07\u{9b}2J\u{202e}x\0\r\n".as_bytes()).unwrap();
+    });
+    let mut chat = home.chat(server.port);
+    chat.arg("--listen");
+    run(chat).assert().code(5).stdout("eve: ^[]0;title^G<U+009B>2J<U+202E>x^@\n");
+    server.join();
 }
 
 #[test]
@@ -78,7 +89,7 @@ fn others_may_speak_between() {
 
 /// Every byte is passed on as it comes, and nothing is sent.
 #[test]
-fn listening() {
+fn listening_to_bytes() {
     let (go_on, until_told) = mpsc::channel::<()>();
     let server = Server::start(move |mut stream| {
         stream.write_all(b"bob: \x1b[2J").unwrap();
@@ -92,7 +103,7 @@ fn listening() {
     let home = Home::new();
     let mut child = home
         .chat(server.port)
-        .arg("--listen")
+        .args(["--listen", "--raw"])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())

@@ -38,7 +38,7 @@ fn version_is_told() {
 #[case::empty_name(&["--username", ""], "a username is not empty")]
 #[case::two_lines(&["--username", "a\nb"], "no line breaks")]
 #[case::no_time(&["--timeout", "0"], "number of seconds above 0")]
-#[case::listen_and_raw(&["--listen", "--raw"], "cannot be used with")]
+#[case::listen_and_print(&["--listen", "--print"], "cannot be used with")]
 #[case::misspelt(&["--usrname", "x"], "--username")]
 fn wrong_arguments(#[case] arguments: &[&str], #[case] message: &str) {
     let home = Home::new();

@@ -187,6 +187,8 @@ fn a_conversation() {
 #[case::arrows("ac\x1b[Db\x1b[Cd\r", "tester: abcd\n")]
 #[case::word_taken_back("one two\x17three\r", "tester: one three\n")]
 #[case::history("one\r\x1b[A!\r", "tester: one\ntester: one!\n")]
+#[case::escaped_slash("//quit\r", "tester: /quit\n")]
+#[case::slash_inside("and/or\r", "tester: and/or\n")]
 #[case::any_script("žluť 你好 🥭x\x7f\r", "tester: žluť 你好 🥭\n")]
 fn lines_are_edited(#[case] keys: &str, #[case] expected: &str) {
     let home = Home::new();
@@ -196,6 +198,33 @@ fn lines_are_edited(#[case] keys: &str, #[case] expected: &str) {
     seat.shows(&["tester:"]);
     seat.press(keys);
     receives(&mut stream, expected);
+}
+
+/// What begins with a slash is meant for the client, and is never sent by mistake.
+#[test]
+fn commands() {
+    let home = Home::new();
+    let server = Puppet::start();
+    let mut seat = Seat::take(home.chat(server.port));
+    let mut stream = server.client();
+    seat.shows(&["tester:"]);
+    seat.press("/qiut\r");
+    let unknown = "* unknown command /qiut; /help tells the known ones, and //qiut sends it";
+    seat.shows(&[unknown, "tester:"]);
+    seat.press("\x0c/help\r");
+    seat.shows(&[
+        "* /help  tell this",
+        "* /quit  leave, as Ctrl-D does",
+        "* //TEXT send a line that begins with /",
+        "tester:",
+    ]);
+    seat.press("  bye\r/quit\r");
+    let mut received = String::new();
+    stream.read_to_string(&mut received).unwrap();
+    assert_eq!(received, "tester:   bye\n");
+    stream.write_all(received.as_bytes()).unwrap();
+    drop(stream);
+    seat.ends(0);
 }
 
 #[test]
