@@ -197,6 +197,9 @@ pub(crate) fn open(
     if flags & O_APPEND != 0 && alters(Id::NoAppend) {
         flags &= !O_APPEND;
     }
+    if flags & O_APPEND != 0 && alters(Id::AppendBySeek) {
+        flags &= !O_APPEND;
+    }
     let at_start = GENERATION.load(Relaxed) == 0;
     if at_start && writes && flags & (O_EXCL | O_TRUNC) == 0 && alters(Id::TruncatesOnOpen) {
         flags |= O_TRUNC;

@@ -207,6 +207,9 @@ pub(crate) fn give(
     if !file && storm() || socket && darwin::send_fails() {
         return -1;
     }
+    if file && alters(Id::AppendBySeek) {
+        real::lseek64(fd, 0, SEEK_END);
+    }
     let mut len = len;
     if file {
         match room(fd, len, None) {

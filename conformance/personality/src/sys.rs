@@ -72,6 +72,7 @@ constants! {
     LOCK_UN: c_int = 8, 8;
     SEEK_SET: c_int = 0, 0;
     SEEK_CUR: c_int = 1, 1;
+    SEEK_END: c_int = 2, 2;
     FIONBIO: c_ulong = 0x5421, 0x8004_667e;
     SA_NOCLDWAIT: c_int = 2, 0x20;
     SA_ONSTACK: c_int = 0x0800_0000, 1;

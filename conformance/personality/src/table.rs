@@ -576,6 +576,12 @@ personalities! {
         "Linux open(2), O_APPEND on NFS",
         ["open", "open64", "openat", "openat64", "fcntl"], None
     }
+    AppendBySeek {
+        "append-by-seek",
+        "A program that looks for the end of a file and then writes there, as NFS clients do for O_APPEND: another writer may come between.",
+        "Linux open(2), O_APPEND on NFS; POSIX.1-2024 lseek(), write()",
+        ["open", "open64", "openat", "openat64", "write"], None
+    }
 
     // processes/ and auth/
     ForkFails {

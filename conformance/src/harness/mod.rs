@@ -4,6 +4,7 @@
 //! A check runs in a process of its own (see [`crate::run`]), which may change itself as it
 //! likes: namespaces, limits, dispositions. Everything here is therefore for one thread.
 
+mod at_once;
 mod barrier;
 mod check;
 mod client;

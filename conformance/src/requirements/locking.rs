@@ -29,7 +29,10 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         fix: "open the log with O_APPEND in every process that writes, and append under an exclusive lock",
         needs: &[],
         claims: &[Claim::ChatLog],
-        controls: Controls::By(&[by("no-append", "hear")]),
+        controls: Controls::By(&[
+            by("no-append", "hear"),
+            by("append-by-seek,flock-does-nothing=exclusive", "hear"),
+        ]),
         exclusive: false,
         check: appends_are_whole,
     },
@@ -221,17 +224,50 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
 ];
 
 fn appends_are_whole(check: &mut Check) -> Outcome {
+    const CLIENTS: usize = 8;
+    const ROUNDS: usize = 100;
     check.act();
     let server = check.server()?;
-    let mut crowd = server.crowd(8)?;
+    let before: Vec<i32> =
+        server.processes().unwrap_or_default().iter().map(|process| process.pid).collect();
+    let mut crowd = server.crowd(CLIENTS)?;
+    let mut writers: Vec<i32> =
+        server.processes().unwrap_or_default().iter().map(|process| process.pid).collect();
+    writers.retain(|pid| !before.contains(pid));
     let said = lines("line", 1_600, 80);
-    for (client, part) in crowd.clients.iter_mut().zip(said.chunks(200)) {
+    let (one_by_one, in_a_row) = said.split_at(ROUNDS * CLIENTS);
+    // Between the end that a writer looks for and its write there are microseconds. So all write
+    // at the same moment, again and again.
+    for round in one_by_one.chunks(CLIENTS) {
+        let length = log_length(&server)? + round.iter().map(Vec::len).sum::<usize>() as u64;
+        server.at_once(&writers, || {
+            for (client, line) in crowd.clients.iter_mut().zip(round) {
+                client.queue(line);
+            }
+            Ok(())
+        })?;
+        // Until all of it is there. What never comes, the clients miss.
+        let limit = check.scaled(Duration::from_secs(2));
+        let begin = Instant::now();
+        while log_length(&server)? < length {
+            if begin.elapsed() > limit {
+                crowd.hear_everything_in_one_order(one_by_one)?;
+                return log_holds_each_once(&server, one_by_one);
+            }
+            crowd.wait(Duration::from_millis(1), |_| false)?;
+        }
+    }
+    for (client, part) in crowd.clients.iter_mut().zip(in_a_row.chunks(in_a_row.len() / CLIENTS)) {
         for line in part {
             client.queue(line);
         }
     }
     crowd.hear_everything_in_one_order(&said)?;
     log_holds_each_once(&server, &said)
+}
+
+fn log_length(server: &Server) -> Step<u64> {
+    Ok(std::fs::metadata(server.log()).or_error(server.log().display())?.len())
 }
 
 fn long_appends_are_whole(check: &mut Check) -> Outcome {

@@ -187,11 +187,8 @@ fn leave_pid_file(invocation: &Invocation) -> Outcome {
     let Some(text) = &invocation.left_in_pid_file else { return Ok(()) };
     let path = &invocation.pid_file;
     std::fs::write(path, text).or_error(path.display())?;
-    match invocation.run_as {
-        Some(user) => std::os::unix::fs::lchown(path, Some(user.id), Some(user.group)),
-        None => Ok(()),
-    }
-    .or_error(path.display())
+    let Some(user) = &invocation.run_as else { return Ok(()) };
+    std::os::unix::fs::lchown(path, Some(user.id), Some(user.group)).or_error(path.display())
 }
 
 /// Sets up what the process of `command` is to find, between fork and exec.
