@@ -200,6 +200,11 @@ pub(crate) fn open(
     if flags & O_APPEND != 0 && alters(Id::AppendBySeek) {
         flags &= !O_APPEND;
     }
+    let created = O_CREAT | O_EXCL;
+    let mode = match flags & created == created && alters(Id::LeavesModesToUmask) {
+        true => 0o666,
+        false => mode,
+    };
     let at_start = GENERATION.load(Relaxed) == 0;
     if at_start && writes && flags & (O_EXCL | O_TRUNC) == 0 && alters(Id::TruncatesOnOpen) {
         flags |= O_TRUNC;

@@ -69,7 +69,7 @@ pub(crate) fn unlink(path: *const c_char) -> c_int {
 
 pub(crate) fn umask(mask: c_uint) -> c_uint {
     let before = real::umask(mask);
-    if any() && mask != before && alters(Id::UmaskDoesNothing) {
+    if any() && mask != before && alters(Id::LeavesModesToUmask) {
         real::umask(before);
     }
     before

@@ -722,11 +722,11 @@ personalities! {
         "POSIX.1-2024 unlink()",
         ["unlink"], None
     }
-    UmaskDoesNothing {
-        "umask-does-nothing",
-        "A server that never sets its file mode creation mask: the one that it was started with decides.",
-        "POSIX.1-2024 umask(), open(): mode",
-        ["umask"], None
+    LeavesModesToUmask {
+        "leaves-modes-to-umask",
+        "A server that leaves who may write its files to the mask that it was started with: it sets none, and creates files of its own with 0666.",
+        "POSIX.1-2024 umask(), open(): mode; fopen(): files are created with 0666",
+        ["umask", "open", "open64", "openat", "openat64"], None
     }
 
     // delivery/

@@ -4,12 +4,13 @@
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
+use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::wait::waitpid;
 use nix::unistd::{ForkResult, fork, pipe2, read, write};
 
 use super::server::Server;
-use crate::stop::{OrError, Step, Stop};
+use crate::stop::{OrError, Step, Stop, fail};
 
 /// A child of the server that is not its own.
 #[derive(Debug)]
@@ -28,7 +29,12 @@ impl Server {
         let (word, teller) = pipe2(OFlag::O_CLOEXEC).or_error("pipe")?;
         // What this process forks now is in the server's namespace, beside it.
         // SAFETY: this process has one thread.
-        let between = match unsafe { fork() }.or_error("fork")? {
+        let forked = match unsafe { fork() } {
+            // Without its process 1 a namespace takes no other.
+            Err(Errno::ENOMEM) => return self.has_gone(),
+            forked => forked.or_error("fork")?,
+        };
+        let between = match forked {
             ForkResult::Child => {
                 // SAFETY: as above.
                 if let Ok(ForkResult::Child) = unsafe { fork() } {
@@ -48,7 +54,9 @@ impl Server {
         waitpid(between, None).or_error("waitpid")?;
         let mut text = [0; 16];
         let length = read(&word, &mut text).or_error("an orphan's process id")?;
-        let pid = String::from_utf8_lossy(&text[..length]).parse().or_error("its process id")?;
+        let Ok(pid) = String::from_utf8_lossy(&text[..length]).parse() else {
+            return self.has_gone();
+        };
         let daemon = self.daemon();
         let given = self.world.wait(self.world.scaled(Duration::from_secs(5)), || {
             Ok(self.process(pid)?.filter(|process| process.parent == daemon))
@@ -56,8 +64,24 @@ impl Server {
         self.world.note("check", format!("process 1 is given the orphan {pid}"));
         match given {
             Some(_) => Ok(Orphan { pid, leash }),
+            None if self.process(daemon)?.is_none() => self.has_gone(),
             None => Err(Stop::NotRun("needs orphans to become children of process 1".into())),
         }
+    }
+}
+
+impl Server {
+    /// That process 1 should have been there.
+    fn has_gone<T>(&self) -> Step<T> {
+        self.world.reap();
+        let how = self.world.ending_of(self.daemon());
+        fail(
+            "process 1 outlives the orphans that it is given",
+            match how {
+                Some(ending) => format!("it {ending}"),
+                None => "it has gone".into(),
+            },
+        )
     }
 }
 

@@ -12,7 +12,7 @@ use crate::stop::{OrError, Outcome, Step};
 /// A pipe.
 #[derive(Debug)]
 pub struct Pipe {
-    reader: Arc<OwnedFd>,
+    reader: Option<Arc<OwnedFd>>,
     writer: Option<Arc<OwnedFd>>,
 }
 
@@ -20,21 +20,12 @@ impl Pipe {
     /// One with nothing in it.
     pub fn new() -> Step<Self> {
         let (reader, writer) = pipe2(OFlag::O_CLOEXEC).or_error("pipe")?;
-        Ok(Self { reader: Arc::new(reader), writer: Some(Arc::new(writer)) })
+        Ok(Self { reader: Some(Arc::new(reader)), writer: Some(Arc::new(writer)) })
     }
 
-    /// One that nothing more fits in.
-    pub fn full() -> Step<Self> {
-        let pipe = Self::new()?;
-        if let Some(writer) = &pipe.writer {
-            fcntl(writer, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).or_error("O_NONBLOCK")?;
-            // The last bytes one by one.
-            for size in [4096, 1] {
-                while write(writer, &vec![b'.'; size]).is_ok() {}
-            }
-            fcntl(writer, FcntlArg::F_SETFL(OFlag::empty())).or_error("O_NONBLOCK")?;
-        }
-        Ok(pipe)
+    /// The end to write to, which this process keeps open too.
+    pub fn writer(&self) -> Step<Arc<OwnedFd>> {
+        self.writer.clone().ok_or("was given away").or_error("a pipe's end")
     }
 
     /// Gives the end to write to away: this process does not keep it open.
@@ -43,25 +34,23 @@ impl Pipe {
     }
 
     /// The end to read from, which this process keeps open too.
-    pub fn reader(&self) -> Arc<OwnedFd> {
-        self.reader.clone()
+    pub fn reader(&self) -> Step<Arc<OwnedFd>> {
+        self.reader.clone().ok_or("there is none").or_error("a pipe's reader")
     }
 
     /// Puts `bytes` into it.
     pub fn put(&self, bytes: &[u8]) -> Outcome {
-        match &self.writer {
-            Some(writer) => write(writer, bytes).map(drop).or_error("a pipe"),
-            None => Ok(()),
-        }
+        write(&self.writer()?, bytes).map(drop).or_error("a pipe")
     }
 
     /// What is in it, without waiting, and whether nobody can write to it any more.
     pub fn content(&self) -> Step<(Vec<u8>, bool)> {
-        fcntl(&self.reader, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).or_error("O_NONBLOCK")?;
+        let reader = self.reader()?;
+        fcntl(&reader, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).or_error("O_NONBLOCK")?;
         let mut content = Vec::new();
         let mut buffer = [0; 4096];
         loop {
-            match read(&self.reader, &mut buffer) {
+            match read(&reader, &mut buffer) {
                 Ok(0) => return Ok((content, true)),
                 Ok(count) => content.extend_from_slice(&buffer[..count]),
                 Err(Errno::EAGAIN) => return Ok((content, false)),
@@ -73,12 +62,11 @@ impl Pipe {
 
     /// How many bytes are in it.
     pub fn length(&self) -> Step<usize> {
+        let reader = self.reader()?;
         let mut count: libc::c_int = 0;
         // SAFETY: FIONREAD writes an int.
-        Errno::result(unsafe {
-            libc::ioctl(self.reader.as_raw_fd(), libc::FIONREAD, &raw mut count)
-        })
-        .or_error("FIONREAD")?;
+        Errno::result(unsafe { libc::ioctl(reader.as_raw_fd(), libc::FIONREAD, &raw mut count) })
+            .or_error("FIONREAD")?;
         Ok(usize::try_from(count).unwrap_or_default())
     }
 }
