@@ -23,6 +23,22 @@ impl Pipe {
         Ok(Self { reader: Some(Arc::new(reader)), writer: Some(Arc::new(writer)) })
     }
 
+    /// Puts so much into it that nothing more fits.
+    pub fn fill(&self) -> Outcome {
+        let writer = self.writer()?;
+        fcntl(&writer, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).or_error("O_NONBLOCK")?;
+        // The last bytes one by one.
+        for size in [4096, 1] {
+            while write(&writer, &vec![b'.'; size]).is_ok() {}
+        }
+        fcntl(&writer, FcntlArg::F_SETFL(OFlag::empty())).map(drop).or_error("O_NONBLOCK")
+    }
+
+    /// Closes the end to read from, as a reader that ends.
+    pub fn lose_reader(&mut self) {
+        self.reader = None;
+    }
+
     /// The end to write to, which this process keeps open too.
     pub fn writer(&self) -> Step<Arc<OwnedFd>> {
         self.writer.clone().ok_or("was given away").or_error("a pipe's end")

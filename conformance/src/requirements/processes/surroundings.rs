@@ -14,9 +14,22 @@ use crate::platform::{self, State};
 use crate::requirement::{Controls, Requirement, by};
 use crate::stop::{OrError, Outcome, Step, Stop, ensure, fail};
 use crate::subject::Claim;
-use forkproof_report::Level;
+use forkproof_report::{Failure, Level};
 
 pub(in crate::requirements) const REQUIREMENTS: &[Requirement] = &[
+    Requirement {
+        id: "processes/messages-never-block",
+        title: "Where nobody reads its messages, or the reader has gone, clients are served and it ends at its signal",
+        level: Level::Must,
+        clause: "POSIX.1-2024, write: waits while a pipe has no room, without O_NONBLOCK; [EPIPE] and SIGPIPE when nobody can read it; pipe(7)",
+        trap: "standard error is a pipe to a log collector that has stopped or ended: the message of one stranger's wrong key stops the process that accepts, or ends it (clice-io/clice#514)",
+        fix: "ignore SIGPIPE; write a message only where poll finds room for it, or from a process of its own, and count what is dropped",
+        needs: &[],
+        claims: &[],
+        controls: Controls::By(&[by("stderr-full", "with standard error a pipe")]),
+        exclusive: false,
+        check: messages_never_block,
+    },
     Requirement {
         id: "processes/standard-descriptors-closed",
         title: "Started with standard input, output and error closed, it serves, and nothing of its own becomes the descriptor that messages go to",
@@ -76,6 +89,49 @@ pub(in crate::requirements) const REQUIREMENTS: &[Requirement] = &[
         check: umask_of_created_files,
     },
 ];
+
+fn messages_never_block(check: &mut Check) -> Outcome {
+    let cases: [(&str, fn(&mut Pipe) -> Outcome); 2] = [
+        ("a pipe that is full and not read", |pipe| pipe.fill()),
+        ("a pipe whose reader has gone", |pipe| {
+            pipe.lose_reader();
+            Ok(())
+        }),
+    ];
+    for (what, happens) in cases {
+        goes_on_without_words(check, happens).map_err(|stop| match stop {
+            Stop::Fail(failure) => Stop::Fail(Failure {
+                expected: format!("with standard error {what}, {}", failure.expected),
+                ..failure
+            }),
+            other => other,
+        })?;
+    }
+    Ok(())
+}
+
+/// A server that has something to say after something has happened to the pipe that it says it to.
+fn goes_on_without_words(check: &mut Check, happens: fn(&mut Pipe) -> Outcome) -> Outcome {
+    let mut pipe = Pipe::new()?;
+    let server = check.server_with(Options::new().messages_to(pipe.writer()?))?;
+    let mut alice = server.join("alice")?;
+    let mut bob = server.join("bob")?;
+    happens(&mut pipe)?;
+    for number in 0..10 {
+        // What servers have something to say about.
+        let mut stranger = server.connect(&format!("stranger-{number}"))?;
+        match server.key().len() {
+            0 => {}
+            length => stranger.send(&vec![b'0'; length])?,
+        }
+        stranger.reset()?;
+        server.join(&format!("guest-{number}"))?.reset()?;
+    }
+    both_are_served(check, &mut alice, &mut bob, "although nobody reads its messages")?;
+    server.join("carol")?;
+    drop((alice, bob));
+    server.end()
+}
 
 /// What is open under `number` in the server's processes, where that is no file or device: a word for
 /// its kind, and what the system calls it.
