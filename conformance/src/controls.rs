@@ -171,7 +171,8 @@ impl Proof {
 
     /// Checks one requirement under one personality; none when interrupted.
     fn run(&self, requirement: &Requirement, personality: &str) -> Option<Finding> {
-        if let Some(stop) = Need::first_missing(requirement.needs) {
+        let unclaimed = self.target.unclaimed(requirement.claims);
+        if let Some(stop) = Need::first_missing(requirement.needs).or(unclaimed) {
             return Some(Finding::from_stop(stop, Default::default));
         }
         let subject =

@@ -144,6 +144,37 @@ fn without_its_baseline_a_defect_fails_the_run() {
     assert_eq!(run.output.status.code(), Some(1), "{}", words(&run.output));
 }
 
+/// A server that a service manager starts, correct and with one defect each.
+#[rstest]
+#[case("", "", "")]
+#[case("never-ready", "listen/readiness-means-listening", "has said nothing of the kind")]
+#[case("path-only", "listen/readiness-means-listening", "has said nothing of the kind")]
+#[case("ready-early", "listen/readiness-means-listening", "says so, and then")]
+#[case("pid-unchecked", "listen/socket-activation", "does neither")]
+#[case("ignores-sockets", "listen/socket-activation", "exit status 1")]
+#[case("shuts-down", "listen/socket-activation", "exit status 1")]
+#[case("children-hold", "listen/socket-activation", "has it open")]
+fn a_managed_server(#[case] defect: &str, #[case] id: &str, #[case] actual: &str) {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let dir = open_dir();
+    let manifest = dir.path().join("managed.toml");
+    let text = fs::read_to_string(format!("{TARGETS}/managed.toml")).unwrap();
+    let text = text.replace("{manifest-dir}", TARGETS);
+    fs::write(&manifest, text.replace("\"{port}\"]", &format!("\"{{port}}\", \"{defect}\"]")))
+        .unwrap();
+    let mut command = forkproof();
+    command.args(["run", "socket-activation", "readiness-means-listening", "--target"]);
+    command.arg(&manifest).arg("--program").arg(python());
+    let run = Run::of(&mut command, dir.path());
+    let failed: BTreeSet<&str> = [id].into_iter().filter(|id| !id.is_empty()).collect();
+    assert_eq!(run.with("fail"), failed, "{}", words(&run.output));
+    assert_eq!(run.with("pass").len(), 2 - failed.len(), "{}", words(&run.output));
+    if !id.is_empty() {
+        let failure = run.entry(id)["failures"][0]["actual"].as_str().unwrap_or_default();
+        assert!(failure.contains(actual), "{failure}");
+    }
+}
+
 #[test]
 fn a_server_without_processes_is_checked_for_what_applies() {
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);

@@ -14,13 +14,22 @@ const TWENTY_YEARS: i64 = 20 * 31_556_952;
 
 /// What the wall clock is off by, in seconds.
 fn shift() -> i64 {
+    shift_at(milliseconds(CLOCK_MONOTONIC))
+}
+
+fn milliseconds(clock: c_int) -> i64 {
+    let mut now = Timespec { sec: 0, nsec: 0 };
+    real::clock_gettime(clock, &mut now);
+    i64::from(now.sec) * 1000 + i64::from(now.nsec) / 1_000_000
+}
+
+/// What the wall clock was off by when the monotonic one said so much.
+fn shift_at(milliseconds: i64) -> i64 {
     let mut shift = 0;
     if on(Id::ClockJump) {
         // By the monotonic clock, so that all processes see the same time.
-        let mut now = Timespec { sec: 0, nsec: 0 };
-        real::clock_gettime(CLOCK_MONOTONIC, &mut now);
-        let milliseconds = i64::from(now.sec) * 1000 + i64::from(now.nsec) / 1_000_000;
-        shift += match milliseconds / i64::from(value(Id::ClockJump).max(1)) % 3 {
+        shift += match milliseconds.div_euclid(i64::from(value(Id::ClockJump).max(1))).rem_euclid(3)
+        {
             0 => 0,
             1 => JUMP,
             _ => -JUMP,
@@ -39,6 +48,12 @@ fn shift() -> i64 {
     shift
 }
 
+/// The time of a file by the clock as it was then; `nanoseconds` is the rest of the second.
+pub(crate) fn file_time(seconds: i64, nanoseconds: i64) -> i64 {
+    let age = milliseconds(CLOCK_REALTIME) - (seconds * 1000 + nanoseconds / 1_000_000);
+    seconds + shift_at(milliseconds(CLOCK_MONOTONIC) - age)
+}
+
 /// What the wall clock says instead of `seconds`; none where that does not fit.
 fn told(seconds: i64) -> Option<i64> {
     let told = seconds + shift();
@@ -51,7 +66,7 @@ fn told(seconds: i64) -> Option<i64> {
 }
 
 /// Whether a personality has to do with the wall clock.
-fn is_off() -> bool {
+pub(crate) fn is_off() -> bool {
     any() && (on(Id::ClockJump) || on(Id::Past2038) || on(Id::Time32))
 }
 

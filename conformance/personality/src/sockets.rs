@@ -9,7 +9,7 @@ use crate::state::{ACCEPTED, GENERATION, LISTENER, altered, alters, fail, map, o
 use crate::streams::is_socket;
 use crate::sys::*;
 use crate::table::Id;
-use crate::{darwin, descriptors, kept, real};
+use crate::{darwin, descriptors, kept, real, window};
 
 fn set_option(fd: c_int, level: c_int, name: c_int, on: c_int) -> c_int {
     real::setsockopt(fd, level, name, (&raw const on).cast(), 4)
@@ -18,6 +18,9 @@ fn set_option(fd: c_int, level: c_int, name: c_int, on: c_int) -> c_int {
 pub(crate) fn socket(domain: c_int, kind: c_int, protocol: c_int) -> c_int {
     if any() && on(Id::NoIpv6) && domain == AF_INET6 {
         return fail(Id::NoIpv6, EAFNOSUPPORT);
+    }
+    if any() && on(Id::NoUnixSockets) && domain == AF_UNIX {
+        return fail(Id::NoUnixSockets, EAFNOSUPPORT);
     }
     if any() && on(Id::NoIpv4) && domain == AF_INET {
         return fail(Id::NoIpv4, EAFNOSUPPORT);
@@ -129,6 +132,9 @@ pub(crate) fn listen(fd: c_int, backlog: c_int) -> c_int {
         LISTENER.store(own_id(), Relaxed);
         if alters(Id::SmallBacklog) {
             backlog = 1;
+        }
+        if alters(Id::SlowListen) {
+            window::let_pass(value(Id::SlowListen));
         }
     }
     real::listen(fd, backlog)

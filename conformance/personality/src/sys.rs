@@ -37,6 +37,7 @@ macro_rules! constants {
 // Linux: the generic numbers, as on x86, ARM and RISC-V. FreeBSD: sys/socket.h,
 // sys/fcntl.h, sys/signal.h, sys/errno.h, netinet6/in6.h, sys/resource.h.
 constants! {
+    AF_UNIX: c_int = 1, 1;
     AF_INET: c_int = 2, 2;
     AF_INET6: c_int = 10, 28;
     SOL_SOCKET: c_int = 1, 0xffff;

@@ -244,6 +244,19 @@ personalities! {
         "RFC 3493 section 6.1: loopback addresses do not count; glibc getaddrinfo(3), AI_ADDRCONFIG",
         ["getaddrinfo"], None
     }
+    SlowListen {
+        "slow-listen",
+        "A busy machine: some time goes by before a socket listens.",
+        "POSIX.1-2024 listen(): how long it takes is not said",
+        ["listen"],
+        takes("how many milliseconds", Kind::Number, 300)
+    }
+    NoUnixSockets {
+        "no-unix-sockets",
+        "A sandbox without local sockets: those of AF_UNIX cannot be made.",
+        "systemd.exec(5), RestrictAddressFamilies=; POSIX.1-2024 socket(): EAFNOSUPPORT",
+        ["socket"], None
+    }
     ServesInTurn {
         "serves-in-turn",
         "A server that waits for each client's process before it accepts the next client.",

@@ -12,16 +12,7 @@ use crate::table::Id;
 /// What a child does before its fork returns.
 pub(crate) fn enter() {
     if alters(Id::SlowChild) {
-        let milliseconds = value(Id::SlowChild);
-        let mut left = Timespec {
-            sec: (milliseconds / 1000) as TimeT,
-            nsec: (milliseconds % 1000 * 1_000_000) as c_long,
-        };
-        // Signals are handled meanwhile, by whatever handlers the parent had.
-        let mut ask = Timespec { sec: left.sec, nsec: left.nsec };
-        while real::nanosleep(&ask, &mut left) < 0 && errno() == EINTR {
-            ask = Timespec { sec: left.sec, nsec: left.nsec };
-        }
+        let_pass(value(Id::SlowChild));
     }
     if on(Id::ForkLosesSignals) {
         lose_signals();
@@ -29,6 +20,18 @@ pub(crate) fn enter() {
     #[cfg(target_os = "linux")]
     if on(Id::CloseRangeOnly) {
         close_range_or_end();
+    }
+}
+
+/// Lets so much time pass. Signals are handled meanwhile, by whatever handlers there are.
+pub(crate) fn let_pass(milliseconds: u32) {
+    let mut left = Timespec {
+        sec: (milliseconds / 1000) as TimeT,
+        nsec: (milliseconds % 1000 * 1_000_000) as c_long,
+    };
+    let mut ask = Timespec { sec: left.sec, nsec: left.nsec };
+    while real::nanosleep(&ask, &mut left) < 0 && errno() == EINTR {
+        ask = Timespec { sec: left.sec, nsec: left.nsec };
     }
 }
 

@@ -1,5 +1,7 @@
 //! What a check wants of the server that it starts.
 
+use std::ffi::OsString;
+use std::net::TcpListener;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -41,6 +43,16 @@ pub struct Options {
     pub(super) inherited: Vec<Arc<OwnedFd>>,
     pub(super) as_process_1: bool,
     pub(super) pid_file_holds: Option<String>,
+    pub(super) handed: Option<Handed>,
+    pub(super) notify: Option<OsString>,
+}
+
+/// A listening socket that a server finds as its descriptor 3 (sd_listen_fds(3)).
+#[derive(Debug, Clone)]
+pub(super) struct Handed {
+    pub(super) socket: Arc<TcpListener>,
+    /// Whether `LISTEN_PID` is the server's, or some other process's.
+    pub(super) is_meant: bool,
 }
 
 impl Options {
@@ -72,6 +84,25 @@ impl Options {
     /// They come beside those that the whole run is under.
     pub fn under(mut self, personality: impl Into<String>) -> Self {
         self.under.push(personality.into());
+        self
+    }
+
+    /// Is handed this listening socket, and told no address.
+    pub fn handed(mut self, socket: &Arc<TcpListener>) -> Self {
+        self.handed = Some(Handed { socket: socket.clone(), is_meant: true });
+        self
+    }
+
+    /// Finds this listening socket as its descriptor 3, and variables which say that it was handed to
+    /// another process: that of a parent, which has forgotten to take them away.
+    pub fn handed_to_another(mut self, socket: &Arc<TcpListener>) -> Self {
+        self.handed = Some(Handed { socket: socket.clone(), is_meant: false });
+        self
+    }
+
+    /// Is to tell at this address of `NOTIFY_SOCKET` that it is ready (sd_notify(3)).
+    pub fn notify(mut self, address: impl Into<OsString>) -> Self {
+        self.notify = Some(address.into());
         self
     }
 

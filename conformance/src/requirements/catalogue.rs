@@ -10,6 +10,7 @@ use crate::requirement::Requirement;
 const AREAS: &[&[Requirement]] = &[
     listen::REQUIREMENTS,
     listen::surroundings::REQUIREMENTS,
+    listen::managed::REQUIREMENTS,
     signals::REQUIREMENTS,
     signals::surroundings::REQUIREMENTS,
     locking::REQUIREMENTS,

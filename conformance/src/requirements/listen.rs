@@ -2,6 +2,7 @@
 //!
 //! One file however long, as each area's: the code of an id is found by its area.
 
+pub(super) mod managed;
 pub(super) mod surroundings;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, TcpListener, TcpStream};

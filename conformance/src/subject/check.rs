@@ -229,7 +229,7 @@ impl Manifest {
             Some(words) if apart(words) => "host",
             _ => "address",
         };
-        let of_options: [Rule<'_>; 10] = [
+        let of_options: [Rule<'_>; 11] = [
             (&options.address, &["address", "host", "port"], (!in_file).then_some(address)),
             (&options.any_address, &["port"], Some("port")),
             (&options.replay, &["lines"], Some("lines")),
@@ -240,6 +240,7 @@ impl Manifest {
             (&options.max_clients, &["number"], Some("number")),
             (&options.config, &["config"], Some("config")),
             (&options.ready_file, &["ready-file"], Some("ready-file")),
+            (&options.activation, &[], None),
         ];
         for (words, allowed, wanted) in of_options {
             let Some(words) = words else { continue };

@@ -107,6 +107,10 @@ claims! {
     PrivilegeDrop = "privilege-drop": "becomes the user that it is told when it is started as root",
     /// Clients can be limited.
     MaxClients = "max-clients": "refuses clients beyond the number that it is told",
+    /// It takes sockets that it is handed.
+    SocketActivation = "socket-activation": "serves on the listening sockets that it is handed (LISTEN_FDS)",
+    /// It tells a service manager that it is ready.
+    Notifies = "notifies": "says READY=1 to NOTIFY_SOCKET when it listens",
     /// Clients are named in its messages.
     PeerNames = "peer-names": "names clients by address and port in its messages",
 }

@@ -207,7 +207,7 @@ impl Manifest {
     }
 
     /// The claims that follow from other tables: which, from what, and whether they do.
-    pub(super) fn facts(&self) -> [(Claim, &'static str, bool); 19] {
+    pub(super) fn facts(&self) -> [(Claim, &'static str, bool); 20] {
         let (options, wire, model) = (&self.options, &self.wire, self.processes.model);
         [
             (Claim::Broadcast, "wire.kind = \"chat\"", wire.kind == Kind::Chat),
@@ -237,6 +237,7 @@ impl Manifest {
             (Claim::MaxClients, "options.max-clients", options.max_clients.is_some()),
             (Claim::PrivilegeDrop, "options.user", options.user.is_some()),
             (Claim::Syslog, "options.syslog", options.syslog.is_some()),
+            (Claim::SocketActivation, "options.activation", options.activation.is_some()),
             (Claim::EndsAll, "stop.ends = \"all\"", self.stop.ends != Some(Ends::Daemon)),
             (
                 Claim::ProcessPerClient,

@@ -45,6 +45,9 @@ pub struct Options {
     /// To make `{ready-file}` when it listens.
     #[serde(default)]
     pub ready_file: Option<Words>,
+    /// To serve on the listening sockets that it is handed, `LISTEN_FDS` of them from descriptor 3 on.
+    #[serde(default)]
+    pub activation: Option<Words>,
 }
 
 /// Arguments that say something.

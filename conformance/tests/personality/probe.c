@@ -5,6 +5,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <netdb.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
@@ -38,7 +39,7 @@ static void outcome(long result) {
         {EAFNOSUPPORT, "EAFNOSUPPORT"}, {EADDRINUSE, "EADDRINUSE"}, {EADDRNOTAVAIL, "EADDRNOTAVAIL"},
         {EAGAIN, "EAGAIN"}, {ECONNABORTED, "ECONNABORTED"}, {EINTR, "EINTR"}, {EINVAL, "EINVAL"}, {EIO, "EIO"},
         {EMFILE, "EMFILE"}, {ENOSPC, "ENOSPC"}, {EOVERFLOW, "EOVERFLOW"}, {EPIPE, "EPIPE"}, {EFBIG, "EFBIG"},
-        {ENOMEM, "ENOMEM"},
+        {ENOMEM, "ENOMEM"}, {EPERM, "EPERM"}, {ENOLCK, "ENOLCK"}, {EPROTOTYPE, "EPROTOTYPE"},
     };
     if (result >= 0) { say("ok"); return; }
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
@@ -204,6 +205,28 @@ static int run(const char *name) {
         for (int i = 0; i < 10; i++) { struct pollfd p = {call(O_NONBLOCK), POLLOUT, 0}; connected += poll(&p, 1, 50) == 1; }
         say(connected == 10 ? "all" : "few");
     }
+    CASE("fix-v6only") { NEED(fd = socket(AF_INET6, SOCK_STREAM, 0)); outcome(setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, len)); }
+    CASE("bad-option") {
+        pid_t child = fork();
+        NEED(child);
+        if (child == 0) { setsockopt(-1, SOL_SOCKET, SO_KEEPALIVE, &on, len); _exit(0); }
+        status(child);
+    }
+    CASE("resolve") { struct addrinfo *found; say(getaddrinfo("::1", "80", NULL, &found) == 0 ? "found" : "not found"); }
+    CASE("listen-time") { long before = milliseconds(); serve(5); say(milliseconds() - before < 250 ? "at once" : "waited"); }
+    CASE("socket-unix") outcome(socket(AF_UNIX, SOCK_DGRAM, 0));
+    CASE("peer-gone") {
+        serve(5);
+        int gone = call(0);
+        struct linger reset = {1, 0};
+        NEED(setsockopt(gone, SOL_SOCKET, SO_LINGER, &reset, sizeof reset)); NEED(close(gone));
+        struct sockaddr_storage peer; len = sizeof peer;
+        NEED(accepted = accept(listener, (void *)&peer, &len));
+        printf("%s ", len == 0 ? "nobody" : "somebody");
+        outcome(setsockopt(accepted, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on)); say(" ");
+        NEED(socketpair(AF_UNIX, SOCK_STREAM, 0, pair));
+        outcome(send(pair[0], "x", 1, 0));
+    }
     CASE("accept") { serve(5); call(0); outcome(accept(listener, NULL, NULL)); }
     CASE("peer-family") { connection(); struct sockaddr_storage peer; len = sizeof peer; NEED(getpeername(accepted, (void *)&peer, &len)); say(peer.ss_family == AF_INET6 ? "IPv6" : "IPv4"); }
     CASE("bind-scope") {
@@ -280,6 +303,54 @@ static int run(const char *name) {
         }
         status(leader);
     }
+    CASE("kill-twice") { catch(SIGTERM, handler); kill(getpid(), SIGTERM); kill(getpid(), SIGTERM); printf("%d", (int)handled); }
+    CASE("fork-time") {
+        fflush(stdout);
+        long before = milliseconds();
+        pid_t child = fork();
+        NEED(child);
+        if (child == 0) { say(milliseconds() - before < 250 ? "at once" : "waited"); fflush(stdout); _exit(0); }
+        NEED(waitpid(child, NULL, 0));
+    }
+    CASE("told-in-fork") {
+        mask_of(SIG_BLOCK, SIGTERM);
+        pid_t child = fork();
+        NEED(child);
+        if (child == 0) {
+            sigset_t pending;
+            for (long begin = milliseconds(); milliseconds() - begin < 500;) {
+                sigpending(&pending);
+                if (sigismember(&pending, SIGTERM)) { say("pending"); fflush(stdout); _exit(0); }
+                usleep(1000);
+            }
+            say("nothing"); fflush(stdout); _exit(0);
+        }
+        NEED(kill(child, SIGTERM));
+        NEED(waitpid(child, NULL, 0));
+    }
+    CASE("wall-clock") {
+        long jumps = 0;
+        for (long begin = milliseconds(); milliseconds() - begin < 1000;) {
+            struct timeval day; struct timespec real;
+            time_t first = time(NULL);
+            usleep(20000);
+            NEED(gettimeofday(&day, NULL)); NEED(clock_gettime(CLOCK_REALTIME, &real));
+            jumps += labs((long)(day.tv_sec - first)) > 1000 || labs((long)(real.tv_sec - first)) > 1000;
+        }
+        say(jumps ? "jumps" : "goes on");
+    }
+    CASE("which-clock") { struct timespec now; NEED(clock_gettime(CLOCK_MONOTONIC, &now)); say(now.tv_sec > 1000000000 ? "the time of day" : "a clock of its own"); }
+    CASE("lock-at-all") {
+        fd = file(path, O_RDWR | O_CREAT);
+        outcome(flock(fd, LOCK_EX)); say(" ");
+        struct flock lock; memset(&lock, 0, sizeof lock); lock.l_type = F_WRLCK; lock.l_whence = SEEK_SET;
+        outcome(fcntl(fd, F_SETLK, &lock));
+    }
+    CASE("year") say(time(NULL) > 0x7fffffffLL ? "past 2038" : "before");
+    CASE("fork-exit") { pid_t child = fork(); NEED(child); if (child == 0) _exit(0); status(child); }
+#ifdef __linux__
+    CASE("close-range") outcome(syscall(436, 0x7fffff00, 0x7fffff01, 0));
+#endif
     CASE("session") {
         pid_t child = fork();
         NEED(child);

@@ -179,12 +179,7 @@ fn open_one(address: SocketAddr, backlog: i32) -> nix::Result<Listener> {
     match address {
         SocketAddr::V4(v4) => bind(socket.as_raw_fd(), &SockaddrIn::from(v4))?,
         SocketAddr::V6(v6) => {
-            // Where it is always on it may not be to set (OpenBSD ip6(4)).
-            if let Err(errno) = setsockopt(&socket, sockopt::Ipv6V6Only, &true) {
-                if getsockopt(&socket, sockopt::Ipv6V6Only) != Ok(true) {
-                    return Err(errno);
-                }
-            }
+            ipv6_only(&socket)?;
             bind(socket.as_raw_fd(), &SockaddrIn6::from(v6))?;
         }
     }
@@ -195,6 +190,15 @@ fn open_one(address: SocketAddr, backlog: i32) -> nix::Result<Listener> {
     let address: SockaddrStorage = getsockname(socket.as_raw_fd())?;
     let address = to_std(&address).ok_or(Errno::EAFNOSUPPORT)?;
     Ok(Listener { socket, address })
+}
+
+/// Keeps IPv4 out of an IPv6 socket. On OpenBSD nothing else is possible, and the option cannot be set
+/// (ip6(4)): what counts is what it is.
+fn ipv6_only(socket: &OwnedFd) -> nix::Result<()> {
+    match setsockopt(socket, sockopt::Ipv6V6Only, &true) {
+        Err(_) if getsockopt(socket, sockopt::Ipv6V6Only) == Ok(true) => Ok(()),
+        done => done,
+    }
 }
 
 /// The standard library's form of an IPv4 or IPv6 address.

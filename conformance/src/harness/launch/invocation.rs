@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use super::access::reachable_program;
-use super::listen::{parts_of, where_to_listen};
+use super::listen::{ListenPlan, parts_of, where_to_listen};
 use super::words::{cannot, fill, mentions};
 use crate::harness::options::Options;
 use crate::harness::prepare::{User, user_of};
@@ -97,7 +97,13 @@ impl Invocation {
             .unwrap_or_else(|| dir.join(format!("server-{number}.ready")));
         values.insert("ready-file", ready_file.clone().into());
 
-        let plan = where_to_listen(world, options)?;
+        let plan = match options.handed.as_ref().filter(|handed| handed.is_meant) {
+            Some(handed) => ListenPlan {
+                address: Some(handed.socket.local_addr().or_error("local address")?),
+                ..ListenPlan::default()
+            },
+            None => where_to_listen(world, options)?,
+        };
         if let Some(address) = plan.address {
             values.insert("port", address.port().to_string().into());
         }
@@ -110,6 +116,11 @@ impl Invocation {
             ReadyBy::Descriptor => {
                 let (ready, ready_end) =
                     nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).or_error("pipe")?;
+                // Descriptor 3 may be what the server is handed.
+                let ready_end = match options.handed {
+                    Some(_) => above(ready_end, 10)?,
+                    None => ready_end,
+                };
                 values.insert("ready-fd", ready_end.as_raw_fd().to_string().into());
                 (Some(ready), Some(ready_end))
             }
@@ -207,7 +218,7 @@ fn wished<'m>(
     // value; none where it is not wanted.
     type Wish<'m> = (&'m str, &'m str, &'m Option<Words>, &'static str, Option<OsString>);
     let no_value = |wanted: bool| wanted.then(OsString::new);
-    let wishes: [Wish<'m>; 7] = [
+    let wishes: [Wish<'m>; 8] = [
         (
             "how many lines to send first",
             "options.replay",
@@ -249,6 +260,13 @@ fn wished<'m>(
             &own.config,
             "config",
             options.config.as_ref().map(OsString::from),
+        ),
+        (
+            "to serve on a socket that it is handed",
+            "options.activation",
+            &own.activation,
+            "",
+            no_value(options.handed.as_ref().is_some_and(|handed| handed.is_meant)),
         ),
         (
             "to make a file when it listens",
@@ -373,6 +391,14 @@ fn write_key(path: &Path, length: usize) -> Step<Vec<u8>> {
         .and_then(|mut file| file.write_all(&key))
         .or_error("key file")?;
     Ok(key)
+}
+
+/// The same with a number of at least `least`.
+fn above(descriptor: OwnedFd, least: i32) -> Step<OwnedFd> {
+    use nix::fcntl::{FcntlArg, fcntl};
+    let raw = fcntl(&descriptor, FcntlArg::F_DUPFD_CLOEXEC(least)).or_error("F_DUPFD")?;
+    // SAFETY: fcntl has just made it for us alone.
+    Ok(unsafe { <OwnedFd as std::os::fd::FromRawFd>::from_raw_fd(raw) })
 }
 
 /// Opens every free descriptor of this process up to `last`.

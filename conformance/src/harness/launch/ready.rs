@@ -289,9 +289,22 @@ impl Spawned {
         }
         let mut told = false;
         if let Ok(mut processes) = descends() {
-            processes.retain(|process| !self.before.contains(&process.pid));
-            let answers: Vec<_> =
-                processes.iter().map(|process| platform::listens(process.pid, at.port())).collect();
+            processes.retain(|process| {
+                !self.before.contains(&process.pid) && process.state != State::Zombie
+            });
+            let mut answers: Vec<_> = processes
+                .iter()
+                .map(|process| (process.pid, platform::listens(process.pid, at.port())))
+                .collect();
+            // One that has gone meanwhile is not one that does not let itself be looked at.
+            if answers.iter().any(|(_, answer)| answer.is_err()) {
+                let left = descends().unwrap_or_default();
+                let is_left = |pid: i32| {
+                    left.iter().any(|process| process.pid == pid && process.state != State::Zombie)
+                };
+                answers.retain(|(pid, answer)| answer.is_ok() || is_left(*pid));
+            }
+            let answers: Vec<_> = answers.into_iter().map(|(_, answer)| answer).collect();
             if answers.contains(&Ok(true)) {
                 return true;
             }

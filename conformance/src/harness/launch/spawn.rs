@@ -55,7 +55,8 @@ fn spawn(world: &Rc<World>, options: &Options, mut invocation: Invocation) -> St
     let dir = &world.orders.dir;
     let number = invocation.number;
     if let (Some(port), Some(at)) = (target.manifest.launch.port, invocation.address) {
-        let alone = world.servers.borrow().iter().all(|server| server.over.get());
+        let handed = options.handed.is_some();
+        let alone = !handed && world.servers.borrow().iter().all(|server| server.over.get());
         if alone && TcpStream::connect(at).is_ok() {
             return Err(Stop::NotRun(format!("port {port} is in use by another program")));
         }
@@ -70,8 +71,20 @@ fn spawn(world: &Rc<World>, options: &Options, mut invocation: Invocation) -> St
         // What it opens as /dev/stderr is this file.
         let _ = std::os::unix::fs::fchown(&output_file, Some(user.id), Some(user.group));
     }
-    let mut command = Command::new(&invocation.program);
+    let mut command = match options.handed.as_ref().is_some_and(|handed| handed.is_meant) {
+        false => Command::new(&invocation.program),
+        true => knowing_its_own_id(&invocation),
+    };
     command.args(&invocation.arguments);
+    if let Some(handed) = &options.handed {
+        command.env("LISTEN_FDS", "1");
+        if !handed.is_meant {
+            command.env("LISTEN_PID", std::process::id().to_string());
+        }
+    }
+    if let Some(address) = &options.notify {
+        command.env("NOTIFY_SOCKET", address);
+    }
     command.current_dir(&invocation.directory);
     command.envs(invocation.environment.iter().cloned());
     command.envs(world.orders.environment.iter().cloned());
@@ -142,6 +155,15 @@ fn interposed(
     Ok(Interposition::new(&place, &selected).map_err(cannot)?.environment())
 }
 
+/// A command that executes the server's program with `LISTEN_PID` in its environment: nobody knows a
+/// process's number before it is there.
+fn knowing_its_own_id(invocation: &Invocation) -> Command {
+    let mut command = Command::new("/bin/sh");
+    command.args(["-c", r#"LISTEN_PID=$$; export LISTEN_PID; exec "$0" "$@""#]);
+    command.arg(&invocation.program);
+    command
+}
+
 /// The command line as a shell takes it, without keys.
 fn command_line(world: &World, invocation: &Invocation) -> String {
     let key = String::from_utf8_lossy(&invocation.key).into_owned();
@@ -210,6 +232,9 @@ fn between_fork_and_exec(command: &mut Command, options: &Options, invocation: &
             if in_child.as_process_1 {
                 platform::mount_own_processes()?;
             }
+            if let Some(handed) = &in_child.handed {
+                hand_over(handed.socket.as_raw_fd())?;
+            }
             if let Some(last) = in_child.descriptors_above {
                 leave_open(last)?;
             }
@@ -264,4 +289,17 @@ fn leave_open(last: i32) -> nix::Result<()> {
     }
     // SAFETY: nobody else has it.
     Errno::result(unsafe { libc::close(null) }).map(drop)
+}
+
+/// Makes a listening socket descriptor 3, open over exec. Between fork and exec: system calls only.
+fn hand_over(socket: i32) -> nix::Result<()> {
+    /// `SD_LISTEN_FDS_START` of sd_listen_fds(3).
+    const FIRST: i32 = 3;
+    if socket == FIRST {
+        // SAFETY: a descriptor that is open and a number.
+        return Errno::result(unsafe { libc::fcntl(socket, libc::F_SETFD, 0) }).map(drop);
+    }
+    // SAFETY: what descriptor 3 was is used no more in this process, which is about to become another
+    // program.
+    Errno::result(unsafe { libc::dup2(socket, FIRST) }).map(drop)
 }

@@ -136,3 +136,12 @@ pub fn retransmissions(socket: &impl std::os::fd::AsFd) -> Result<u32, String> {
     // SAFETY: a structure of integers that was zeroed; what the kernel didn't write stays zero.
     Ok(unsafe { info.assume_init() }.tcpi_total_retrans)
 }
+
+/// A datagram socket with a name in the abstract namespace (unix(7)), which begins with `@` in
+/// variables.
+pub fn abstract_datagram(name: &str) -> Result<std::os::unix::net::UnixDatagram, String> {
+    use std::os::linux::net::SocketAddrExt;
+    std::os::unix::net::SocketAddr::from_abstract_name(name)
+        .and_then(|address| std::os::unix::net::UnixDatagram::bind_addr(&address))
+        .map_err(|error| format!("@{name}: {error}"))
+}
