@@ -1,0 +1,77 @@
+/*
+ * A server with a thread for each client, for the tests: it sends back what a client says. See
+ * server.h for the options.
+ */
+#include "server.h"
+
+#include <pthread.h>
+
+static void no_option(int letter, const char *value)
+{
+    (void)letter;
+    (void)value;
+}
+
+static void *serve(void *argument)
+{
+    int client = (int)(long)argument;
+    char buffer[16384];
+    if (defect("sigpipe-default")) {
+        sigset_t pipe;
+        sigemptyset(&pipe);
+        sigaddset(&pipe, SIGPIPE);
+        pthread_sigmask(SIG_UNBLOCK, &pipe, NULL);
+    }
+    for (;;) {
+        ssize_t count = recv(client, buffer, sizeof buffer, 0);
+        if (count == -1 && errno == EINTR)
+            continue;
+        if (count <= 0 || !send_all(client, buffer, (size_t)count))
+            break;
+    }
+    if (!defect("thread-forgets-close"))
+        close(client);
+    else
+        shutdown(client, SHUT_RDWR);
+    return NULL;
+}
+
+static int accept_from(int listener, const pthread_attr_t *attributes)
+{
+    pthread_t thread;
+    char peer[80];
+    int error, client = next_client(listener, 0, peer, sizeof peer);
+    if (client < 0)
+        return client;
+    error = pthread_create(&thread, attributes, serve, (void *)(long)client);
+    if (error == 0)
+        return NOBODY;
+    if (defect("thread-failure-exit"))
+        die("pthread_create: %s", strerror(error));
+    say("%s: refused: pthread_create: %s", peer, strerror(error));
+    close(client);
+    return EXHAUSTED;
+}
+
+int main(int count, char **arguments)
+{
+    pthread_attr_t attributes;
+    start(count, arguments, "", no_option);
+    pthread_attr_init(&attributes);
+    if (!defect("threads-never-joined"))
+        pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+    if (!defect("threads-with-large-stacks"))
+        pthread_attr_setstacksize(&attributes, 128 * 1024);
+    set_up();
+    announce();
+    /* Threads inherit the mask: all signals come here. */
+    for (int paused = 0; !terminate;) {
+        int ready = wait_for_clients(paused);
+        paused = 0;
+        child_ended = hung_up = 0;
+        for (nfds_t at = 0; ready && at < listener_count; at++)
+            if (listeners[at].revents != 0 && accept_from(listeners[at].fd, &attributes) == EXHAUSTED)
+                paused = 1;
+    }
+    end(0);
+}
