@@ -2,9 +2,10 @@
  * A line-broadcast server that forks, for the tests: one process for each client, a log under
  * flock, SIGUSR1 as the sign that there is news. It has no key and replays nothing.
  *
- *   broadcast [-k] -l ADDRESS:PORT… LOG
+ *   broadcast [-k] [-x DEFECT] -l ADDRESS:PORT… LOG
  *
  * -k: SIGTERM ends the daemon and leaves its clients' processes, as some servers do.
+ * -x: have this defect, one that real servers have had, at the place where they had it.
  */
 #define _GNU_SOURCE
 #define _FILE_OFFSET_BITS 64
@@ -26,6 +27,13 @@
 #define MOST_ADDRESSES 8
 
 static volatile sig_atomic_t terminate, child_ended;
+
+static const char *chosen;
+
+static int defect(const char *name)
+{
+    return chosen != NULL && strcmp(chosen, name) == 0;
+}
 
 static void note(int signal)
 {
@@ -100,8 +108,17 @@ static int listen_on(const char *text, char *shown, size_t size)
     return fd;
 }
 
+/* The log that was opened before the fork, where children share its description. */
+static int shared = -1;
+
 static void lock(int fd, int operation)
 {
+    if (defect("log-without-lock") || defect("log-sought-instead-of-append"))
+        return;
+    if (defect("log-read-without-lock") && operation == LOCK_SH)
+        return;
+    if (defect("interrupted-lock-ends-client") && flock(fd, operation) == -1)
+        _exit(1);
     while (flock(fd, operation) == -1)
         if (errno != EINTR)
             _exit(1);
@@ -115,6 +132,8 @@ static void send_all(int fd, const char *bytes, size_t count)
             continue;
         if (sent == -1)
             _exit(0);
+        if (defect("short-write-lost"))
+            return;
         bytes += sent;
         count -= (size_t)sent;
     }
@@ -127,8 +146,9 @@ static void send_news(int log, int client, off_t *position)
     for (;;) {
         ssize_t count;
         lock(log, LOCK_SH);
-        count = pread(log, buffer, sizeof buffer, *position);
-        lock(log, LOCK_UN);
+        count = pread(log, buffer, defect("reads-one-piece") ? 16384 : sizeof buffer, *position);
+        if (!defect("lock-held-while-sending") || count <= 0)
+            lock(log, LOCK_UN);
         if (count == -1 && errno == EINTR)
             continue;
         if (count == -1)
@@ -137,6 +157,10 @@ static void send_news(int log, int client, off_t *position)
             return;
         *position += count;
         send_all(client, buffer, (size_t)count);
+        if (defect("lock-held-while-sending"))
+            lock(log, LOCK_UN);
+        if (defect("reads-one-piece"))
+            return;
     }
 }
 
@@ -155,6 +179,8 @@ static void append(int log, char **line, size_t *held, const char *bytes, size_t
         return;
     whole = (size_t)(end - *line) + 1;
     lock(log, LOCK_EX);
+    if (defect("log-sought-instead-of-append"))
+        lseek(log, 0, SEEK_END);
     while (written < whole) {
         ssize_t done = write(log, *line + written, whole - written);
         if (done == -1 && errno != EINTR)
@@ -168,6 +194,19 @@ static void append(int log, char **line, size_t *held, const char *bytes, size_t
     kill(0, SIGUSR1);
 }
 
+static int open_log(const char *path, int flags)
+{
+    mode_t mask = 0;
+    int log;
+    flags |= O_RDWR | O_CREAT | O_CLOEXEC | (defect("log-sought-instead-of-append") ? 0 : O_APPEND);
+    if (!defect("log-for-all-users"))
+        return open(path, flags, 0660);
+    mask = umask(0);
+    log = open(path, flags, 0666);
+    umask(mask);
+    return log;
+}
+
 static void serve(int client, const char *path)
 {
     static char buffer[16384];
@@ -176,16 +215,26 @@ static void serve(int client, const char *path)
     sigset_t none;
     struct stat status;
     off_t position;
-    int log = open(path, O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC, 0660);
+    int log = shared != -1 ? shared : open_log(path, 0);
     struct pollfd ready = { .fd = client, .events = POLLIN };
 
     if (log == -1 || fstat(log, &status) == -1)
         _exit(1);
     position = status.st_size;
+    if (defect("log-size-as-int"))
+        position = (int)status.st_size;
     sigemptyset(&none);
+    if (defect("racing-wait") || defect("interrupted-lock-ends-client") ||
+        defect("short-write-lost"))
+        sigprocmask(SIG_SETMASK, &none, NULL);
     for (;;) {
         ssize_t count;
+        if (defect("log-position-as-unsigned"))
+            position = (unsigned)position;
         send_news(log, client, &position);
+        if (defect("racing-wait"))
+            /* A signal that comes now is forgotten. */
+            usleep(300);
         /* SIGUSR1 is let in here only, so none is lost between the look and the wait. */
         if (ppoll(&ready, 1, NULL, &none) == -1) {
             if (errno != EINTR)
@@ -208,19 +257,24 @@ static void claim_log(const char *path)
     struct flock whole = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
     struct stat status;
     char beside[4096];
-    int log = open(path, O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC | O_NONBLOCK, 0660);
-    int mine;
+    int log, mine;
+    if (defect("log-opened-late"))
+        return;
+    log = open_log(path, O_NONBLOCK);
     if (log == -1 || fstat(log, &status) == -1)
         die("log %s: %s", path, strerror(errno));
     if (!S_ISREG(status.st_mode))
         die("log %s: not a regular file", path);
-    close(log);
+    if (defect("log-lock-shared-by-fork"))
+        shared = log;
+    else
+        close(log);
     if (snprintf(beside, sizeof beside, "%s.lock", path) >= (int)sizeof beside)
         die("log %s: %s", path, strerror(ENAMETOOLONG));
     mine = open(beside, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (mine == -1)
         die("log %s: %s: %s", path, beside, strerror(errno));
-    if (fcntl(mine, F_SETLK, &whole) == -1)
+    if (fcntl(mine, F_SETLK, &whole) == -1 && !defect("two-daemons-on-one-log"))
         die("log %s: another daemon uses it", path);
 }
 
@@ -238,13 +292,17 @@ int main(int count, char **arguments)
     sigfillset(&all);
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &all, NULL);
+    while ((option = getopt(count, arguments, "kl:x:")) != -1)
+        if (option == 'x')
+            chosen = optarg;
+    optind = 1;
     dispose(SIGTERM, note);
     dispose(SIGINT, note);
     dispose(SIGCHLD, note);
     dispose(SIGHUP, SIG_IGN);
     dispose(SIGUSR1, SIG_IGN);
     dispose(SIGPIPE, SIG_IGN);
-    while ((option = getopt(count, arguments, "kl:")) != -1) {
+    while ((option = getopt(count, arguments, "kl:x:")) != -1) {
         char shown[96];
         if (option == 'k') {
             keep = 1;
@@ -253,7 +311,7 @@ int main(int count, char **arguments)
             listeners[addresses++].events = POLLIN;
             addresses_shown += snprintf(said + addresses_shown, sizeof said - addresses_shown,
                                         "listening on %s\n", shown);
-        } else {
+        } else if (option != 'x') {
             die("usage: broadcast [-k] -l ADDRESS:PORT… LOG");
         }
     }
