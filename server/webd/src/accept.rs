@@ -1,0 +1,134 @@
+//! Taking connections from the sockets that all workers share.
+//!
+//! Each socket has a thread here that does nothing but `accept`, one connection at a time: it takes
+//! the next when the worker's loop has begun with the one before, and as long as the worker has
+//! room. So a worker that hangs takes no more than one, and what waits in the system's queue goes
+//! to any worker that is free.
+//!
+//! Why a thread that blocks: the system wakes one of those that wait in `accept`, the one that has
+//! waited longest, so idle workers take turns. Workers that wait in epoll for a shared socket are
+//! all woken for each connection, or, with `EPOLLEXCLUSIVE`, the same one again and again; and
+//! `SO_REUSEPORT` gives each worker a queue whose connections are lost when it ends.
+
+use std::net::{SocketAddr, TcpStream};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd};
+use std::os::unix::thread::JoinHandleExt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, poll};
+use tokio::sync::mpsc;
+
+use crate::sockets::Listener;
+use crate::{diagnostics, signals};
+
+/// Pause of accepting when the system has no descriptor or memory to spare.
+const PAUSE: Duration = Duration::from_millis(100);
+/// How often a thread that is to end is interrupted.
+const REPEAT: Duration = Duration::from_millis(2);
+/// Stack of a thread; it calls nothing deep.
+const STACK: usize = 128 * 1024;
+
+/// A connection, the number of the socket that it came on, and who it is.
+pub(crate) type Arrival = (usize, TcpStream, SocketAddr);
+
+/// The accepting threads.
+pub(crate) struct Acceptors {
+    threads: Vec<(std::sync::mpsc::Sender<()>, JoinHandle<()>)>,
+    arrivals: mpsc::UnboundedReceiver<Arrival>,
+    stopping: Arc<AtomicBool>,
+}
+
+impl Acceptors {
+    /// Begins to accept: one connection from each socket, before [`Acceptors::allow`].
+    pub(crate) fn start(listeners: Vec<Listener>) -> std::io::Result<Self> {
+        let (arrived, arrivals) = mpsc::unbounded_channel();
+        let stopping = Arc::new(AtomicBool::new(false));
+        let mut threads = Vec::new();
+        for (index, listener) in listeners.into_iter().enumerate() {
+            listener.set_blocking(true)?;
+            let (allow, allowed) = std::sync::mpsc::channel();
+            let _ = allow.send(());
+            let (arrived, stopping) = (arrived.clone(), Arc::clone(&stopping));
+            let thread = std::thread::Builder::new().stack_size(STACK).spawn(move || {
+                while allowed.recv().is_ok() {
+                    let Some((stream, peer)) = accept(&listener, &stopping) else { return };
+                    if arrived.send((index, stream, peer)).is_err() {
+                        return;
+                    }
+                }
+            })?;
+            threads.push((allow, thread));
+        }
+        Ok(Self { threads, arrivals, stopping })
+    }
+
+    /// The next connection. After [`Acceptors::stop`], `None` when there is none left.
+    pub(crate) async fn next(&mut self) -> Option<Arrival> {
+        self.arrivals.recv().await
+    }
+
+    /// Lets the socket of this number accept one more.
+    pub(crate) fn allow(&self, index: usize) {
+        if let Some((allow, _)) = self.threads.get(index) {
+            let _ = allow.send(());
+        }
+    }
+
+    /// Ends accepting and closes the sockets. What has been accepted still comes from `next`.
+    pub(crate) async fn stop(&mut self) {
+        self.stopping.store(true, Ordering::Relaxed);
+        for (allow, thread) in self.threads.drain(..) {
+            drop(allow);
+            while !thread.is_finished() {
+                signals::interrupt_thread(thread.as_pthread_t());
+                tokio::time::sleep(REPEAT).await;
+            }
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Accepts a connection, whatever it takes; `None` when that is to stop.
+fn accept(listener: &Listener, stopping: &AtomicBool) -> Option<(TcpStream, SocketAddr)> {
+    let mut told = false;
+    loop {
+        if stopping.load(Ordering::Relaxed) {
+            return None;
+        }
+        match accept_once(listener) {
+            // Without an address the peer has gone already.
+            Ok(stream) => match stream.peer_addr() {
+                Ok(peer) => return Some((stream, peer)),
+                Err(_) => continue,
+            },
+            Err(Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM) => {
+                if !told {
+                    diagnostics::say("out of descriptors or memory: connections have to wait");
+                    told = true;
+                }
+                std::thread::sleep(PAUSE);
+            }
+            // Somebody else who has the socket made it non-blocking.
+            Err(Errno::EAGAIN) => {
+                let mut ready = [PollFd::new(listener.socket.as_fd(), PollFlags::POLLIN)];
+                let _ = poll(&mut ready, 1000u16);
+            }
+            // EINTR; the connection was gone before it was accepted (ECONNABORTED), or brings its
+            // network's error with it (Linux accept(2), "Error handling").
+            Err(_) => {}
+        }
+    }
+}
+
+fn accept_once(listener: &Listener) -> nix::Result<TcpStream> {
+    use nix::sys::socket::{SockFlag, accept4};
+    // The standard library's `accept` goes on after EINTR: the thread could not be stopped.
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let accepted = accept4(listener.socket.as_raw_fd(), flags)?;
+    // SAFETY: accept4 has just returned this descriptor to us alone.
+    Ok(unsafe { TcpStream::from_raw_fd(accepted) })
+}

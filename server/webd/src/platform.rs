@@ -1,0 +1,244 @@
+//! What differs between systems, behind one door.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, openat};
+use nix::sys::stat::Mode;
+
+/// How files are opened for reading: a FIFO must not block, a terminal must not become ours.
+const READING: OFlag =
+    OFlag::O_RDONLY.union(OFlag::O_CLOEXEC).union(OFlag::O_NONBLOCK).union(OFlag::O_NOCTTY);
+
+/// Opens `path`, which is relative and without `..`, below `base` and never outside it.
+///
+/// Linux: openat2(2) with `RESOLVE_BENEATH` (a link may lead to another place inside), or
+/// `RESOLVE_NO_SYMLINKS` without `links`. Where that call is missing, and on other systems,
+/// each component is opened by itself with `O_NOFOLLOW`: no link is followed at all.
+#[cfg(target_os = "linux")]
+pub(crate) fn open_beneath(base: BorrowedFd<'_>, path: &Path, links: bool) -> nix::Result<File> {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use nix::fcntl::{OpenHow, ResolveFlag, openat2};
+
+    static MISSING: AtomicBool = AtomicBool::new(false);
+    const TRIES: usize = 16;
+
+    if MISSING.load(Ordering::Relaxed) {
+        return open_componentwise(base, path);
+    }
+    let links = if links { ResolveFlag::empty() } else { ResolveFlag::RESOLVE_NO_SYMLINKS };
+    let how = OpenHow::new()
+        .flags(READING)
+        .resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_MAGICLINKS | links);
+    let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+    for _ in 0..TRIES {
+        match openat2(base, path, how) {
+            Ok(file) => return Ok(file.into()),
+            // Something was renamed meanwhile (openat2(2), EAGAIN).
+            Err(Errno::EAGAIN | Errno::EINTR) => {}
+            // Before Linux 5.6, or forbidden by a filter that does not know the call.
+            Err(Errno::ENOSYS | Errno::EPERM) => {
+                MISSING.store(true, Ordering::Relaxed);
+                return open_componentwise(base, path);
+            }
+            Err(errno) => return Err(errno),
+        }
+    }
+    Err(Errno::EAGAIN)
+}
+
+/// Opens `path`, which is relative and without `..`, below `base` and never outside it: each
+/// component by itself with `O_NOFOLLOW`, so no link is followed, whatever `links` says.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn open_beneath(base: BorrowedFd<'_>, path: &Path, _links: bool) -> nix::Result<File> {
+    open_componentwise(base, path)
+}
+
+fn open_componentwise(base: BorrowedFd<'_>, path: &Path) -> nix::Result<File> {
+    let mut components = path.components().peekable();
+    if components.peek().is_none() {
+        return openat(base, ".", READING, Mode::empty()).map(File::from);
+    }
+    let mut at = None;
+    while let Some(component) = components.next() {
+        let std::path::Component::Normal(name) = component else { return Err(Errno::EXDEV) };
+        let last = components.peek().is_none();
+        let flags = if last { READING } else { READING | OFlag::O_DIRECTORY } | OFlag::O_NOFOLLOW;
+        let from = at.as_ref().map_or(base, AsFd::as_fd);
+        at = Some(openat(from, name, flags, Mode::empty())?);
+    }
+    at.map(File::from).ok_or(Errno::ENOENT)
+}
+
+/// The program that new workers run: the very one that this process runs, even if another has been
+/// installed in its place since.
+pub(crate) fn own_program(installed: &Path) -> PathBuf {
+    let link = Path::new("/proc/self/exe");
+    if cfg!(target_os = "linux") && link.exists() { link.to_owned() } else { installed.to_owned() }
+}
+
+/// Names this process after its role, where the system can show it in process listings.
+#[cfg(target_os = "linux")]
+pub(crate) fn name_process(role: &std::ffi::CStr) {
+    // SAFETY: PR_SET_NAME reads a string that ends in NUL and keeps no pointer to it.
+    unsafe { libc::prctl(libc::PR_SET_NAME, role.as_ptr(), 0, 0, 0) };
+}
+
+/// Names this process after its role, where the system can show it in process listings.
+#[cfg(any(target_os = "freebsd", target_os = "netbsd", target_os = "openbsd"))]
+pub(crate) fn name_process(role: &std::ffi::CStr) {
+    // SAFETY: the format takes one string; the result is copied.
+    unsafe { libc::setproctitle(c"-%s".as_ptr(), role.as_ptr()) };
+}
+
+/// Names this process after its role, where the system can show it in process listings.
+#[cfg(not(any(
+    target_os = "linux",
+    target_os = "freebsd",
+    target_os = "netbsd",
+    target_os = "openbsd"
+)))]
+pub(crate) fn name_process(_role: &std::ffi::CStr) {}
+
+/// No later exec of this process or its children gains rights by a set-user-ID bit.
+#[cfg(target_os = "linux")]
+pub(crate) fn no_new_privileges() -> nix::Result<()> {
+    // SAFETY: plain integers.
+    Errno::result(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) }).map(drop)
+}
+
+/// No later exec of this process or its children gains rights by a set-user-ID bit (FreeBSD 14 and
+/// later; before, there is no such thing).
+#[cfg(target_os = "freebsd")]
+pub(crate) fn no_new_privileges() -> nix::Result<()> {
+    let mut enable: libc::c_int = libc::PROC_NO_NEW_PRIVS_ENABLE;
+    // SAFETY: the command takes a pointer to an int, which lives through the call.
+    let done = unsafe {
+        libc::procctl(libc::P_PID, 0, libc::PROC_NO_NEW_PRIVS_CTL, (&raw mut enable).cast())
+    };
+    match Errno::result(done) {
+        Err(Errno::EINVAL) | Ok(_) => Ok(()),
+        Err(errno) => Err(errno),
+    }
+}
+
+/// No later exec gains rights: unknown here.
+#[cfg(not(any(target_os = "linux", target_os = "freebsd")))]
+pub(crate) fn no_new_privileges() -> nix::Result<()> {
+    Ok(())
+}
+
+/// Has the system continue this process when its parent dies: a stopped worker would else keep the
+/// listening sockets of a master that was killed.
+#[cfg(target_os = "linux")]
+pub(crate) fn continue_when_orphaned() {
+    // SAFETY: plain integers.
+    unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGCONT, 0, 0, 0) };
+}
+
+/// Has the system continue this process when its parent dies.
+#[cfg(target_os = "freebsd")]
+pub(crate) fn continue_when_orphaned() {
+    let mut signal: libc::c_int = libc::SIGCONT;
+    // SAFETY: the command takes a pointer to an int, which lives through the call.
+    unsafe { libc::procctl(libc::P_PID, 0, libc::PROC_PDEATHSIG_CTL, (&raw mut signal).cast()) };
+}
+
+/// Has the system continue this process when its parent dies: unknown here.
+#[cfg(not(any(target_os = "linux", target_os = "freebsd")))]
+pub(crate) fn continue_when_orphaned() {}
+
+/// The groups that `user` belongs to.
+pub(crate) fn groups_of(user: &nix::unistd::User) -> nix::Result<Vec<nix::unistd::Gid>> {
+    let name = std::ffi::CString::new(user.name.as_str()).map_err(|_| Errno::EINVAL)?;
+    nix::unistd::getgrouplist(&name, user.gid)
+}
+
+/// Each connection takes a descriptor, and each file that is sent: as many as the system allows.
+pub(crate) fn raise_descriptors() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
+        if soft < hard {
+            let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
+        }
+    }
+}
+
+/// How many descriptors this process has open, where the system tells.
+pub(crate) fn open_descriptors() -> Option<u64> {
+    if !cfg!(target_os = "linux") {
+        return None;
+    }
+    // The directory's own descriptor is among them.
+    std::fs::read_dir("/proc/self/fd").ok().map(|entries| entries.count() as u64 - 1)
+}
+
+/// Sends `message` to the datagram socket called `name`, without waiting.
+pub(crate) fn send_datagram(name: &std::ffi::OsStr, message: &[u8]) -> io::Result<()> {
+    use std::os::unix::ffi::OsStrExt;
+    let socket = std::os::unix::net::UnixDatagram::unbound()?;
+    socket.set_nonblocking(true)?;
+    match name.as_bytes() {
+        #[cfg(target_os = "linux")]
+        [b'@', abstract_name @ ..] => {
+            use std::os::linux::net::SocketAddrExt;
+            let address = std::os::unix::net::SocketAddr::from_abstract_name(abstract_name)?;
+            socket.send_to_addr(message, &address)?;
+        }
+        [b'/', ..] => {
+            socket.send_to(message, name)?;
+        }
+        _ => return Err(io::Error::other("it names neither a path nor @name")),
+    }
+    Ok(())
+}
+
+/// The clock that `MONOTONIC_USEC` of sd_notify(3) is about, in microseconds.
+pub(crate) fn monotonic_microseconds() -> u64 {
+    // SAFETY: all-zero bytes are a valid timespec.
+    let mut now: libc::timespec = unsafe { std::mem::zeroed() };
+    // SAFETY: the pointer is to the variable above.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
+    now.tv_sec as u64 * 1_000_000 + now.tv_nsec as u64 / 1000
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Both ways to open agree on what is inside, and neither gets out.
+    #[test]
+    fn nothing_outside_is_opened() {
+        let dir = tempfile::tempdir().unwrap();
+        let base = dir.path().join("base");
+        std::fs::create_dir_all(base.join("sub")).unwrap();
+        std::fs::write(base.join("sub/file"), "inside").unwrap();
+        std::fs::write(dir.path().join("secret"), "outside").unwrap();
+        let link = |to: &str, name: &str| std::os::unix::fs::symlink(to, base.join(name)).unwrap();
+        link("../secret", "out");
+        link("..", "up");
+        link("/", "root");
+        link("sub/file", "within");
+        let opened = File::open(&base).unwrap();
+        let linked = |path| open_beneath(opened.as_fd(), Path::new(path), true);
+        let unlinked = |path| open_beneath(opened.as_fd(), Path::new(path), false);
+        let plain = |path| open_componentwise(opened.as_fd(), Path::new(path));
+        for path in ["sub/file", "sub", ""] {
+            linked(path).unwrap();
+            unlinked(path).unwrap();
+            plain(path).unwrap();
+        }
+        for path in ["out", "up/secret", "root/etc/passwd", "../secret", "sub/../../secret"] {
+            linked(path).unwrap_err();
+            unlinked(path).unwrap_err();
+            plain(path).unwrap_err();
+        }
+        assert_eq!(linked("within").is_ok(), cfg!(target_os = "linux"));
+        unlinked("within").unwrap_err();
+        plain("within").unwrap_err();
+    }
+}
