@@ -14,6 +14,7 @@ use hyper::client::conn::http1::SendRequest;
 use tokio::net::TcpStream;
 
 use crate::config::Config;
+use crate::diagnostics;
 use crate::options::Balance;
 
 /// Connections to one remote that are kept for later.
@@ -22,7 +23,7 @@ const MOST_KEPT: usize = 64;
 /// A worker on another machine. `B` is the body of the requests that it gets.
 pub(crate) struct Remote<B> {
     pub(crate) address: SocketAddr,
-    pub(crate) healthy: Cell<bool>,
+    healthy: Cell<bool>,
     active: Cell<u64>,
     kept: RefCell<Vec<SendRequest<B>>>,
 }
@@ -41,6 +42,19 @@ impl<B> Remote<B> {
     pub(crate) fn begin(self: &Rc<Self>) -> Active<B> {
         self.active.set(self.active.get() + 1);
         Active(Rc::clone(self))
+    }
+
+    /// Whether requests go there.
+    pub(crate) fn is_healthy(&self) -> bool {
+        self.healthy.get()
+    }
+
+    /// What has just been found out about its health; said, if it is news.
+    pub(crate) fn set_healthy(&self, healthy: bool) {
+        if self.healthy.replace(healthy) != healthy {
+            let state = if healthy { "healthy again" } else { "not healthy: no requests go there" };
+            diagnostics::say(&format!("remote worker {} is {state}", self.address));
+        }
     }
 
     /// Requests under way.
@@ -153,7 +167,6 @@ pub(crate) async fn watch_health<B: 'static>(
     remote: Rc<Remote<B>>,
     path: String,
     interval: Duration,
-    say: impl Fn(&str),
 ) {
     let mut ticks = tokio::time::interval(interval);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -161,11 +174,7 @@ pub(crate) async fn watch_health<B: 'static>(
         ticks.tick().await;
         let limit = interval.max(Duration::from_millis(500));
         let answered = tokio::time::timeout(limit, ask(remote.address, &path)).await;
-        let healthy = matches!(answered, Ok(Ok(status)) if status < 500);
-        if remote.healthy.replace(healthy) != healthy {
-            let state = if healthy { "healthy again" } else { "not healthy: no requests go there" };
-            say(&format!("remote worker {} is {state}", remote.address));
-        }
+        remote.set_healthy(matches!(answered, Ok(Ok(status)) if status < 500));
     }
 }
 
@@ -176,12 +185,9 @@ async fn ask(address: SocketAddr, path: &str) -> Result<u16, Box<dyn std::error:
         .header(hyper::header::HOST, address.to_string())
         .header(hyper::header::USER_AGENT, "webd health check")
         .header(hyper::header::CONNECTION, "close")
-        .body(http_body_util::Empty::<bytes::Bytes>::new())?;
-    let response = sender.send_request(request);
-    tokio::select! {
-        response = response => Ok(response?.status().as_u16()),
-        ended = connection => Err(ended.err().map_or("it closed the connection".into(), Into::into)),
-    }
+        .body(String::new())?;
+    tokio::task::spawn_local(connection);
+    Ok(sender.send_request(request).await?.status().as_u16())
 }
 
 #[cfg(test)]

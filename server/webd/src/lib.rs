@@ -8,7 +8,8 @@
 //! | part | file |
 //! |---|---|
 //! | the program: arguments to exit status | `server` |
-//! | the master's loop: signals, reload, drain, watchdog | `master` |
+//! | reload, and upgrade in place | `renewal` |
+//! | the master's loop: signals, deadlines, drain, watchdog | `master` |
 //! | the metrics' address, served by the master | `exposition` |
 //! | starting, watching, replacing and ending worker processes | `supervise` |
 //! | the exec of a new program with everything kept | `upgrade` |
@@ -59,6 +60,7 @@ mod options;
 mod platform;
 mod privileges;
 mod proxy;
+mod renewal;
 mod server;
 mod service;
 mod signals;

@@ -156,7 +156,7 @@ pub(crate) async fn pass_on(
         };
         figures.borrow_mut().counters.remote_failures += 1;
         if matches!(failure, Failure::Unreachable) {
-            remote.healthy.set(false);
+            remote.set_healthy(false);
         }
         tried.push(remote.address);
         let again = repeatable || matches!(failure, Failure::Unreachable);

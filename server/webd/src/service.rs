@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
-use hyper::header::{self, HeaderMap, HeaderValue};
+use hyper::header::{self, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode, Version};
 
 use crate::access_log::{AccessLog, Line};
@@ -126,15 +126,13 @@ impl Service {
     }
 }
 
-/// Whether a request says clearly where it goes and where it ends (RFC 9112, 3.2 and 6.1): a
-/// request that does not may be read otherwise by whoever passes it on.
+/// Whether a request says where it goes (RFC 9112, 3.2). Where it ends is hyper's to judge: it
+/// refuses lengths that differ, and closes the connection after a request with two kinds of them.
 fn is_sound<B>(request: &Request<B>) -> bool {
-    let headers: &HeaderMap = request.headers();
-    let hosts = headers.get_all(header::HOST).iter().count();
-    let host = hosts == 1 || (hosts == 0 && request.version() == Version::HTTP_10);
-    let one_end = !(headers.contains_key(header::TRANSFER_ENCODING)
-        && (headers.contains_key(header::CONTENT_LENGTH) || request.version() == Version::HTTP_10));
-    host && one_end
+    match request.headers().get_all(header::HOST).iter().count() {
+        0 => request.version() == Version::HTTP_10,
+        count => count == 1,
+    }
 }
 
 /// One request, recorded when it is over, however it ends.

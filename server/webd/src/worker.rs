@@ -158,7 +158,7 @@ impl Worker {
             for remote in &pool.remotes {
                 let (path, every) =
                     (self.service.config.health_path.clone(), self.service.config.health_interval);
-                let watching = watch_health(Rc::clone(remote), path, every, diagnostics::say);
+                let watching = watch_health(Rc::clone(remote), path, every);
                 tokio::task::spawn_local(watching);
             }
         }
@@ -295,7 +295,7 @@ impl Worker {
         }
         if let Some(pool) = &self.service.pool {
             let status = |remote: &Rc<crate::balance::Remote<_>>| {
-                (remote.address.to_string(), remote.healthy.get(), remote.active())
+                (remote.address.to_string(), remote.is_healthy(), remote.active())
             };
             figures.remotes = pool.remotes.iter().map(status).collect();
         }
