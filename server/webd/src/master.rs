@@ -215,12 +215,14 @@ impl Master {
 
     fn next_deadline(&self) -> Option<Instant> {
         let crews = [Some(&self.crew), self.next.as_ref().map(|next| &next.crew)];
-        let vacant = crews.into_iter().flatten().flat_map(|crew| {
-            crew.slots.iter().enumerate().filter_map(|(slot, state)| {
-                (self.stopping.is_none() && !self.is_filled(crew.generation, slot))
-                    .then_some(state.not_before)
-                    .flatten()
-            })
+        let incomplete = crews
+            .into_iter()
+            .flatten()
+            .filter(|crew| self.stopping.is_none() && !self.is_complete(crew));
+        let vacant = incomplete.flat_map(|crew| {
+            let slots = crew.slots.iter().enumerate();
+            let empty = slots.filter(|(slot, _)| !self.is_filled(crew.generation, *slot));
+            empty.filter_map(|(_, slot)| slot.not_before)
         });
         let workers = self.workers.iter().filter_map(|worker| worker.deadline(&self.crew.config));
         vacant
@@ -390,6 +392,12 @@ impl Master {
         }
     }
 
+    /// Whether each slot of a crew is filled. (Asked at each turn, so without a look at each slot.)
+    fn is_complete(&self, crew: &Crew) -> bool {
+        let works = |worker: &&Worker| worker.generation == crew.generation && worker.works();
+        self.workers.iter().filter(works).count() >= crew.slots.len()
+    }
+
     fn is_filled(&self, generation: u64, slot: usize) -> bool {
         let fills = |worker: &Worker| worker.generation == generation && worker.slot == slot;
         self.workers.iter().any(|worker| worker.works() && fills(worker))
@@ -399,14 +407,15 @@ impl Master {
     pub(crate) fn fill_slots(&mut self) {
         let now = Instant::now();
         for is_next in [false, true] {
-            let crew = |master: &Self| -> Option<(u64, usize)> {
-                let crew = match (is_next, &master.next) {
-                    (false, _) => &master.crew,
-                    (true, next) => &next.as_ref()?.crew,
-                };
-                Some((crew.generation, crew.slots.len()))
+            let crew = match (is_next, &self.next) {
+                (false, _) => &self.crew,
+                (true, Some(next)) => &next.crew,
+                (true, None) => continue,
             };
-            let Some((generation, slots)) = crew(self) else { continue };
+            if self.is_complete(crew) {
+                continue;
+            }
+            let (generation, slots) = (crew.generation, crew.slots.len());
             for slot in 0..slots {
                 if self.is_filled(generation, slot) {
                     continue;

@@ -19,6 +19,9 @@ timeout; SIGINT and SIGQUIT end it at once. SIGHUP reads the configuration again
 take over, old ones finish. SIGUSR1 reopens the access log. SIGUSR2 replaces the running program by \
 the installed one, with the sockets kept.
 
+Supervisors: sockets that one passes (LISTEN_FDS) take the place of --listen, and one named \
+`metrics` that of --metrics; NOTIFY_SOCKET and WATCHDOG_USEC are heeded.
+
 TLS: put a proxy in front that ends it (nginx, HAProxy, Caddy, stunnel).";
 
 #[derive(Parser)]
