@@ -46,6 +46,8 @@ pub struct Requirement {
     pub trap: &'static str,
     /// What to do about it.
     pub fix: &'static str,
+    /// Real bugs of this kind, as `owner/repo#number` on GitHub.
+    pub references: &'static [&'static str],
     /// What it takes to check this.
     pub needs: &'static [Need],
     /// What the server must claim for this to be asked of it.

@@ -9,6 +9,28 @@ use crate::table::{ALL, Id, SELECTION, TRACE, TRACE_MAGIC, TRACE_SIZE};
 
 /// Whether any personality is on: the short way out of every interposed call.
 static ANY: AtomicBool = AtomicBool::new(false);
+/// Whether any is on that has to do with what goes through descriptors. The others leave those calls
+/// alone, without a look at the descriptor: a sandbox (seccomp(2)) may forbid that.
+static STREAMS: AtomicBool = AtomicBool::new(false);
+/// Those that have not.
+const APART_FROM_STREAMS: &[Id] = &[
+    Id::V6onlyFixed,
+    Id::OptionFailureEnds,
+    Id::BindMoves,
+    Id::Addrconfig,
+    Id::SlowListen,
+    Id::NoUnixSockets,
+    Id::ServesInTurn,
+    Id::SlowChild,
+    Id::ForkLosesSignals,
+    Id::ToldOnce,
+    Id::ClockJump,
+    Id::WallClockTimeouts,
+    Id::NoLocks,
+    Id::Past2038,
+    Id::OldSeccomp,
+    Id::CloseRangeOnly,
+];
 static ON: [AtomicBool; ALL.len()] = [const { AtomicBool::new(false) }; ALL.len()];
 static VALUES: [AtomicU32; ALL.len()] = [const { AtomicU32::new(0) }; ALL.len()];
 static COUNTERS: AtomicPtr<AtomicU32> = AtomicPtr::new(core::ptr::null_mut());
@@ -99,6 +121,12 @@ pub(crate) fn selected() -> bool {
     ANY.load(Relaxed)
 }
 
+/// Whether any is on that has to do with what goes through descriptors, once they are selected.
+#[inline]
+pub(crate) fn streams_matter() -> bool {
+    STREAMS.load(Relaxed)
+}
+
 fn environment(name: &str) -> Option<&'static [u8]> {
     let mut buffer = [0u8; 64];
     buffer[..name.len()].copy_from_slice(name.as_bytes());
@@ -136,6 +164,9 @@ fn select(item: &[u8]) {
     VALUES[id].store(value, Relaxed);
     ON[id].store(true, Relaxed);
     ANY.store(true, Relaxed);
+    if APART_FROM_STREAMS.iter().all(|apart| *apart as usize != id) {
+        STREAMS.store(true, Relaxed);
+    }
 }
 
 /// A selection that cannot be meant is an error of usage, never ignored.

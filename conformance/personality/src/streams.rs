@@ -5,10 +5,15 @@ use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering::Relaxed};
 use crate::kept::{self, READ_SINCE_WAKE};
 use crate::signals::{Call, interrupted, storm};
 use crate::start::any;
-use crate::state::{ACCEPTED, altered, alters, fail, on, value};
+use crate::state::{ACCEPTED, altered, alters, fail, on, streams_matter, value};
 use crate::sys::*;
 use crate::table::Id;
 use crate::{darwin, descriptors, files, real};
+
+/// Whether a call is to be looked at, once the library has started.
+fn matters() -> bool {
+    any() && streams_matter()
+}
 
 const MAX_OFF32: i64 = i32::MAX as i64;
 
@@ -49,7 +54,7 @@ pub(crate) fn take(
     flags: c_int,
     call: impl Fn(*mut u8, usize) -> isize,
 ) -> isize {
-    if !any() || len == 0 || flags & MSG_PEEK != 0 {
+    if !matters() || len == 0 || flags & MSG_PEEK != 0 {
         return call(buffer, len);
     }
     let failure = errno();
@@ -174,7 +179,7 @@ fn take_file(fd: c_int, buffer: *mut u8, len: usize, call: impl Fn(usize) -> isi
 }
 
 pub(crate) fn pread(fd: c_int, buffer: *mut u8, len: usize, offset: i64) -> isize {
-    if !any() || len == 0 {
+    if !matters() || len == 0 {
         return real::pread64(fd, buffer, len, offset);
     }
     if on(Id::PreadAsRead) && is_file(fd) {
@@ -195,7 +200,7 @@ pub(crate) fn give(
 ) -> isize {
     let mut flags = flags.unwrap_or(0);
     descriptors::message(fd);
-    if !any() || len == 0 || fd <= 2 {
+    if !matters() || len == 0 || fd <= 2 {
         return call(buffer, len, flags);
     }
     let failure = errno();

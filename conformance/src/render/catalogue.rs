@@ -36,6 +36,11 @@ pub fn explanation(requirement: &Requirement) -> String {
     field("Source", requirement.clause);
     field("Trap", requirement.trap);
     field("Fix", requirement.fix);
+    let seen: Vec<String> =
+        requirement.references.iter().map(|reference| address_of(reference)).collect();
+    if !seen.is_empty() {
+        field("Seen in", &seen.join("\n           "));
+    }
     if !requirement.needs.is_empty() {
         let needs: Vec<String> =
             requirement.needs.iter().map(|need| need.words().to_owned()).collect();
@@ -71,6 +76,11 @@ pub fn explanation(requirement: &Requirement) -> String {
     text
 }
 
+/// Where `owner/repo#number` is to be read; GitHub leads from an issue's address to a pull request's.
+fn address_of(reference: &str) -> String {
+    format!("https://github.com/{}", reference.replace('#', "/issues/"))
+}
+
 /// The personalities as a list.
 pub fn personalities() -> String {
     let mut text = String::new();
@@ -98,7 +108,9 @@ pub fn as_json(requirements: &[&'static Requirement]) -> serde_json::Result<Stri
                 "clause": requirement.clause,
                 "trap": requirement.trap,
                 "fix": requirement.fix,
+                "references": requirement.references,
                 "needs": requirement.needs,
+                "claims": requirement.claims,
                 "exclusive": requirement.exclusive,
                 // Why it cannot be checked here; null when it can.
                 "missing": Need::first_missing(requirement.needs).map(|stop| match stop {

@@ -62,6 +62,17 @@ mod tests {
     }
 
     #[test]
+    fn references_are_issues() {
+        for requirement in all() {
+            for reference in requirement.references {
+                let (repository, number) = reference.split_once('#').unwrap_or_default();
+                assert_eq!(repository.split('/').count(), 2, "{}: {reference}", requirement.id);
+                assert!(number.parse::<u32>().is_ok(), "{}: {reference}", requirement.id);
+            }
+        }
+    }
+
+    #[test]
     fn every_text_says_something() {
         for requirement in all() {
             for text in [requirement.title, requirement.clause, requirement.trap, requirement.fix] {

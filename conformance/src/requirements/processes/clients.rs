@@ -15,6 +15,7 @@ pub(in crate::requirements) const REQUIREMENTS: &[Requirement] = &[
         clause: "POSIX.1-2024, send, write: fewer bytes than asked for may be taken, by a socket that does not block or when a signal comes; [EAGAIN]",
         trap: "the count that send returns is not looked at, or EAGAIN is taken for sent: what did not fit is missing in the middle, and only for clients on slow lines",
         fix: "go on with the rest until all is sent, and wait for room by poll in between",
+        references: &[],
         needs: &[],
         claims: &[Claim::Lines],
         controls: Controls::By(&[
@@ -31,6 +32,7 @@ pub(in crate::requirements) const REQUIREMENTS: &[Requirement] = &[
         clause: "CWE-770: allocation of resources without limits; CWE-400: uncontrolled resource consumption",
         trap: "clients are counted when they connect: as many silent connections as there are places, from anyone, keep everybody out for as long as they are renewed (sshd's MaxStartups, slots that superusers keep in postgres)",
         fix: "count those who have shown the key and those who have not apart, each with a limit, and close the oldest stranger when a new one comes",
+        references: &[],
         needs: &[],
         claims: &[Claim::Key, Claim::MaxClients],
         controls: Controls::By(&[by("keys-checked-by-daemon", "is let in")]),

@@ -19,6 +19,7 @@ pub(in crate::requirements) const REQUIREMENTS: &[Requirement] = &[
         clause: "POSIX.1-2024, fork: the child has its parent's handlers and mask, and no pending signals",
         trap: "between fork and its own dispositions a child runs its parent's handlers: they note the signal in a copy that nobody looks at, the child begins anew, and the daemon waits for it",
         fix: "block the signals over fork and unblock them in the child when its own dispositions stand; and repeat SIGTERM to those who are left",
+        references: &["benoitc/gunicorn#1910"],
         needs: &[Need::ProcessTable],
         claims: &[Claim::EndsAll],
         controls: Controls::By(&[by(
@@ -35,6 +36,7 @@ pub(in crate::requirements) const REQUIREMENTS: &[Requirement] = &[
         clause: "POSIX.1-2024, 2.4.3: a stopped process acts on no signal but SIGKILL until it is continued",
         trap: "SIGTERM alone stays pending in a child that was stopped (by a debugger, by SIGSTOP, by the terminal): the daemon waits for it, or leaves it behind with the connection",
         fix: "send SIGCONT after SIGTERM, and SIGKILL to those who are still there after a while",
+        references: &[],
         needs: &[Need::ProcessTable],
         claims: &[Claim::EndsAll],
         controls: Controls::By(&[by("told-once", "ends within|that was stopped ends")]),
@@ -48,6 +50,7 @@ pub(in crate::requirements) const REQUIREMENTS: &[Requirement] = &[
         clause: "POSIX.1-2024, clock_gettime: CLOCK_REALTIME can be set, CLOCK_MONOTONIC cannot; clock_settime",
         trap: "time-outs measured by time() or gettimeofday(): a step ahead closes every client at once, a step back keeps them for hours or hangs the loop",
         fix: "measure with CLOCK_MONOTONIC whatever is a duration",
+        references: &["CESNET/libnetconf2#43", "sysrepo/sysrepo#3627"],
         needs: &[],
         claims: &[],
         controls: Controls::By(&[by(

@@ -14,6 +14,7 @@ pub(in crate::requirements) const REQUIREMENTS: &[Requirement] = &[Requirement {
     clause: "POSIX.1-2024, fcntl: [ENOLCK]; flock(2): [EOPNOTSUPP] (FreeBSD), [ENOLCK] and NFS details (Linux); ENOSYS from kernels and sandboxes without the call",
     trap: "NFS without its lock daemon, FUSE and old container file systems know no locks: the error is not looked at and messages are torn, or each message fails one by one, long after the start",
     fix: "take and release the lock once before anyone is served, and end with the file's name when that fails",
+    references: &["tox-dev/filelock#67"],
     needs: &[],
     claims: &[Claim::LogLock, Claim::StartupErrors],
     controls: Controls::By(&[by("exits-zero", "exit non-zero")]),
