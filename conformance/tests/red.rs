@@ -134,7 +134,7 @@ fn a_red_run_is_worked_on() {
     let again = forkproof(&["run", "--rerun-failed", &json, "--quiet"]);
     let shown = text(&again);
     assert_eq!(again.status.code(), Some(0), "{shown}");
-    assert!(shown.contains("passed (1 of 121 checked)"), "{shown}");
+    assert!(shown.contains("passed (1 of "), "{shown}");
     assert!(!shown.contains("\npass "), "{shown}");
     let verbose = text(&forkproof(&["run", "auth/exact-key", "-v"]));
     assert!(verbose.contains("Slowest:"), "{verbose}");

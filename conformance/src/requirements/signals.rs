@@ -341,19 +341,9 @@ fn daemon_survives_multicast(check: &mut Check) -> Outcome {
 fn handler_persists(check: &mut Check) -> Outcome {
     let server = check.server()?;
     let mut alice = server.join("alice")?;
-    if !check.has(Claim::Broadcast) {
-        check.act();
-        for _ in 1..=100 {
-            alice.barrier()?;
-        }
-        return Ok(());
-    }
     let mut bob = server.join("bob")?;
     for number in 1..=100 {
-        let line = format!("message {number}");
-        alice.say(&line)?;
-        bob.hears(&line)?;
-        alice.hears(&line)?;
+        both_are_served(check, &mut alice, &mut bob, &format!("message {number}"))?;
     }
     Ok(())
 }

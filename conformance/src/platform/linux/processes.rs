@@ -177,7 +177,7 @@ pub fn most_descriptors() -> Result<u64, String> {
 /// become that user, in a process of its own.
 pub fn limit_descriptors_of(pid: i32, limit: u64) -> Result<u64, String> {
     let own = nix::unistd::geteuid();
-    let (ids, _) = super::credentials(pid)?;
+    let (ids, _) = credentials(pid)?;
     if !own.is_root() || ids == [0; 3] {
         return set_descriptor_limit(pid, limit);
     }
