@@ -115,7 +115,8 @@ impl Server {
         let port = self.address().port();
         let model = self.world.orders.target.manifest.processes.model;
         let mut found = Vec::new();
-        if model == Model::Workers {
+        // What was started may be a monitor.
+        if !model.is_per_client() {
             for process in self.processes()? {
                 if platform::listens(process.pid, port).unwrap_or(false) {
                     found.push(process.pid);
