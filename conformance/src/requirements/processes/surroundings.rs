@@ -20,7 +20,7 @@ pub(in crate::requirements) const REQUIREMENTS: &[Requirement] = &[
     Requirement {
         id: "processes/messages-never-block",
         title: "Where nobody reads its messages, or the reader has gone, clients are served and it ends at its signal",
-        level: Level::Must,
+        level: Level::Should,
         clause: "POSIX.1-2024, write: waits while a pipe has no room, without O_NONBLOCK; [EPIPE] and SIGPIPE when nobody can read it; pipe(7)",
         trap: "standard error is a pipe to a log collector that has stopped or ended: the message of one stranger's wrong key stops the process that accepts, or ends it",
         fix: "ignore SIGPIPE; write a message only where poll finds room for it, or from a process of its own, and count what is dropped",
