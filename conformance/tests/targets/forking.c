@@ -25,6 +25,7 @@ static int alive[2] = { -1, -1 };
 static ssize_t receive(int client, char *bytes, size_t count)
 {
     for (;;) {
+        time_t begin = time(NULL);
         ssize_t received;
         if (defect("children-die-with-parent")) {
             struct pollfd either[2] = { { .fd = client, .events = POLLIN },
@@ -38,6 +39,9 @@ static ssize_t receive(int client, char *bytes, size_t count)
                 ;
         }
         received = recv(client, bytes, count, 0);
+        if (defect("idle-time-by-wall-clock") &&
+            (time(NULL) > begin + 600 || time(NULL) < begin - 600))
+            return 0;
         if (received == -1 && errno == EINTR && !defect("interrupted-read-ends-client"))
             continue;
         if (received == -1 && errno == ECONNRESET && defect("reset-client-stays"))
@@ -134,6 +138,12 @@ static void reap(void)
     child_ended = 0;
     if (defect("never-waits"))
         return;
+    if (defect("waits-for-known-children-only")) {
+        for (size_t at = children.count; at-- > 0;)
+            if (waitpid(children.pids[at], NULL, WNOHANG) > 0)
+                forget_child(children.pids[at]);
+        return;
+    }
     while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
         if (!defect("max-clients-never-freed"))
             forget_child(pid);
@@ -151,6 +161,7 @@ static size_t kept_count;
 static int accept_from(int listener)
 {
     char peer[80];
+    sigset_t all;
     pid_t child;
     int client = next_client(listener, 0, peer, sizeof peer);
     if (client < 0)
@@ -166,7 +177,12 @@ static int accept_from(int listener)
         close(client);
         return EXHAUSTED;
     }
+    /* With open signals a child notes SIGTERM in its parent's handler, and forgets it. */
+    if (defect("term-lost-after-fork"))
+        sigprocmask(SIG_SETMASK, &waiting, &all);
     child = fork();
+    if (child != 0 && defect("term-lost-after-fork"))
+        sigprocmask(SIG_SETMASK, &all, NULL);
     if (child == 0) {
         be_a_child(client);
         _exit(0);

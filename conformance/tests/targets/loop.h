@@ -98,6 +98,11 @@ static inline int serve(struct client *client, short events)
         client->held < MOST_REQUEST) {
         ssize_t count =
             recv(client->fd, client->in + client->held, MOST_REQUEST - client->held, 0);
+        while (defect("blocking-reads") && count > 0 &&
+               memchr(client->in + client->held, '\n', (size_t)count) == NULL) {
+            client->held += (size_t)count;
+            count = recv(client->fd, client->in + client->held, MOST_REQUEST - client->held, 0);
+        }
         if (count == -1 && errno == ECONNRESET && defect("econnreset-fatal"))
             die("recv: %s", strerror(errno));
         if (count == -1 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR)
@@ -223,7 +228,7 @@ static inline void serve_clients(int gracefully)
             int fd;
             if (clients.polled[at].revents == 0)
                 continue;
-            fd = next_client(listeners[at].fd, !defect("blocking-writes"), NULL, 0);
+            fd = next_client(listeners[at].fd, !defect("blocking-writes") && !defect("blocking-reads"), NULL, 0);
             if (fd >= 0 && !add_client(fd)) {
                 close(fd);
                 fd = EXHAUSTED;

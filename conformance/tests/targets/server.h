@@ -35,6 +35,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -78,6 +79,8 @@ static inline void tell(const char *format, va_list arguments)
         length = (int)sizeof line - 2;
     line[length++] = '\n';
     if (!defect("messages-block") && (poll(&out, 1, 0) != 1 || !(out.revents & POLLOUT)))
+        return;
+    if (defect("messages-to-descriptor-3") && write(3, line, (size_t)length) != -1)
         return;
     if (write(2, line, (size_t)length) == -1)
         return;
@@ -137,7 +140,7 @@ static inline void set_signals(void)
     if (defect("inherits-blocked-mask"))
         sigprocmask(SIG_SETMASK, NULL, &waiting);
     sigprocmask(SIG_SETMASK, &all, NULL);
-    dispose(SIGTERM, note);
+    dispose(SIGTERM, defect("sigterm-default") ? SIG_DFL : note);
     dispose(SIGINT, defect("no-sigint-handler") ? SIG_IGN : note);
     dispose(SIGCHLD, note);
     dispose(SIGHUP, defect("no-sighup-handler") ? SIG_DFL : note);
@@ -214,6 +217,13 @@ static inline void start(int count, char **arguments, const char *own_options,
     set_signals();
     if (defect("uid-as-short") && getuid() != 0 && (unsigned short)getuid() == 0)
         die("this server does not run as root");
+    if (defect("time-in-an-int") && (int)time(NULL) < 0)
+        die("the clock is not set");
+#ifdef SYS_close_range
+    if (defect("close-range-or-nothing") && syscall(SYS_close_range, 3, ~0U, 0) == -1 &&
+        errno != ENOSYS)
+        die("close_range: %s", strerror(errno));
+#endif
     if (defect("closes-all-descriptors"))
         for (long fd = 3; fd < sysconf(_SC_OPEN_MAX); fd++)
             close((int)fd);
@@ -267,7 +277,9 @@ static inline int listen_on(const struct sockaddr *address, socklen_t length)
     /* OpenBSD has it always on, and refuses that it is set: no harm. */
     if (address->sa_family == AF_INET6 && !defect("no-v6only")) {
         int v6only = !defect("mapped-peer-names");
-        setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &v6only, sizeof v6only);
+        if (setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &v6only, sizeof v6only) == -1 &&
+            defect("v6only-failure-fatal"))
+            die("IPV6_V6ONLY: %s", strerror(errno));
     }
     if (defect("backlog-1"))
         backlog = 1;
@@ -346,6 +358,10 @@ static inline void listen_on_text(const char *text)
             return;
         }
         hints.ai_flags &= ~AI_NUMERICHOST;
+        if (defect("addrconfig")) {
+            hints.ai_flags |= AI_ADDRCONFIG;
+            hints.ai_family = AF_INET;
+        }
         result = getaddrinfo(host, colon + 1, &hints, &found);
         if (result != 0) {
             if (defect("gai-error-by-perror"))
@@ -707,6 +723,9 @@ static inline void end_children(void)
         pid_t pid;
         while ((pid = waitpid(-1, NULL, WNOHANG)) > 0)
             forget_child(pid);
+        /* Nobody is told twice. */
+        if (defect("term-lost-after-fork") && signal == 0)
+            limit = now_ms() + END_MS;
         /* Without a child of that name any more: whoever ignores SIGCHLD gets no status. */
         if (pid == -1 && errno == ECHILD && !defect("inherits-ignored-sigchld"))
             children.count = 0;
