@@ -23,7 +23,6 @@ pub(crate) const ORDER: &str = "WEBD_ORDER";
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Order {
     pub(crate) config: Config,
-    pub(crate) generation: u64,
     /// The descriptor of the socket to the master.
     pub(crate) channel: RawFd,
     /// The descriptors of the listening sockets.

@@ -69,7 +69,7 @@ pub(crate) struct Settings {
     #[serde(alias = "baseDirectory")]
     pub(crate) directory: Option<PathBuf>,
 
-    /// Address to listen on: HOST, HOST:PORT, [IPV6]:PORT or :PORT for all addresses of both
+    /// Address to listen on: HOST, HOST:PORT, [IPV6%SCOPE]:PORT or :PORT for all addresses of both
     /// families. Repeatable. Port 0 lets the system choose. By default loopback of both families
     #[arg(short, long, value_name = "ADDRESS")]
     #[serde(deserialize_with = "one_or_more")]

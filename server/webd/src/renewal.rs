@@ -196,7 +196,7 @@ impl Master {
         let state = upgrade::State {
             pid: std::process::id(),
             config,
-            generation: self.generation,
+            generation: self.crew.generation,
             listeners: self.crew.listeners.iter().map(|one| one.socket.as_raw_fd()).collect(),
             activated: self.activated,
             metrics: self.exposition.listener.as_ref().map(|one| one.socket.as_raw_fd()),

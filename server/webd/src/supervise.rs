@@ -222,7 +222,6 @@ impl Crew {
             self.listeners.iter().map(|listener| listener.socket.as_raw_fd()).collect();
         let order = Order {
             config: self.config.clone(),
-            generation: self.generation,
             channel: theirs.as_raw_fd(),
             listeners: passed.clone(),
             access_log: self.access_log.as_ref().map(AsRawFd::as_raw_fd),
