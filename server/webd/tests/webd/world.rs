@@ -133,6 +133,12 @@ impl Drop for Webd {
     fn drop(&mut self) {
         if let Ok(None) = self.child.try_wait() {
             self.signal(Signal::SIGINT);
+            let deadline = Instant::now() + Duration::from_secs(10);
+            while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < deadline {
+                std::thread::sleep(Duration::from_millis(2));
+            }
+            // One that does not end, or that is not the server itself.
+            let _ = self.child.kill();
             let _ = self.child.wait();
         }
         if std::thread::panicking() {
