@@ -7,7 +7,7 @@ use nix::sys::signal::Signal;
 
 use crate::http::{connect, get};
 use crate::operation::metric;
-use crate::world::{World, children, is_root, signal, until};
+use crate::world::{PATIENCE, World, children, is_root, signal, until};
 
 /// Waits until there are as many workers as before, and none of them is `gone`.
 fn replaced(webd: &crate::world::Webd, gone: i32, count: usize) {
@@ -54,6 +54,7 @@ fn a_stopped_worker_is_replaced() {
     signal(workers[0], Signal::SIGSTOP);
     while webd.workers().contains(&workers[0]) {
         assert_eq!(get(webd.address(), "/").status, 200);
+        assert!(begin.elapsed() < PATIENCE, "it is still there");
     }
     eprintln!("from SIGSTOP to the end of the worker: {:?}", begin.elapsed());
     replaced(&webd, workers[0], 2);
