@@ -74,6 +74,13 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },
+    /// Run the other reference server: a web server, a master and its workers
+    #[command(disable_help_flag = true)]
+    Webd {
+        /// Its arguments; see `forkproof webd --help`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
     /// The process around one check
     #[command(name = "__check", hide = true)]
     Check { task: String },
@@ -106,6 +113,7 @@ pub fn main() -> ExitCode {
         // The name of another program is the first of its arguments.
         Command::Chatd { arguments } => return chatd::server_main(named("chatd", arguments)),
         Command::Chat { arguments } => return chatd::client_main(named("chat", arguments)),
+        Command::Webd { arguments } => return webd::server_main(named("webd", arguments)),
         #[cfg(feature = "vm")]
         Command::Vm(arguments) => return forkproof_vm::main(&arguments),
         Command::Check { task } => told(crate::run::warden(&task)),
