@@ -163,6 +163,11 @@ struct Settings {
     #[arg(short, long, value_name = "NAME")]
     user: Option<String>,
 
+    /// Run as root when no user is named. Whoever takes over a process of the server then has the
+    /// machine
+    #[arg(long)]
+    allow_root: bool,
+
     /// Where the server's own messages go [default: stderr, or syslog with --daemon]
     #[arg(long, value_enum, value_name = "WHERE")]
     #[serde(alias = "log_to")]
@@ -211,6 +216,8 @@ pub(crate) struct Config {
     pub(crate) ready_fd: Option<RawFd>,
     /// Who to become.
     pub(crate) user: Option<String>,
+    /// Whether to stay root.
+    pub(crate) allow_root: bool,
     /// Where messages go.
     pub(crate) log_to: Sink,
 }
@@ -346,6 +353,7 @@ fn merge(cli: Cli, file: Settings) -> Result<Config, StartError> {
         ready_file: path(cli.ready_file, file.ready_file),
         ready_fd: cli.ready_fd.or(file.ready_fd),
         user: cli.user.or(file.user),
+        allow_root: cli.allow_root || file.allow_root,
         log_to: cli.log_to.or(file.log_to).unwrap_or(if daemon {
             Sink::Syslog
         } else {

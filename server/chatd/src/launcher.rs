@@ -30,6 +30,7 @@ use crate::{diagnostics, listen, platform, privileges, signals};
 /// Serves as `config` says. Returns when the server has ended, or, in the background, when the
 /// daemon is ready.
 pub(crate) fn launch(config: Config) -> Result<(), StartError> {
+    privileges::refuse_root(config.user.as_deref(), config.allow_root)?;
     let user = config.user.as_deref().map(privileges::find_user).transpose()?;
     let (key, warning) =
         Key::read(&config.key_file, user.map(|user| user.uid)).map_err(StartError::usage)?;

@@ -26,6 +26,16 @@ pub(crate) fn find_user(name: &str) -> Result<User, StartError> {
     }
 }
 
+/// Refuses to stay root unless that is asked for.
+pub(crate) fn refuse_root(user: Option<&str>, allowed: bool) -> Result<(), StartError> {
+    if user.is_none() && geteuid().is_root() && !allowed {
+        return Err(StartError::usage(
+            "will not run as root: name a user with --user, or say --allow-root",
+        ));
+    }
+    Ok(())
+}
+
 /// Becomes `user`, if one is named. Only root can; anyone else must be that user already.
 pub(crate) fn drop_to(user: Option<&str>, log: &Path) -> Result<(), StartError> {
     let Some(name) = user else {
@@ -42,6 +52,9 @@ pub(crate) fn drop_to(user: Option<&str>, log: &Path) -> Result<(), StartError> 
         return Err(StartError::usage(format!(
             "user `{name}`: only root can become another user; start as root or leave --user out"
         )));
+    }
+    if user.uid.is_root() {
+        diagnostics::warning("running as root: name another user with --user");
     }
     prepare_file(log, 0o660, &user)?;
     prepare_file(&Generations::path(log), 0o600, &user)?;

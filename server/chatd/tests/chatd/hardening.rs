@@ -26,6 +26,7 @@ fn such_a_key_is_refused(
         return;
     }
     chatd()
+        .arg("--allow-root")
         .current_dir(dir.path())
         .args(["--key-file", "key", "--log", "log", "--listen", "127.0.0.1:0"])
         .timeout(std::time::Duration::from_secs(3))

@@ -20,7 +20,7 @@ fn serve_with_stderr(dir: &Path, stderr: Stdio) -> (Server, String) {
     let child = Process::new(env!("CARGO_BIN_EXE_chatd"))
         .current_dir(dir)
         .args(["--key-file", "key", "--log", "log", "--listen", "127.0.0.1:0"])
-        .args(["--ready-file", "ready"])
+        .args(["--ready-file", "ready", "--allow-root"])
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(stderr)
@@ -178,7 +178,7 @@ fn an_unread_syslog_stops_nothing(dir: TempDir) {
     let server = Server(
         with_dev_log(env!("CARGO_BIN_EXE_chatd"))
             .args(["--key-file", "key", "--log", "log", "--listen", "127.0.0.1:0"])
-            .args(["--ready-file", "ready", "--log-to", "syslog"])
+            .args(["--ready-file", "ready", "--log-to", "syslog", "--allow-root"])
             .stderr(Stdio::null())
             .spawn()
             .unwrap(),

@@ -15,7 +15,8 @@ use tempfile::TempDir;
 
 use super::common::{KEY, PATIENCE, private};
 use super::world::{
-    Server, chatd, content_of, dir, in_dir, messages, serve, serve_on_loopback, signal, until,
+    Server, chatd, content_of, dir, in_dir, messages, serve, serve_as_told, serve_on_loopback,
+    signal, until,
 };
 
 #[rstest]
@@ -44,6 +45,7 @@ use super::world::{
 fn wrong_usage(dir: TempDir, #[case] arguments: &[&str], #[case] words: &str) {
     for mode in ["--foreground", "--daemon"] {
         chatd()
+            .arg("--allow-root")
             .current_dir(dir.path())
             .args(arguments)
             .arg(mode)
@@ -70,6 +72,7 @@ fn one_line(text: &str) -> bool {
 fn what_the_machine_refuses(dir: TempDir, #[case] arguments: &[&str], #[case] words: &str) {
     for mode in ["--foreground", "--daemon"] {
         chatd()
+            .arg("--allow-root")
             .current_dir(dir.path())
             .args(["--key-file", "key", "--log-to", "stderr", mode])
             .args(if arguments.contains(&"--listen") {
@@ -90,6 +93,7 @@ fn a_port_in_use_is_named_and_left_alone(dir: TempDir) {
     let address = owner.local_addr().unwrap().to_string();
     for mode in ["--foreground", "--daemon"] {
         chatd()
+            .arg("--allow-root")
             .current_dir(dir.path())
             .args(["--key-file", "key", "--log", "log", "--log-to", "stderr", mode, "--listen"])
             .arg(&address)
@@ -110,7 +114,7 @@ fn a_port_in_use_is_named_and_left_alone(dir: TempDir) {
     "keyfile = \"key\"\n",
     "did you mean `key-file`? (known: listen, port, log, key-file, replay, \
     auth-timeout, max-clients, max-pending, max-pending-per-address, max-rate, max-line, \
-    idle-timeout, write-timeout, backlog, daemon, pid-file, ready-file, ready-fd, user, log-to)"
+    idle-timeout, write-timeout, backlog, daemon, pid-file, ready-file, ready-fd, user, allow-root, log-to)"
 )]
 #[case("listen = [\"127.0.0.1:0\"\n", "chatd.toml:")]
 fn mistakes_in_the_configuration_name_the_line(
@@ -173,7 +177,7 @@ fn readiness_as_systemd_wants_it(dir: TempDir) {
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
     let child = Process::new(env!("CARGO_BIN_EXE_chatd"))
         .current_dir(dir.path())
-        .args(["--key-file", "key", "--log", "log", "--listen", "127.0.0.1:0"])
+        .args(["--allow-root", "--key-file", "key", "--log", "log", "-l", "127.0.0.1:0"])
         .env("NOTIFY_SOCKET", in_dir(&dir, "notify"))
         .stderr(Stdio::null())
         .spawn()
@@ -190,6 +194,7 @@ fn readiness_as_systemd_wants_it(dir: TempDir) {
 fn a_daemon_is_ready_when_its_launcher_returns(dir: TempDir) {
     for _ in 0..10 {
         chatd()
+            .arg("--allow-root")
             .current_dir(dir.path())
             .args(["--daemon", "--key-file", "key", "--log", "log", "--listen", "127.0.0.1:0"])
             .args(["--pid-file", "pid", "--ready-file", "ready"])
@@ -283,4 +288,41 @@ fn a_log_that_everybody_may_lock_is_told(
     let _server = serve_on_loopback(dir.path(), &[]);
     let messages = messages(dir.path());
     assert_eq!(messages.contains("lets every user of this machine lock"), told, "{messages}");
+}
+
+/// Who forgets the user should not find out from the first intruder.
+#[rstest]
+#[case::refused(&[], None)]
+#[case::allowed(&["--allow-root"], Some("running as root: name a user with --user"))]
+#[case::allowed_by_the_file(&["--config", "chatd.toml"], Some("running as root: name a user"))]
+#[case::named(&["--user", "root"], Some("running as root: name another user with --user"))]
+fn root_is_refused_unless_it_is_asked_for(
+    dir: TempDir,
+    #[case] arguments: &[&str],
+    #[case] warned: Option<&str>,
+) {
+    if !nix::unistd::geteuid().is_root() {
+        eprintln!("not tested, it takes root");
+        return;
+    }
+    std::fs::write(in_dir(&dir, "chatd.toml"), "allow-root = true\n").unwrap();
+    let usual = ["--key-file", "key", "--log", "log", "--listen", "127.0.0.1:0"];
+    let arguments = [&usual, arguments].concat();
+    if let Some(words) = warned {
+        let _server = serve_as_told(dir.path(), &arguments);
+        content_of(&in_dir(&dir, "ready"));
+        assert!(messages(dir.path()).contains(words), "{}", messages(dir.path()));
+        return;
+    }
+    for mode in ["--foreground", "--daemon"] {
+        chatd()
+            .current_dir(dir.path())
+            .args(&arguments)
+            .arg(mode)
+            .timeout(std::time::Duration::from_secs(3))
+            .assert()
+            .code(2)
+            .stderr(contains("will not run as root: name a user with --user, or say --allow-root"));
+        assert!(!in_dir(&dir, "log").exists());
+    }
 }

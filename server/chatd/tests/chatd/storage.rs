@@ -50,6 +50,7 @@ fn a_file_system_without_locks_is_refused_at_the_start(
     let file = if which == "NO_FLOCK" { "log" } else { "log.groups" };
     for mode in ["--foreground", "--daemon"] {
         chatd()
+            .arg("--allow-root")
             .current_dir(dir.path())
             .env("LD_PRELOAD", &library)
             .env(which, (errno as i32).to_string())
@@ -114,6 +115,7 @@ fn a_register_that_others_may_lock_is_refused(
     private(&in_dir(&dir, "log.groups"), b"");
     change(&in_dir(&dir, "log.groups"));
     chatd()
+        .arg("--allow-root")
         .current_dir(dir.path())
         .args(["--key-file", "key", "--log", "log", "--listen", "127.0.0.1:0"])
         .timeout(Duration::from_secs(3))

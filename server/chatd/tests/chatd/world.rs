@@ -56,7 +56,12 @@ pub(super) fn signal(pid: u32, signal: Signal) {
     kill(Pid::from_raw(pid as i32), signal).unwrap();
 }
 
+/// Started by root or anybody else.
 pub(super) fn serve(dir: &Path, arguments: &[&str]) -> Server {
+    serve_as_told(dir, &[&["--allow-root"], arguments].concat())
+}
+
+pub(super) fn serve_as_told(dir: &Path, arguments: &[&str]) -> Server {
     Server(
         Process::new(env!("CARGO_BIN_EXE_chatd"))
             .current_dir(dir)
