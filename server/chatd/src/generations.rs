@@ -76,13 +76,13 @@ impl Generations {
 
     /// Whether the kernel can keep the register. Tried on a byte that stands for no group.
     pub(crate) fn try_lock(&self) -> nix::Result<()> {
-        let byte = |kind: libc::c_int| record(kind as libc::c_short, 1, 1);
-        match fcntl(&self.0, FcntlArg::F_SETLK(&byte(libc::F_RDLCK))) {
+        let byte = |kind: libc::c_short| record(kind, 1, 1);
+        match fcntl(&self.0, FcntlArg::F_SETLK(&byte(libc::F_RDLCK as libc::c_short))) {
             Err(Errno::EAGAIN | Errno::EACCES) => return Ok(()), // somebody else has locked it
             other => other?,
         };
-        fcntl(&self.0, FcntlArg::F_GETLK(&mut byte(libc::F_WRLCK)))?;
-        fcntl(&self.0, FcntlArg::F_SETLK(&byte(libc::F_UNLCK))).map(drop)
+        fcntl(&self.0, FcntlArg::F_GETLK(&mut byte(libc::F_WRLCK as libc::c_short)))?;
+        fcntl(&self.0, FcntlArg::F_SETLK(&byte(libc::F_UNLCK as libc::c_short))).map(drop)
     }
 
     /// Whether no process serves the log.

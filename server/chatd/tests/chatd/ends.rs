@@ -8,10 +8,9 @@ use rstest::rstest;
 use tempfile::TempDir;
 
 use super::common::{KEY, end_of};
-use super::world::{
-    child_of, content_of, dir, enter, hears_itself, in_dir, join, messages, processes, serve,
-    serve_on_loopback, signal, until,
-};
+use super::world::{child_of, content_of, dir, in_dir, processes, serve, signal, until};
+#[cfg(target_os = "linux")]
+use super::world::{enter, hears_itself, join, messages, serve_on_loopback};
 
 /// A stopped process acts on SIGTERM only once it is continued. (tcpserverd of s6 sends both.)
 #[rstest]

@@ -8,7 +8,9 @@ use rstest::rstest;
 use tempfile::TempDir;
 
 use super::common::{KEY, private};
-use super::world::{chatd, child_of, dir, in_dir, join, serve_on_loopback};
+#[cfg(target_os = "linux")]
+use super::world::child_of;
+use super::world::{chatd, dir, in_dir, join, serve_on_loopback};
 
 /// The key files that are refused whatever their mode.
 #[rstest]

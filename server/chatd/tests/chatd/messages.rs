@@ -4,7 +4,9 @@ use std::fs::File;
 use std::io::Read;
 use std::net::TcpStream;
 use std::os::fd::AsFd;
-use std::os::unix::net::{UnixDatagram, UnixStream};
+#[cfg(target_os = "linux")]
+use std::os::unix::net::UnixDatagram;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Command as Process, Stdio};
 

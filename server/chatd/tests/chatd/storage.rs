@@ -1,10 +1,12 @@
 //! The files of the server: the log, its register, and what root writes.
 
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
-use std::path::{Path, PathBuf};
-use std::process::Command as Process;
+use std::path::Path;
 use std::time::Duration;
+#[cfg(target_os = "linux")]
+use std::{path::PathBuf, process::Command as Process};
 
+#[cfg(target_os = "linux")]
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
 use nix::sys::stat::Mode;
