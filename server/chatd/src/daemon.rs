@@ -26,7 +26,6 @@ use nix::unistd::{ForkResult, Pid, fork, setpgid};
 use crate::config::Config;
 use crate::key::Key;
 use crate::listen::{Listener, to_std};
-use crate::log::End;
 use crate::receiver::Served;
 use crate::receiver::admission::{self, Admission, Admissions};
 use crate::receiver::refusal::Refusal;
@@ -49,7 +48,6 @@ pub(crate) struct Daemon {
     listeners: Vec<Listener>,
     key: Key,
     config: Config,
-    inherited: Option<End>,
     open_mask: SigSet,
     /// The receivers that are alive or not yet reaped.
     places: Places,
@@ -68,13 +66,7 @@ pub(crate) struct Daemon {
 
 impl Daemon {
     /// Takes over listening sockets. From here on the daemon's dispositions are in force.
-    /// `inherited` is the log's end that clients may go on from, even within a line.
-    pub(crate) fn new(
-        listeners: Vec<Listener>,
-        key: Key,
-        config: Config,
-        inherited: Option<End>,
-    ) -> nix::Result<Self> {
+    pub(crate) fn new(listeners: Vec<Listener>, key: Key, config: Config) -> nix::Result<Self> {
         let (admission, admissions) = admission::channel()?;
         let limits = Limits {
             clients: config.max_clients,
@@ -85,7 +77,6 @@ impl Daemon {
             listeners,
             key,
             config,
-            inherited,
             open_mask: signals::DAEMON.assume()?,
             places: Places::new(limits),
             refusals: Refusals::default(),
@@ -188,8 +179,7 @@ impl Daemon {
                 self.reserve = None;
                 self.admissions = None;
                 let admission = self.admission.take();
-                let server =
-                    Served { key: &mut self.key, config: &self.config, inherited: self.inherited };
+                let server = Served { key: &mut self.key, config: &self.config };
                 let served = receiver::run(socket, peer, server, admission);
                 let status = served.map_or_else(Refusal::status, |()| 0);
                 // SAFETY: ends the process without running what its parent registered.

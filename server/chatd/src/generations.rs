@@ -85,13 +85,6 @@ impl Generations {
         fcntl(&self.0, FcntlArg::F_SETLK(&byte(libc::F_UNLCK as libc::c_short))).map(drop)
     }
 
-    /// Whether no process serves the log.
-    pub(crate) fn is_empty(&self) -> bool {
-        let mut groups = Vec::new();
-        self.find(0, None, &mut groups);
-        groups.is_empty()
-    }
-
     /// Sends `signal` to this process's group and to every other registered one.
     pub(crate) fn multicast(&self, signal: Signal) {
         let own = getpgrp();

@@ -76,13 +76,10 @@ fn serve(
             ));
         }
         let path = Generations::path(&config.log);
-        let register = Generations::open(&config.log)
-            .and_then(|register| register.try_lock().map_err(no_locks).map(|()| register))
+        Generations::open(&config.log)
+            .and_then(|register| register.try_lock().map_err(no_locks))
             .map_err(|error| cannot(&path, error))?;
-        // The last line of a log that nobody serves is nobody's: it is gone on with if it has no
-        // end, as any program would that appends to a file.
-        let inherited = if register.is_empty() { log.end().ok() } else { None };
-        drop((log, register));
+        drop(log);
 
         let addresses: Vec<SocketAddr> = listeners.iter().map(|l| l.address).collect();
         let mut lines = String::new();
@@ -97,7 +94,7 @@ fn serve(
             );
         }
         let ready_file = config.ready_file.clone();
-        let daemon = Daemon::new(listeners, key, config, inherited).map_err(|errno| {
+        let daemon = Daemon::new(listeners, key, config).map_err(|errno| {
             StartError::failure(format!("signal dispositions: {}", errno.desc()))
         })?;
         if let Some(path) = &ready_file {

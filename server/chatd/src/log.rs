@@ -43,13 +43,13 @@ pub(crate) struct ChatLog {
     file: File,
     /// Device and inode of `file`.
     identity: (u64, u64),
-    /// The end that may be gone on from though it is within a line.
+    /// The end of what this process wrote last: it may go on from there, even within a line.
     own: Option<End>,
 }
 
 /// A place where the log ended once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct End {
+struct End {
     identity: (u64, u64),
     length: u64,
 }
@@ -84,13 +84,8 @@ impl ChatLog {
     }
 
     /// Where the log ends now.
-    pub(crate) fn end(&self) -> io::Result<End> {
+    fn end(&self) -> io::Result<End> {
         Ok(End { identity: self.identity, length: self.file.metadata()?.len() })
-    }
-
-    /// Lets this process go on from `end`, even within a line, as long as the log ends there.
-    pub(crate) fn go_on_from(&mut self, end: Option<End>) {
-        self.own = end;
     }
 
     /// Whether the log's last line is someone else's and has no end. The caller holds the lock.
@@ -424,15 +419,6 @@ mod tests {
             std::fs::read_to_string(dir.path().join("log")).unwrap(),
             format!("{result}more\nother\nrest")
         );
-    }
-
-    #[test]
-    fn a_known_end_is_gone_on_from() {
-        let (dir, mut log) = log_with(b"a");
-        let end = log.end().unwrap();
-        log.go_on_from(Some(end));
-        log.append(b"b\n").unwrap();
-        assert_eq!(std::fs::read(dir.path().join("log")).unwrap(), b"ab\n");
     }
 
     #[test]

@@ -24,7 +24,7 @@ use zeroize::Zeroizing;
 use crate::config::Config;
 use crate::generations::Generations;
 use crate::key::{KEY_LENGTH, Key};
-use crate::log::{AppendError, CHUNK, ChatLog, End};
+use crate::log::{AppendError, CHUNK, ChatLog};
 use crate::sender::{self, DRAIN, STALLED};
 use crate::signals::Ending;
 use admission::Admission;
@@ -45,8 +45,6 @@ pub(crate) struct Served<'a> {
     /// This process's copy, which it forgets once a client has shown the key.
     pub(crate) key: &'a mut Key,
     pub(crate) config: &'a Config,
-    /// The log's end that a client may go on from, even within a line.
-    pub(crate) inherited: Option<End>,
 }
 
 /// Serves one client. Returns when its cluster is over, or why there is none.
@@ -167,8 +165,7 @@ impl Receiver {
             let path = path.display().to_string();
             move |error: std::io::Error| format!("{path}: {}", reason(&error))
         };
-        let mut log = ChatLog::open(&config.log).map_err(named(&config.log))?;
-        log.go_on_from(server.inherited);
+        let log = ChatLog::open(&config.log).map_err(named(&config.log))?;
         let generations =
             Generations::open(&config.log).map_err(named(&Generations::path(&config.log)))?;
         let (lifeline_end, lifeline) = pipe().map_err(|errno| format!("pipe: {}", errno.desc()))?;

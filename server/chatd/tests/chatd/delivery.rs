@@ -108,3 +108,13 @@ fn no_line_begins_within_another_daemons(dir: TempDir) {
     assert!(hears_itself(&mut bob, "bob: pay 10\n"));
     hears(&mut alice, "\nbob: pay 10\n");
 }
+
+/// Not even with what a killed server has left.
+#[rstest]
+fn no_line_begins_within_a_log_that_was_left_unfinished(dir: TempDir) {
+    std::fs::write(in_dir(&dir, "log"), "admin: ").unwrap();
+    let (_server, address) = serve_on_loopback(dir.path(), &["--replay", "0"]);
+    assert!(hears_itself(&mut enter(&address), "bob: pay 10\n"));
+    let log = std::fs::read_to_string(in_dir(&dir, "log")).unwrap();
+    assert_eq!(log, "admin: \nbob: pay 10\n");
+}
