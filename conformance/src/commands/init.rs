@@ -173,6 +173,6 @@ fn rehearse(file: &Path, dir: &Path, slowness: f64) -> Result<(), String> {
     match finding {
         None => Err("interrupted".into()),
         Some(finding) if finding.verdict == Verdict::Pass => Ok(()),
-        Some(finding) => Err(printable(&finding.reason.unwrap_or_default()).into()),
+        Some(finding) => Err(printable(&finding.reason.unwrap_or_default())),
     }
 }

@@ -249,7 +249,7 @@ impl Options {
 
     /// Is process 1 of a process namespace of its own, as in a container. One server of a check can
     /// be.
-    pub fn as_process_1(mut self) -> Self {
+    pub fn being_process_1(mut self) -> Self {
         self.as_process_1 = true;
         self
     }

@@ -715,7 +715,10 @@ fn daemonizes(check: &mut Check) -> Outcome {
     ensure(
         descriptors.iter().all(|target| target.as_deref() == Some("/dev/null")),
         "standard input, output and error are /dev/null",
-        || format!("they are {descriptors:?}"),
+        || {
+            let names = descriptors.iter().map(|target| target.as_deref().unwrap_or("closed"));
+            format!("they are {}", names.collect::<Vec<_>>().join(", "))
+        },
     )?;
     Ok(())
 }
@@ -829,10 +832,11 @@ fn drops_privileges(check: &mut Check) -> Outcome {
         ensure(
             ids == [wanted; 3],
             format!("the {role}'s real, effective and saved ids are {wanted}"),
-            || format!("they are {ids:?}"),
+            || format!("they are {}, {} and {}", ids[0], ids[1], ids[2]),
         )?;
         ensure(!groups.contains(&0), format!("the {role} is in none of root's groups"), || {
-            format!("its groups are {groups:?}")
+            let names: Vec<String> = groups.iter().map(u32::to_string).collect();
+            format!("its groups are {}", names.join(", "))
         })?;
     }
     alice.barrier()

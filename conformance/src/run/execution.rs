@@ -92,7 +92,7 @@ pub fn execute(plan: &mut Plan, mut observe: impl FnMut(&Event)) -> Execution {
                 records: plan.requirements.iter().copied().map(error).collect(),
                 interrupted: interrupt::requested(),
                 duration: begin.elapsed(),
-                rehearsal: Some(finding),
+                rehearsal: Some(*finding),
             };
         }
     }
@@ -168,9 +168,9 @@ fn unblock(records: &mut [Record]) {
 }
 
 /// Tries the target's manifest; what has come of it, if not all went well.
-fn rehearse(plan: &Plan) -> Result<Manners, Finding> {
+fn rehearse(plan: &Plan) -> Result<Manners, Box<Finding>> {
     if let Some(stop) = surroundings_missing(&plan.target) {
-        return Err(Finding::from_stop(stop, Default::default));
+        return Err(Box::new(Finding::from_stop(stop, Default::default)));
     }
     let limit = plan.target.manifest.ready.limit.duration()
         + plan.target.manifest.stop.limit.duration()
@@ -193,7 +193,7 @@ fn rehearse(plan: &Plan) -> Result<Manners, Finding> {
         Verdict::Error => rehearsal::in_words(&plan.target.name, &why),
         _ => why,
     };
-    Err(Finding { reason: finding.reason.map(in_words), ..finding })
+    Err(Box::new(Finding { reason: finding.reason.map(in_words), ..finding }))
 }
 
 /// Works off `queue` with `jobs` threads.

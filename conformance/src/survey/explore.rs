@@ -175,7 +175,7 @@ fn wait_for_listeners(
     let said = || {
         let text = std::fs::read(output_of(dir)).unwrap_or_default();
         let text = String::from_utf8_lossy(&text).trim().replace('\n', " / ");
-        if text.is_empty() { "nothing".to_owned() } else { settings::printable(&text).into() }
+        if text.is_empty() { "nothing".to_owned() } else { settings::printable(&text) }
     };
     let begin = Instant::now();
     loop {

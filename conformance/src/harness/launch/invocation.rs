@@ -301,9 +301,7 @@ fn launch_arguments(
     let mut arguments: Vec<Option<&[Template]>> = all.chunks(1).map(Some).collect();
     for words in said {
         if let (Words::Instead(instead), Some(place)) = (words, words.place_in(all)) {
-            for at in place..place + instead.instead_of.len() {
-                arguments[at] = None;
-            }
+            arguments[place..place + instead.instead_of.len()].fill(None);
             arguments[place] = Some(&instead.arguments);
         }
     }

@@ -96,7 +96,8 @@ pub(in crate::requirements) const REQUIREMENTS: &[Requirement] = &[
 ];
 
 fn messages_never_block(check: &mut Check) -> Outcome {
-    let cases: [(&str, fn(&mut Pipe) -> Outcome); 2] = [
+    type Case = (&'static str, fn(&mut Pipe) -> Outcome);
+    let cases: [Case; 2] = [
         ("a pipe that is full and not read", |pipe| pipe.fill()),
         ("a pipe whose reader has gone", |pipe| {
             pipe.lose_reader();
@@ -236,7 +237,7 @@ fn as_process_1(check: &mut Check) -> Outcome {
             "what goes into the background by itself is no process 1 of a container".into(),
         ));
     }
-    let server = check.server_with(Options::new().as_process_1())?;
+    let server = check.server_with(Options::new().being_process_1())?;
     let mut alice = server.join("alice")?;
     for _ in 0..3 {
         let pid = server.given_an_orphan()?.end();
