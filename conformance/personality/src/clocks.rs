@@ -17,6 +17,7 @@ fn shift() -> i64 {
     shift_at(milliseconds(CLOCK_MONOTONIC))
 }
 
+#[allow(clippy::useless_conversion, reason = "32 bits on some targets")]
 fn milliseconds(clock: c_int) -> i64 {
     let mut now = Timespec { sec: 0, nsec: 0 };
     real::clock_gettime(clock, &mut now);
@@ -71,6 +72,7 @@ pub(crate) fn is_off() -> bool {
 }
 
 /// Puts what the wall clock says in the place of the seconds that a call has given.
+#[allow(clippy::useless_conversion, reason = "32 bits on some targets")]
 fn tell(seconds: &mut TimeT) -> c_int {
     match told(i64::from(*seconds)) {
         Some(told) => {
