@@ -1,9 +1,9 @@
 //! Taking connections from the sockets that all workers share.
 //!
-//! Each socket has a thread here that does nothing but `accept`, one connection at a time: it takes
-//! the next when the worker's loop has begun with the one before, and as long as the worker has
-//! room. So a worker that hangs takes no more than one, and what waits in the system's queue goes
-//! to any worker that is free.
+//! Each socket has a thread here that does nothing but `accept`, one connection at a time, and as
+//! many as the worker's loop allows: [`AHEAD`] more than it has begun with, and only as long as the
+//! worker has room. So a worker that hangs takes few, and what waits in the system's queue goes to
+//! any worker that is free.
 //!
 //! Why a thread that blocks: the system wakes one of those that wait in `accept`, the one that has
 //! waited longest, so idle workers take turns. Workers that wait in epoll for a shared socket are
@@ -27,6 +27,10 @@ use crate::{diagnostics, signals};
 
 /// Pause of accepting when the system has no descriptor or memory to spare.
 const PAUSE: Duration = Duration::from_millis(100);
+/// Connections of one socket that may be accepted before the worker's loop begins with them. With
+/// one, each costs two changes of threads, which a busy machine makes long; with many, a worker
+/// takes what others could serve.
+pub(crate) const AHEAD: usize = 4;
 /// How often a thread that is to end is interrupted.
 const REPEAT: Duration = Duration::from_millis(2);
 /// Stack of a thread; it calls nothing deep.
@@ -43,7 +47,7 @@ pub(crate) struct Acceptors {
 }
 
 impl Acceptors {
-    /// Begins to accept: one connection from each socket, before [`Acceptors::allow`].
+    /// Gets ready to accept what [`Acceptors::allow`] allows.
     pub(crate) fn start(listeners: Vec<Listener>) -> std::io::Result<Self> {
         let (arrived, arrivals) = mpsc::unbounded_channel();
         let stopping = Arc::new(AtomicBool::new(false));
@@ -51,7 +55,6 @@ impl Acceptors {
         for (index, listener) in listeners.into_iter().enumerate() {
             listener.set_blocking(true)?;
             let (allow, allowed) = std::sync::mpsc::channel();
-            let _ = allow.send(());
             let (arrived, stopping) = (arrived.clone(), Arc::clone(&stopping));
             let thread = std::thread::Builder::new().stack_size(STACK).spawn(move || {
                 while allowed.recv().is_ok() {

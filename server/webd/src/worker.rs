@@ -15,7 +15,7 @@ use tokio::net::UnixStream;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, MissedTickBehavior};
 
-use crate::accept::{Acceptors, Arrival};
+use crate::accept::{AHEAD, Acceptors, Arrival};
 use crate::access_log::AccessLog;
 use crate::balance::{Pool, watch_health};
 use crate::channel::{self, Command, ORDER, Order, Report};
@@ -104,8 +104,9 @@ pub(crate) fn serve(
         });
         let channel = channel.transpose().map_err(failed("channel"))?;
         let woken = UnixStream::from_std(woken).map_err(failed("signals"))?;
+        let sockets = listeners.len();
         let acceptors = Acceptors::start(listeners).map_err(failed("accepting"))?;
-        Worker::new(service, acceptors).run(channel, woken).await;
+        Worker::new(service, acceptors, sockets).run(channel, woken).await;
         Ok(())
     })
 }
@@ -120,8 +121,8 @@ struct Worker {
     most_open: usize,
     /// A connection has ended.
     ended: Rc<Notify>,
-    /// Sockets that may accept again when there is room.
-    owed: Vec<usize>,
+    /// Connections that each socket may accept, and that have not arrived.
+    allowed: Vec<usize>,
     draining: watch::Sender<bool>,
     drain_end: Option<Instant>,
 }
@@ -137,7 +138,7 @@ impl Drop for Open {
 }
 
 impl Worker {
-    fn new(service: Rc<Service>, acceptors: Acceptors) -> Self {
+    fn new(service: Rc<Service>, acceptors: Acceptors, sockets: usize) -> Self {
         let config = &service.config;
         Self {
             acceptors,
@@ -146,7 +147,7 @@ impl Worker {
             open: Rc::default(),
             most_open: config.max_connections.div_ceil(config.workers).max(1),
             ended: Rc::default(),
-            owed: Vec::new(),
+            allowed: vec![0; sockets],
             draining: watch::Sender::new(false),
             drain_end: None,
             service,
@@ -162,6 +163,7 @@ impl Worker {
                 tokio::task::spawn_local(watching);
             }
         }
+        self.allow();
         let mut beat = tokio::time::interval(heartbeat(&self.service.config));
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut master_lives = channel.is_some();
@@ -173,7 +175,7 @@ impl Worker {
             let end = self.drain_end.unwrap_or_else(|| Instant::now() + Duration::from_secs(3600));
             tokio::select! {
                 Some(arrival) = self.acceptors.next() => self.begin(arrival),
-                () = self.ended.notified() => self.allow_owed(),
+                () = self.ended.notified() => self.allow(),
                 command = next_command(channel.as_ref()), if master_lives => match command {
                     Some(Command::Log(file)) => {
                         if let Some(log) = &self.service.log {
@@ -216,16 +218,24 @@ impl Worker {
     }
 
     fn begin(&mut self, (socket, stream, peer): Arrival) {
-        self.owed.push(socket);
+        self.allowed[socket] -= 1;
         self.start(stream, peer);
-        self.allow_owed();
+        self.allow();
     }
 
-    /// One more connection for each socket, if there is room.
-    fn allow_owed(&mut self) {
-        while self.open.get() < self.most_open {
-            let Some(socket) = self.owed.pop() else { break };
-            self.acceptors.allow(socket);
+    /// Allows each socket a few connections ahead, if there is room, and one at least.
+    fn allow(&mut self) {
+        if self.drain_end.is_some() {
+            return;
+        }
+        let open = self.open.get();
+        let mut room = self.most_open.saturating_sub(open + self.allowed.iter().sum::<usize>());
+        for (socket, allowed) in self.allowed.iter_mut().enumerate() {
+            while *allowed < AHEAD && (room > 0 || (*allowed == 0 && open < self.most_open)) {
+                *allowed += 1;
+                room = room.saturating_sub(1);
+                self.acceptors.allow(socket);
+            }
         }
     }
 
