@@ -242,6 +242,11 @@ const DEFECTS: &[(&str, &[Defect])] = &[
             defect("client-socket-leaks", "processes/no-descriptor-leak", "descriptors open"),
             defect("memory-per-client", "processes/no-memory-growth", "it has grown"),
             defect("stopped-child-blocks-end", "signals/stop-then-term", "SIGTERM"),
+            defect(
+                "workers-keep-launchers-output",
+                "processes/inherited-descriptors-unused",
+                "whoever reads",
+            ),
         ],
     ),
     (
@@ -273,11 +278,13 @@ const DEFECTS: &[(&str, &[Defect])] = &[
             defect("short-write-lost", "listen/accepted-socket-state", "bytes"),
             defect("short-write-lost", "delivery/slow-reader-catches-up", "byte"),
             defect("short-write-lost", "processes/short-writes-to-clients", "hears"),
+            defect("waits-for-known-children-only", "processes/as-pid-1", "is reaped"),
         ],
     ),
     (
         DAEMON,
         &[
+            defect("pid-as-short", "width/pid-above-99999", "pid file"),
             defect("no-setsid", "processes/daemonizes", "session of its own"),
             defect("single-fork", "processes/daemon-leads-no-session", "session"),
             defect("launcher-exits-early", "listen/port-in-use", "exit non-zero"),

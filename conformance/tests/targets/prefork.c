@@ -122,8 +122,11 @@ int main(int count, char **arguments)
         die("pipe: %s", strerror(errno));
     fcntl(alive[0], F_SETFD, FD_CLOEXEC);
     fcntl(alive[1], F_SETFD, FD_CLOEXEC);
-    missing = start_workers();
+    /* A worker that is forked before keeps the launcher's output open. */
+    if (defect("workers-keep-launchers-output"))
+        start_workers();
     announce();
+    missing = start_workers();
     while (!terminate) {
         long now = now_ms(), left = pause_ends > now ? pause_ends - now : 0;
         struct timespec pause = { .tv_sec = left / 1000, .tv_nsec = left % 1000 * 1000000L };

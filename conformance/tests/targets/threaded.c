@@ -68,7 +68,13 @@ int main(int count, char **arguments)
     for (int paused = 0; !terminate;) {
         int ready = wait_for_clients(paused);
         paused = 0;
-        child_ended = hung_up = 0;
+        hung_up = 0;
+        if (child_ended && !defect("waits-for-known-children-only")) {
+            /* As process 1 it is given children that it never had. */
+            child_ended = 0;
+            while (waitpid(-1, NULL, WNOHANG) > 0)
+                ;
+        }
         for (nfds_t at = 0; ready && at < listener_count; at++)
             if (listeners[at].revents != 0 && accept_from(listeners[at].fd, &attributes) == EXHAUSTED)
                 paused = 1;
