@@ -192,7 +192,7 @@ static inline void serve_clients(int gracefully)
                 (struct pollfd){ .fd = client->fd, .events = (short)events };
         }
         if (defect("busy-poll")) {
-            wait.tv_nsec = 1000000;
+            wait.tv_nsec = 0;
             timed = 1;
         }
         if (defect("select-fd-setsize"))

@@ -639,7 +639,7 @@ static inline int next_client(int listener, int non_blocking, char *shown, size_
 /* Waits for listeners and signals; with `paused` for signals only, and not for long. */
 static inline int wait_for_clients(int paused)
 {
-    struct timespec pause = { .tv_nsec = PAUSE_MS * 1000000L }, moment = { .tv_nsec = 1000000 };
+    struct timespec pause = { .tv_nsec = PAUSE_MS * 1000000L }, moment = { .tv_nsec = 0 };
     struct timespec *limit = paused ? &pause : defect("busy-poll") ? &moment : NULL;
     static int interrupted;
     int ready = ppoll(listeners, paused ? 0 : listener_count, limit, &waiting);
