@@ -1,22 +1,23 @@
-//! A server that listens: clients for it, its processes, its end, and what is left after that.
+//! A server that listens: its processes, its end, and what is left after that. How clients come to it is
+//! in `joining`, what only a running one tells of itself in `manners`.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use forkproof_report::Failure;
 use nix::sys::signal::Signal;
 
-use super::client::{Client, Witness};
+use super::client::Witness;
 use super::locks::{LockMode, try_lock};
-use super::processes::{self, Cluster, descends};
+use super::processes::{self, descends};
 use super::world::{Ending, Running, SERVES, World};
 use crate::platform::{self, Process};
 use crate::stop::{OrError, Outcome, Step, Stop, covered_by, ensure, fail};
-use crate::subject::{Again, Ends, Measured, Model};
+use crate::subject::{Ends, Model};
 
 /// What became of a server that was launched.
 #[derive(Debug)]
@@ -174,179 +175,6 @@ impl Server {
         self.running.output_tail(u64::from(u32::MAX))
     }
 
-    /// Connects to its first address, and says nothing yet.
-    pub fn connect(&self, name: &str) -> Step<Client> {
-        self.connect_to(name, self.address())
-    }
-
-    /// As [`connect`](Self::connect), when there is a place: who has just left takes one until its
-    /// process is gone, where places are few.
-    pub fn come(&self, name: &str) -> Step<Client> {
-        self.world.act();
-        self.awaits_a_place()?;
-        Client::connect(&self.world, name, self.address(), Some(&self.witness))
-    }
-
-    /// Connects to `address`, and says nothing yet.
-    pub fn connect_to(&self, name: &str, address: SocketAddr) -> Step<Client> {
-        self.world.act();
-        Client::connect(&self.world, name, address, Some(&self.witness))
-    }
-
-    /// Connects and sends the key, and waits for nothing.
-    pub fn enter(&self, name: &str) -> Step<Client> {
-        self.enter_at(name, self.address())
-    }
-
-    /// As [`enter`](Self::enter), at `address`.
-    pub fn enter_at(&self, name: &str, address: SocketAddr) -> Step<Client> {
-        self.world.act();
-        self.enter_anyhow(name, address)
-    }
-
-    pub(super) fn enter_anyhow(&self, name: &str, address: SocketAddr) -> Step<Client> {
-        self.awaits_a_place()?;
-        let mut client = Client::connect(&self.world, name, address, Some(&self.witness))?;
-        client.key = self.key().to_vec();
-        client.send_key()?;
-        Ok(client)
-    }
-
-    /// A client that has been let in: the server has served it, and it is still connected.
-    ///
-    /// Where a connection ends with its answer, one before it was served, and this one has still to
-    /// ask.
-    pub fn join(&self, name: &str) -> Step<Client> {
-        let joined = self.join_anyhow(name, self.address());
-        self.world.step(SERVES, joined)
-    }
-
-    /// As [`join`](Self::join), at `address`.
-    pub fn join_at(&self, name: &str, address: SocketAddr) -> Step<Client> {
-        self.world.act();
-        self.join_anyhow(name, address)
-    }
-
-    fn join_anyhow(&self, name: &str, address: SocketAddr) -> Step<Client> {
-        let before = self.living().ok();
-        let mut client = self.enter_anyhow(name, address)?;
-        client.let_in()?;
-        if client.wire().again() == Again::Reconnect {
-            self.lets_go(before)?;
-            client.reconnect()?;
-            client.is_greeted()?;
-            // It has not asked, so only its socket tells whether it is accepted yet.
-            let model = self.world.orders.target.manifest.processes.model;
-            if model.is_per_client() {
-                self.whoever_serves(&client).or_else(|stop| match stop {
-                    Stop::NotRun(_) => Ok(Cluster::default()),
-                    other => Err(other),
-                })?;
-            }
-        }
-        Ok(client)
-    }
-
-    /// Where the manifest tells how many places there are: waits, for a while, for a free one.
-    fn awaits_a_place(&self) -> Outcome {
-        match self.world.orders.target.manifest.wire.clients {
-            Some(most) => self.lets_go(Some(self.process_count(usize::from(most.get()) - 1))),
-            None => Ok(()),
-        }
-    }
-
-    /// Waits, for a while, until the process of a client that has gone has gone too.
-    fn lets_go(&self, before: Option<usize>) -> Outcome {
-        let model = self.world.orders.target.manifest.processes.model;
-        let Some(before) = before.filter(|_| model.is_per_client()) else { return Ok(()) };
-        self.world
-            .wait(self.world.patience(), || Ok((self.living()? <= before).then_some(())))
-            .map(drop)
-    }
-
-    /// A client that has been let in, with the processes that serve it. Nobody else may join or
-    /// leave meanwhile.
-    pub fn join_with_cluster(&self, name: &str) -> Step<(Client, Cluster)> {
-        if self.witness_is_needed() {
-            self.join("first")?;
-        }
-        let before: Vec<i32> = descends()?.iter().map(|process| process.pid).collect();
-        let client = self.join(name)?;
-        let cluster = match self.world.orders.target.manifest.processes.model {
-            model if model.is_per_client() => self.own_processes(model, name, &before)?,
-            _ => self.whoever_serves(&client)?,
-        };
-        self.world.note("check", format!("{name} is served by {cluster}"));
-        Ok((client, cluster))
-    }
-
-    fn witness_is_needed(&self) -> bool {
-        let wire = &self.world.orders.target.manifest.wire;
-        wire.has_lines() && !wire.comes_back()
-    }
-
-    /// The processes that have come with a client.
-    fn own_processes(&self, model: Model, name: &str, before: &[i32]) -> Step<Cluster> {
-        // Where a connection is served before it has asked, its process may be under way.
-        let fresh = self.world.wait(self.world.patience(), || {
-            let mut fresh = descends()?;
-            fresh.retain(|p| !before.contains(&p.pid) && p.state != platform::State::Zombie);
-            let has_child = fresh.iter().any(|process| process.parent == self.daemon());
-            Ok((has_child || model == Model::Clusters).then_some(fresh))
-        })?;
-        let fresh = fresh.unwrap_or_default();
-        let head = fresh.iter().find(|process| process.parent == self.daemon());
-        let sender = match model {
-            Model::Clusters => {
-                head.and_then(|head| fresh.iter().find(|process| process.parent == head.pid))
-            }
-            _ => head,
-        };
-        let as_many = model != Model::Clusters || fresh.len() == 2;
-        match (head, sender) {
-            (Some(head), Some(sender)) if as_many => Ok(Cluster {
-                receiver: head.pid,
-                sender: sender.pid,
-                others: fresh.iter().map(|process| process.pid).collect(),
-            }),
-            _ => fail(
-                match model {
-                    Model::Clusters => {
-                        "a client is served by a child of the daemon, the receiver, and a child of \
-                         that, the sender"
-                    }
-                    _ => "a client is served by a process of its own, a child of the daemon",
-                },
-                format!("{name} brought {} processes", fresh.len()),
-            ),
-        }
-    }
-
-    /// The process that has the other end of a client's connection open, found through the socket.
-    fn whoever_serves(&self, client: &Client) -> Step<Cluster> {
-        let own = client.stream.local_addr().or_error("local address")?;
-        let at = client.stream.peer_addr().or_error("peer address")?;
-        let mut untold = None;
-        let found = self.world.wait(self.world.patience(), || {
-            for process in descends()? {
-                match platform::serves(process.pid, at, own) {
-                    Ok(true) => return Ok(Some(process.pid)),
-                    Ok(false) => {}
-                    Err(reason) => untold = Some(reason),
-                }
-            }
-            Ok(None)
-        })?;
-        match (found, untold) {
-            (Some(pid), _) => Ok(Cluster { receiver: pid, sender: pid, others: vec![pid] }),
-            (None, Some(reason)) => Err(Stop::NotRun(reason)),
-            (None, None) => fail(
-                format!("a process of the server has the connection of {} open", client.name),
-                "none has",
-            ),
-        }
-    }
-
     /// The server's processes that are still there, zombies included.
     pub fn processes(&self) -> Step<Vec<Process>> {
         descends()
@@ -486,73 +314,6 @@ impl Server {
             format!("{} ends the server with exit status {status}", signal.as_str()),
             || format!("the daemon {ending}"),
         )
-    }
-
-    /// How many processes there are when no client is, and how many more with one. Nobody may be in.
-    pub fn measure(&self) -> Step<Measured> {
-        let model = self.world.orders.target.manifest.processes.model;
-        let expected = self.world.orders.target.measured;
-        // Where nothing tells about processes, nothing that takes their number is asked.
-        if descends().is_err() {
-            return Ok(expected);
-        }
-        self.dismiss_witness();
-        let idle = self.settled()?;
-        if !model.is_per_client() {
-            return Ok(Measured { idle, per_client: 0 });
-        }
-        let (client, cluster) = self.join_with_cluster("carol")?;
-        let witness = usize::from(self.witness.is_there());
-        let with_one = self.settled()?;
-        let per_client = with_one.saturating_sub(idle) / (1 + witness);
-        self.world.note("check", format!("{idle} processes are idle; {cluster} came with carol"));
-        drop(client);
-        self.dismiss_witness();
-        Ok(Measured { idle, per_client: per_client.max(expected.per_client) })
-    }
-
-    /// The number of its processes, when that has not changed for a while.
-    fn settled(&self) -> Step<usize> {
-        const A_WHILE: Duration = Duration::from_millis(200);
-        let a_while = self.world.scaled(A_WHILE);
-        let mut last = (self.living()?, Instant::now());
-        let found = self.world.wait(self.world.patience(), || {
-            let now = self.living()?;
-            if now != last.0 {
-                last = (now, Instant::now());
-            }
-            Ok((last.1.elapsed() >= a_while).then_some(now))
-        })?;
-        // A pool that is still growing is as large as it is.
-        found.map_or_else(|| self.living(), Ok)
-    }
-
-    /// Ends the server while a client is in, and finds out what ends with it; fails if that is not as
-    /// its manifest says.
-    pub fn what_ends(&self) -> Step<Ends> {
-        let stop = &self.world.orders.target.manifest.stop;
-        let mut client = self.join("dora")?;
-        self.end()?;
-        let mut left = Vec::new();
-        let gone = self.world.wait(self.world.end_limit(), || {
-            left = descends().unwrap_or_default();
-            Ok(left.is_empty().then_some(()))
-        })?;
-        client.pump();
-        drop(client);
-        let ends = if gone.is_some() { Ends::All } else { Ends::Daemon };
-        if stop.ends == Some(Ends::All) && ends == Ends::Daemon {
-            let names: Vec<String> = left.iter().map(Process::to_string).collect();
-            return fail(
-                format!(
-                    "every process of the server ends at {} while a client is in, as stop.ends = \"all\" says",
-                    stop.signal.0.as_str()
-                ),
-                format!("{} go on; say stop.ends = \"daemon\"", names.join(", ")),
-            );
-        }
-        self.world.ends.set(stop.ends.unwrap_or(ends));
-        Ok(self.world.ends())
     }
 
     /// Lets the harness's own client go.
