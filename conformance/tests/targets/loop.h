@@ -125,6 +125,9 @@ static inline int serve(struct client *client, short events)
 static inline void drop_client(size_t at)
 {
     struct client *client = clients.all[at];
+    /* A last word, without a look at whether anyone hears it. */
+    if (defect("sigpipe-default") && send(client->fd, "bye\r\n", 5, 0) == -1)
+        say("send: %s", strerror(errno));
     if (!defect("client-socket-leaks"))
         close(client->fd);
     if (!defect("memory-per-client"))

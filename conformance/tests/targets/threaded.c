@@ -29,6 +29,9 @@ static void *serve(void *argument)
         if (count <= 0 || !send_all(client, buffer, (size_t)count))
             break;
     }
+    /* A last word, without a look at whether anyone hears it. */
+    if (defect("sigpipe-default") && send(client, "bye\n", 4, 0) == -1)
+        say("send: %s", strerror(errno));
     if (!defect("thread-forgets-close"))
         close(client);
     else
