@@ -198,11 +198,8 @@ mod tests {
     }
 
     #[test]
-    fn own_umask_directory_and_limit() {
+    fn own_directory_and_limit() {
         let own = std::process::id() as i32;
-        let umask = nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o027));
-        assert_eq!(umask_of(own), Ok(0o027));
-        nix::sys::stat::umask(umask);
         assert_eq!(working_directory(own).unwrap(), std::env::current_dir().unwrap());
         let (soft, hard) =
             nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE).unwrap();
