@@ -402,6 +402,58 @@ static int run(const char *name) {
     }
     CASE("pread") { fd = file(path, O_RDWR | O_CREAT); NEED(write(fd, "abcdef", 6)); NEED(lseek(fd, 0, SEEK_SET)); NEED(pread(fd, buffer, 1, 3)); printf("%c", buffer[0]); }
     CASE("append") { fd = file(path, O_WRONLY | O_APPEND | O_CREAT); two = file(path, O_WRONLY | O_APPEND); fill(fd, 1); fill(two, 1); printf("%d", size(fd)); }
+    CASE("append-flag") { fd = file(path, O_WRONLY | O_APPEND | O_CREAT); say(fcntl(fd, F_GETFL) & O_APPEND ? "kept" : "lost"); }
+    CASE("closed-input") {
+        struct pollfd input = {0, 0, 0};
+        close(0);
+        poll(&input, 1, 0);
+        say(input.revents & POLLNVAL ? "told" : "untold");
+    }
+    CASE("inherited-pipe") {
+        int ends[2];
+        NEED(pipe(ends));
+        NEED(dup2(ends[1], 9));
+        close(ends[1]);
+        pid_t child = fork();
+        NEED(child);
+        if (child == 0) { execl(self, self, "connection", path, NULL); _exit(127); }
+        close(9);
+        char byte;
+        say(read(ends[0], &byte, 1) == 1 ? "written" : "empty");
+        NEED(waitpid(child, NULL, 0));
+    }
+    CASE("connection") connection();
+    CASE("dup-over") {
+        struct stat own, input;
+        fd = file(path, O_RDWR | O_CREAT);
+        dup2(fd, 0);
+        NEED(fstat(fd, &own)); NEED(fstat(0, &input));
+        say(own.st_ino == input.st_ino && own.st_dev == input.st_dev ? "moved" : "kept");
+    }
+    CASE("message") {
+        pid_t child = fork();
+        NEED(child);
+        if (child == 0) {
+            NEED(dup2(file("/dev/null", O_WRONLY), 2));
+            connection();
+            alarm(1);
+            _exit(write(2, "x", 1) != 1);
+        }
+        status(child);
+    }
+    CASE("pid-file") {
+        char name[4096];
+        snprintf(name, sizeof name, "%s.pid", path);
+        FILE *left = fopen(name, "w");
+        if (left == NULL) _exit(2);
+        fputs("999999", left);
+        fclose(left);
+        fd = open(name, O_WRONLY | O_CREAT, 0644);
+        say(fd >= 0 ? "made" : errno == EEXIST ? "EEXIST" : "?");
+        unlink(name);
+    }
+    CASE("remove") { close(file(path, O_RDWR | O_CREAT)); NEED(unlink(path)); say(access(path, F_OK) == 0 ? "there" : "gone"); }
+    CASE("mask") { umask(0123); say(umask(0) == 0123 ? "set" : "left"); }
     CASE("fork-after-accept") {
         pid_t child = fork(); /* a daemon's own fork, before any client */
         NEED(child);
