@@ -110,7 +110,7 @@ fn what_was_not_reached_is_no_pass() {
     let shown = text(&output);
     assert_eq!(output.status.code(), Some(3), "{shown}");
     assert!(shown.contains("blocked auth/late-key-accepted"), "{shown}");
-    assert!(shown.contains("Covered by:   listen/default-serves-both-families"), "{shown}");
+    assert!(shown.contains("Covered by:   listen/clients-are-served"), "{shown}");
     assert!(!shown.contains("Usual cause"), "{shown}");
 }
 
