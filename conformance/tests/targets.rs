@@ -170,7 +170,7 @@ fn a_managed_server(#[case] defect: &str, #[case] id: &str, #[case] actual: &str
     assert_eq!(run.with("fail"), failed, "{}", words(&run.output));
     assert_eq!(run.with("pass").len(), 2 - failed.len(), "{}", words(&run.output));
     if !id.is_empty() {
-        let failure = run.entry(id)["failures"][0]["actual"].as_str().unwrap_or_default();
+        let failure = run.entry(id)["actual"].as_str().unwrap_or_default();
         assert!(failure.contains(actual), "{failure}");
     }
 }

@@ -289,6 +289,13 @@ int main(int count, char **arguments)
     sigset_t all, none;
     int addresses = 0, keep = 0, option;
 
+    /* What was closed at the start is nothing of this server's own. */
+    int null;
+    do {
+        null = open("/dev/null", O_RDWR);
+    } while (null >= 0 && null <= 2);
+    close(null);
+
     /* The group is this server's own, before it is ever signalled. */
     if (getpgrp() != getpid() && setpgid(0, 0) == -1)
         die("setpgid: %s", strerror(errno));
@@ -357,6 +364,8 @@ int main(int count, char **arguments)
     if (keep)
         return 0;
     kill(0, SIGTERM);
+    /* Who is stopped ends when it goes on. */
+    kill(0, SIGCONT);
     while (waitpid(-1, NULL, 0) > 0 || errno == EINTR)
         ;
     return 0;
