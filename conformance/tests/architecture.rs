@@ -49,7 +49,7 @@ const CRATES: &[(&str, &[&str])] = &[
             "read",
         ],
     ),
-    ("server/settings/src/lib.rs", &["text", "nearest", "directories", "file"]),
+    ("server/settings/src/lib.rs", &["text", "nearest", "directories", "start_error", "file"]),
     ("conformance/host/src/lib.rs", &["elf", "interrupt", "queue"]),
     (
         "conformance/personality/src/lib.rs",
@@ -104,7 +104,6 @@ const CRATES: &[(&str, &[&str])] = &[
             "options",
             "platform",
             "signals",
-            "start_error",
             "access_log",
             "announce",
             "notify",
@@ -132,7 +131,6 @@ const CRATES: &[(&str, &[&str])] = &[
         "server/chatd/src/lib.rs",
         &[
             "platform",
-            "start_error",
             "diagnostics",
             "signals",
             "generations",

@@ -504,14 +504,157 @@ fn a_mistake_in_a_manifest_is_named_with_its_line(
     #[case] message: &str,
 ) {
     assert!(RIGHT.contains(right));
+    is_refused(&RIGHT.replacen(right, wrong, 1), &format!("server.toml:{message}"));
+}
+
+/// Another manifest that is right, of a server that is no chat.
+const ATTACHED: &str = "name = \"server\"\n\
+                        [launch]\n\
+                        program = \"sh\"\n\
+                        arguments = [\"-D\", \"{port}\"]\n\
+                        [processes]\n\
+                        model = \"per-client\"\n\
+                        [wire]\n\
+                        kind = \"exchange\"\n\
+                        request = 'PING {token}'\n\
+                        response = '{token}'\n";
+
+#[rstest]
+#[case::kind(
+    "\"exchange\"",
+    "\"exchagne\"",
+    "8: unknown value `exchagne`: did you mean `exchange`?"
+)]
+#[case::kind_of_type("\"exchange\"", "7", "8: ")]
+#[case::model(
+    "\"per-client\"",
+    "\"per-clients\"",
+    "6: unknown value `per-clients`: did you mean `per-client`?"
+)]
+#[case::no_response("response = '{token}'\n", "", "8: kind = \"exchange\" takes wire.request")]
+#[case::no_greeting(
+    "kind = \"exchange\"\nrequest = 'PING {token}'\nresponse = '{token}'",
+    "kind = \"greeting\"",
+    "8: kind = \"greeting\" takes wire.greeting"
+)]
+#[case::belongs_elsewhere(
+    "\"exchange\"",
+    "\"http\"",
+    "9: wire.request belongs to kind = \"exchange\""
+)]
+#[case::replay_without_chat(
+    "response =",
+    "replay = 3\nresponse =",
+    "10: wire.replay belongs to kind = \"chat\""
+)]
+#[case::escape("PING", "PING\\q", "9: an unknown escape")]
+#[case::empty("'{token}'", "''", "10: an empty text")]
+#[case::token_in_greeting(
+    "response =",
+    "greeting = '{token}'\nresponse =",
+    "10: {token} has no value in wire.greeting"
+)]
+#[case::until_word(
+    "response =",
+    "until = \"lien\"\nresponse =",
+    "10: unknown value `lien`: did you mean `line`?"
+)]
+#[case::until_length("response =", "until = 0\nresponse =", "10: an answer has 1 to")]
+#[case::until_type(
+    "response =",
+    "until = true\nresponse =",
+    "10: invalid type: boolean `true`, expected \"match\""
+)]
+#[case::until_bytes("response =", "until = {{ bytes = '' }}\nresponse =", "10: ")]
+#[case::again(
+    "response =",
+    "again = \"sane\"\nresponse =",
+    "10: unknown value `sane`: did you mean `same`?"
+)]
+#[case::clients("response =", "clients = 0\nresponse =", "10: ")]
+#[case::again_of_an_echo(
+    "kind = \"exchange\"\nrequest = 'PING {token}'\nresponse = '{token}'",
+    "kind = \"echo\"\nagain = \"none\"",
+    "9: wire.again belongs to"
+)]
+#[case::status(
+    "kind = \"exchange\"\nrequest = 'PING {token}'\nresponse = '{token}'",
+    "kind = \"http\"\nstatus = 99",
+    "9: wire.status is a final HTTP status"
+)]
+#[case::log_of_no_chat("[wire]", "[log]\n[wire]", "7: [log] is the log of a chat")]
+#[case::prepare_nothing(
+    "[processes]",
+    "[[launch.prepare]]\ncommand = []\n[processes]",
+    "6: `command` names no program"
+)]
+#[case::prepare_placeholder(
+    "[processes]",
+    "[[launch.prepare]]\nonce = true\ncommand = [\"ls\", \"{dir}\"]\n[processes]",
+    "7: {dir} has no value here"
+)]
+#[case::needs_root(
+    "program",
+    "needs-root = \"yes\"\nprogram",
+    "3: invalid type: string \"yes\", expected a boolean"
+)]
+#[case::exclusive(
+    "program",
+    "exclusive = 1\nprogram",
+    "3: invalid type: integer `1`, expected a boolean"
+)]
+#[case::instead(
+    "[processes]",
+    "[options]\ndaemon = {{ instead-of = [\"-F\"], arguments = [\"-d\"] }}\n[processes]",
+    "6: instead-of: launch.arguments has no such arguments"
+)]
+#[case::instead_key(
+    "[processes]",
+    "[options]\ndaemon = {{ insteadof = [\"-D\"] }}\n[processes]",
+    "6: unknown key `insteadof`: did you mean `instead-of`?"
+)]
+#[case::words_of_type(
+    "[processes]",
+    "[options]\ndaemon = \"-d\"\n[processes]",
+    "6: invalid type: string \"-d\", expected a list of arguments"
+)]
+#[case::address_nowhere(
+    "[processes]",
+    "[options]\naddress = []\n[processes]",
+    "these arguments should hold {address}"
+)]
+#[case::addresses("[processes]", "[options]\naddresses = 0\n[processes]", "6: ")]
+#[case::address_in_arguments("\"{port}\"", "\"{address}\"", "4: {address} has no value here")]
+#[case::model_claimed(
+    "[launch]",
+    "claims = [\"clusters\"]\n[launch]",
+    "2: `clusters` is claimed, but it takes processes.model = \"clusters\""
+)]
+fn a_mistake_in_what_any_server_has_is_named_with_its_line(
+    #[case] right: &str,
+    #[case] wrong: &str,
+    #[case] message: &str,
+) {
+    assert!(ATTACHED.contains(right));
+    let wrong = wrong.replace("{{", "{").replace("}}", "}");
+    let message = match message.starts_with(|c: char| c.is_ascii_digit()) {
+        true => format!("server.toml:{message}"),
+        false => message.to_owned(),
+    };
+    is_refused(&ATTACHED.replacen(right, &wrong, 1), &message);
+}
+
+/// A manifest of that text is refused in one line, which begins with its file and holds `message`.
+fn is_refused(text: &str, message: &str) {
     let dir = TempDir::new().unwrap();
     let file = dir.path().join("server.toml");
-    fs::write(&file, RIGHT.replacen(right, wrong, 1)).unwrap();
+    fs::write(&file, text).unwrap();
     let output = forkproof().args(["run", "--target"]).arg(&file).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(2), "{said}");
     assert_eq!(said.lines().count(), 1, "{said}");
-    assert!(said.contains(&format!("{}:{message}", file.display())), "{said}");
+    assert!(said.contains(&format!("{}:", file.display())), "{said}");
+    assert!(said.contains(message), "{said}");
 }
 
 #[rstest]

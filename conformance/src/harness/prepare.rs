@@ -1,12 +1,11 @@
 //! What is run before a server is started, so that it finds what it needs: host keys, a database.
 
 use std::ffi::OsString;
-use std::fs::File;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use super::world::{World, shared, tail};
+use super::world::{World, last_of, shared};
 use crate::stop::{OrError, Outcome, Step, Stop};
 
 /// How much of what such a command says is told, in bytes from its end.
@@ -69,8 +68,9 @@ pub(super) fn user_of(world: &World) -> Step<Option<User>> {
 pub(super) fn run_before(words: &[OsString], dir: &Path, user: Option<User>) -> Outcome {
     let Some((program, arguments)) = words.split_first() else { return Ok(()) };
     let shown = shell_words::join(words.iter().map(|word| word.to_string_lossy().into_owned()));
-    let said = dir.join(".prepare.output");
-    let output = File::create(&said).or_error(said.display())?;
+    // Without a name: the directory may be the server's by now, with whatever it has laid there.
+    let mut said = tempfile::tempfile().or_error("output")?;
+    let output = said.try_clone().or_error("output")?;
     let mut command = Command::new(program);
     command.args(arguments).current_dir(dir).stdin(Stdio::null());
     command.stdout(output.try_clone().or_error("output")?).stderr(output);
@@ -81,10 +81,9 @@ pub(super) fn run_before(words: &[OsString], dir: &Path, user: Option<User>) -> 
     let status = command.status().map_err(|error| {
         Stop::Error(format!("launch.prepare: `{shown}` cannot be run: {error}"))
     })?;
-    let words = tail(&said, TOLD).trim().replace('\n', " / ");
-    let _ = std::fs::remove_file(&said);
     if status.success() {
         return Ok(());
     }
+    let words = last_of(&mut said, TOLD).trim().replace('\n', " / ");
     Err(Stop::Error(format!("launch.prepare: `{shown}` ended with {status}, and says: {words}")))
 }

@@ -359,11 +359,14 @@ impl Running {
 }
 
 pub(super) fn tail(path: &Path, length: u64) -> String {
+    File::open(path).map_or_else(|_| String::new(), |mut file| last_of(&mut file, length))
+}
+
+/// The end of a file, at most `length` bytes of it.
+pub(super) fn last_of(file: &mut File, length: u64) -> String {
     let mut bytes = Vec::new();
-    if let Ok(mut file) = File::open(path) {
-        let end = file.seek(SeekFrom::End(0)).unwrap_or(0);
-        let _ = file.seek(SeekFrom::Start(end.saturating_sub(length)));
-        let _ = file.take(length).read_to_end(&mut bytes);
-    }
+    let end = file.seek(SeekFrom::End(0)).unwrap_or(0);
+    let _ = file.seek(SeekFrom::Start(end.saturating_sub(length)));
+    let _ = file.take(length).read_to_end(&mut bytes);
     String::from_utf8_lossy(&bytes).into_owned()
 }

@@ -202,9 +202,6 @@ impl Manifest {
         for prepare in &launch.prepare {
             let allowed = if prepare.once { ONCE } else { EVERYWHERE };
             all.extend(prepare.command.iter().map(|template| (template, allowed)));
-            if prepare.command.is_empty() {
-                return mistake("launch.prepare", "launch.prepare: `command` names no program");
-            }
         }
         const PATHS: &[&str] = &["dir", "manifest-dir", "program-dir"];
         let paths = launch

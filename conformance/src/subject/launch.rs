@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::template::Template;
 use super::words::Mode;
@@ -69,6 +69,7 @@ pub struct Launch {
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Prepare {
     /// The program, looked up in PATH, and its arguments.
+    #[serde(deserialize_with = "with_a_program")]
     pub command: Vec<Template>,
     /// Whether it is run once a run, before all checks, instead of before each start. What it makes
     /// in `{shared}` every check finds.
@@ -117,4 +118,13 @@ pub struct Bind {
     /// Whether it can write there.
     #[serde(default)]
     pub read_only: bool,
+}
+
+/// A command line that names a program at least.
+fn with_a_program<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Template>, D::Error> {
+    let words = Vec::deserialize(deserializer)?;
+    match words.is_empty() {
+        true => Err(serde::de::Error::custom("`command` names no program")),
+        false => Ok(words),
+    }
 }

@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use crate::diagnostics::Sink;
 use crate::listen::ListenAddress;
-use crate::start_error::StartError;
+use settings::StartError;
 
 /// The port when none is named.
 pub(crate) const DEFAULT_PORT: u16 = 7722;

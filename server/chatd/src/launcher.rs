@@ -16,7 +16,7 @@ use std::path::Path;
 
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{ForkResult, chdir, dup2_stderr, dup2_stdin, dup2_stdout, fork, pipe, setsid};
-use settings::reason;
+use settings::{StartError, reason};
 
 use crate::config::Config;
 use crate::daemon::Daemon;
@@ -24,7 +24,6 @@ use crate::diagnostics::Sink;
 use crate::generations::Generations;
 use crate::key::Key;
 use crate::log::{ChatLog, no_locks};
-use crate::start_error::StartError;
 use crate::{diagnostics, listen, platform, privileges, signals};
 
 /// Serves as `config` says. Returns when the server has ended, or, in the background, when the

@@ -19,7 +19,6 @@
 //! | which process groups hear a multicast | `generations` | |
 //! | the shared key | `key` | |
 //! | the server's own messages | `diagnostics` | |
-//! | why the server doesn't start | `start_error` | |
 //! | what differs between systems | `platform` | |
 //!
 //! Imports go down this table; the client, in `client`, shares nothing with the server but `key`.
@@ -43,7 +42,6 @@ mod receiver;
 mod sender;
 mod server;
 mod signals;
-mod start_error;
 
 pub use client::client_main;
 pub use server::server_main;

@@ -14,10 +14,9 @@ use nix::sys::socket::{
     AddressFamily, SockFlag, SockType, SockaddrIn, SockaddrIn6, SockaddrLike, SockaddrStorage,
     bind, getsockname, getsockopt, setsockopt, socket, sockopt,
 };
-use settings::reason;
+use settings::{StartError, reason};
 
 use crate::diagnostics;
-use crate::start_error::StartError;
 
 /// What to listen on, as the user wrote it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -8,11 +8,10 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use nix::unistd::{User, geteuid, getuid, setgid, setuid};
-use settings::reason;
+use settings::{StartError, reason};
 
 use crate::diagnostics;
 use crate::generations::Generations;
-use crate::start_error::StartError;
 
 /// Finds `name` in the user database.
 pub(crate) fn find_user(name: &str) -> Result<User, StartError> {

@@ -4,8 +4,8 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use crate::config::{ArgsError, Request};
-use crate::start_error::{EXIT_USAGE, StartError};
 use crate::{diagnostics, key, launcher};
+use settings::{EXIT_USAGE, StartError};
 
 /// The program `chatd`: `args` with the program's name first.
 pub fn server_main(args: impl IntoIterator<Item = OsString>) -> ExitCode {

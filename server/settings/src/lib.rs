@@ -6,14 +6,17 @@
 //! | the nearest of several names, for a misspelt one | [`nearest()`], [`unknown`] |
 //! | where a user's configuration and cache are | [`base_directory`] |
 //! | an error of the operating system in words alone | [`reason`] |
+//! | why a server doesn't start, and its exit status | [`StartError`] |
 //! | text from elsewhere, harmless on a terminal | [`printable`], [`one_line`] |
 
 mod directories;
 mod file;
 mod nearest;
+mod start_error;
 mod text;
 
 pub use directories::base_directory;
 pub use file::{SettingsError, line_at, parse, read, read_text};
 pub use nearest::{did_you_mean, nearest, unknown};
+pub use start_error::{EXIT_FAILURE, EXIT_USAGE, StartError};
 pub use text::{one_line, printable, reason};

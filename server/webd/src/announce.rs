@@ -4,9 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::Path;
 
-use settings::reason;
-
-use crate::start_error::StartError;
+use settings::{StartError, reason};
 
 /// Writes a small file in one step: whoever reads it sees all of it or none. A link in its place
 /// is replaced, never followed.

@@ -13,7 +13,7 @@ use crate::options::{
     Workers,
 };
 use crate::sockets::resolve;
-use crate::start_error::StartError;
+use settings::StartError;
 
 /// The port when none is named.
 const DEFAULT_PORT: u16 = 8080;

@@ -27,7 +27,7 @@ use crate::config::Config;
 use crate::metrics::Figures;
 use crate::options::Links;
 use crate::platform;
-use crate::start_error::StartError;
+use settings::StartError;
 
 /// The directory that is served, and how.
 pub(crate) struct Files {

@@ -35,7 +35,6 @@
 //! | what systemd is told | `notify` |
 //! | pid file, ready file | `announce` |
 //! | the server's own messages | `diagnostics` |
-//! | why the server doesn't start | `start_error` |
 //! | what differs between systems | `platform` |
 //!
 //! Imports go down this table.
@@ -65,7 +64,6 @@ mod server;
 mod service;
 mod signals;
 mod sockets;
-mod start_error;
 mod supervise;
 mod upgrade;
 mod watch;

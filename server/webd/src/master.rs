@@ -15,7 +15,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, geteuid};
-use settings::reason;
+use settings::{StartError, reason};
 
 use crate::config::Config;
 use crate::diagnostics::say;
@@ -23,7 +23,6 @@ use crate::exposition::Exposition;
 use crate::metrics::{self, MasterFigures, WorkerCounts};
 use crate::notify::Notifier;
 use crate::sockets::{self, Listener};
-use crate::start_error::StartError;
 use crate::supervise::{Crew, State, Worker};
 use crate::upgrade::{self, Program};
 use crate::{access_log, announce, channel, platform, signals};

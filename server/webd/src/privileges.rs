@@ -5,7 +5,7 @@ use nix::unistd::{Gid, Uid, User, geteuid, getuid, setgid, setgroups, setuid};
 use serde::{Deserialize, Serialize};
 
 use crate::platform;
-use crate::start_error::StartError;
+use settings::StartError;
 
 /// Who a worker becomes, in numbers: it looks nothing up.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -12,14 +12,13 @@ use std::time::Instant;
 use nix::errno::Errno;
 use nix::sys::wait::WaitStatus;
 use nix::unistd::Pid;
-use settings::reason;
+use settings::{StartError, reason};
 
 use crate::config::{ArgsError, Config, Request};
 use crate::diagnostics::say;
 use crate::exposition::Exposition;
 use crate::master::{Master, Next, open_metrics};
 use crate::sockets::{self, Listener};
-use crate::start_error::StartError;
 use crate::supervise::{Crew, State, Worker};
 use crate::upgrade::{self, Program, WorkerState};
 

@@ -5,9 +5,9 @@ use std::process::ExitCode;
 
 use crate::config::{ArgsError, Config, Request};
 use crate::sockets::open_all;
-use crate::start_error::{EXIT_USAGE, StartError};
 use crate::upgrade::Program;
 use crate::{access_log, announce, diagnostics, master, privileges, worker};
+use settings::{EXIT_USAGE, StartError};
 
 /// The program `webd`: `args` with the program's name first.
 pub fn server_main(args: impl IntoIterator<Item = OsString>) -> ExitCode {

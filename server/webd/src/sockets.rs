@@ -14,9 +14,7 @@ use nix::sys::socket::{
     AddressFamily, SockFlag, SockType, SockaddrIn, SockaddrIn6, SockaddrLike, SockaddrStorage,
     bind, getsockname, getsockopt, setsockopt, socket, sockopt,
 };
-use settings::reason;
-
-use crate::start_error::StartError;
+use settings::{StartError, reason};
 
 /// Length of the listening sockets' queues; the system's own ceiling applies
 /// (`net.core.somaxconn`, `kern.ipc.soacceptqueue`).

@@ -19,8 +19,8 @@ use crate::metrics::Figures;
 use crate::platform;
 use crate::privileges::Identity;
 use crate::sockets::{Listener, pass};
-use crate::start_error::StartError;
 use crate::worker::ARGUMENT;
+use settings::StartError;
 
 /// A worker that ends sooner has failed to work at all.
 const STABLE: Duration = Duration::from_secs(1);

@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
-use settings::reason;
+use settings::{StartError, reason};
 use tokio::io::{AsyncReadExt, Interest};
 use tokio::net::UnixStream;
 use tokio::sync::{Notify, watch};
@@ -26,7 +26,6 @@ use crate::limits::Limits;
 use crate::metrics::Figures;
 use crate::service::{Client, Service};
 use crate::sockets::{Listener, inherit};
-use crate::start_error::StartError;
 use crate::watch::{Timeouts, Watch};
 use crate::{diagnostics, platform, privileges, signals};
 

@@ -358,8 +358,9 @@ fn key(world: &World, options: &Options, path: &Path) -> Step<Vec<u8>> {
     Ok(key)
 }
 
-/// Writes a file anew, with its directory if that is missing.
-fn write_file(path: &Path, content: &[u8], mode: u32) -> std::io::Result<()> {
+/// Writes a file anew, with its directory if that is missing. What was there is removed: a link in its
+/// place is not followed.
+pub(super) fn write_file(path: &Path, content: &[u8], mode: u32) -> std::io::Result<()> {
     if let Some(parent) = path.parent() {
         std::fs::create_dir_all(parent)?;
     }

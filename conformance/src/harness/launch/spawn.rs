@@ -15,7 +15,7 @@ use nix::sys::signal::{
 };
 use nix::sys::stat::umask;
 
-use super::invocation::Invocation;
+use super::invocation::{Invocation, write_file};
 use super::listen::is_free;
 use super::ready::Spawned;
 use super::words::fill;
@@ -208,7 +208,7 @@ fn give_away(world: &World, invocation: &Invocation) -> Outcome {
 fn leave_pid_file(invocation: &Invocation) -> Outcome {
     let Some(text) = &invocation.left_in_pid_file else { return Ok(()) };
     let path = &invocation.pid_file;
-    std::fs::write(path, text).or_error(path.display())?;
+    write_file(path, text.as_bytes(), 0o644).or_error(path.display())?;
     let Some(user) = &invocation.run_as else { return Ok(()) };
     std::os::unix::fs::lchown(path, Some(user.id), Some(user.group)).or_error(path.display())
 }

@@ -6,9 +6,7 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use settings::reason;
-
-use crate::start_error::StartError;
+use settings::{StartError, reason};
 
 /// Names tried for the temporary file. Each is as good as unique.
 const TRIES: usize = 8;

@@ -1,29 +1,29 @@
-//! Why the server doesn't start, and the exit status that says so.
+//! Why a server doesn't start, and the exit status that says so.
 
 use std::fmt;
 
 /// Exit status: the server could not start, or ended on an error.
-const EXIT_FAILURE: u8 = 1;
-/// Exit status: the command line or the configuration file is wrong.
-pub(crate) const EXIT_USAGE: u8 = 2;
+pub const EXIT_FAILURE: u8 = 1;
+/// Exit status: the command line, or a file that it names, is wrong.
+pub const EXIT_USAGE: u8 = 2;
 
-/// A reason why the server doesn't start: one line for a person, and the exit status.
+/// A reason why a server doesn't start: one line for a person, and the exit status.
 #[derive(Debug)]
-pub(crate) struct StartError {
+pub struct StartError {
     /// What is wrong, where, and what would be right.
-    pub(crate) message: String,
+    pub message: String,
     /// [`EXIT_FAILURE`] or [`EXIT_USAGE`].
-    pub(crate) status: u8,
+    pub status: u8,
 }
 
 impl StartError {
     /// The machine refuses: a port in use, a file that cannot be written.
-    pub(crate) fn failure(message: impl Into<String>) -> Self {
+    pub fn failure(message: impl Into<String>) -> Self {
         Self { message: message.into(), status: EXIT_FAILURE }
     }
 
-    /// What the user gave is wrong: an option or the configuration.
-    pub(crate) fn usage(message: impl Into<String>) -> Self {
+    /// What the user gave is wrong: an option, the configuration, a key.
+    pub fn usage(message: impl Into<String>) -> Self {
         Self { message: message.into(), status: EXIT_USAGE }
     }
 }
