@@ -10,7 +10,7 @@ use crate::harness::{Check, Options, Server};
 use crate::needs::Need;
 use crate::platform;
 use crate::requirement::{Controls, Requirement, by};
-use crate::requirements::situations::{blocked_client, refuses_to_start};
+use crate::requirements::situations::{blocked_client, refuses_to_start, slow_clients_are_apart};
 use crate::stop::{OrError, Outcome, Step, Stop, ensure, fail};
 use crate::subject::{Claim, Kind};
 use forkproof_report::Level;
@@ -193,18 +193,13 @@ fn reachable(server: &Server, port: u16) -> Step<SocketAddr> {
 
 fn blocking_client_stalls_nobody(check: &mut Check) -> Outcome {
     let wire = check.target().manifest.wire.clone();
-    let wanted = if check.has(Claim::Lines) { 5 } else { 4 };
-    if check.up_to(wanted) < wanted {
-        return Err(Stop::Unsupported(format!(
-            "the target {} serves fewer than {wanted} clients at a time",
-            check.target().name
-        )));
-    }
+    let apart = slow_clients_are_apart(check);
+    check.needs_clients(if apart { 5 } else { 4 })?;
     let server = check.server()?;
     let mut alice = server.join("alice")?;
     check.act();
     // The first of them, since its process is told by being new.
-    let blocked = match check.has(Claim::Lines) {
+    let blocked = match apart {
         true => Some(blocked_client(check, &server, &mut alice, "not reading")?),
         false => None,
     };
