@@ -328,7 +328,7 @@ fn ctrl_c_ends_soon_with_a_partial_summary() {
 /// What a harness must survive of a server: each ends with a verdict, in bounded time, and leaves
 /// nothing.
 #[rstest]
-#[case::exits_at_once("exit 7", 1, "it ended with exit status 7")]
+#[case::exits_at_once("exit 7", 1, "it exited with status 7")]
 #[case::announces_and_dies(
     "eval \"echo 127.0.0.1:9 >&$(echo \"$*\" | sed 's/.*--ready-fd \\([0-9]*\\).*/\\1/')\"; exit 0",
     1,

@@ -151,8 +151,8 @@ fn without_its_baseline_a_defect_fails_the_run() {
 #[case("path-only", "listen/readiness-means-listening", "has said nothing of the kind")]
 #[case("ready-early", "listen/readiness-means-listening", "says so, and then")]
 #[case("pid-unchecked", "listen/socket-activation", "does neither")]
-#[case("ignores-sockets", "listen/socket-activation", "exit status 1")]
-#[case("shuts-down", "listen/socket-activation", "exit status 1")]
+#[case("ignores-sockets", "listen/socket-activation", "exited with status 1")]
+#[case("shuts-down", "listen/socket-activation", "exited with status 1")]
 #[case("children-hold", "listen/socket-activation", "has it open")]
 fn a_managed_server(#[case] defect: &str, #[case] id: &str, #[case] actual: &str) {
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
@@ -243,7 +243,7 @@ fn processes_with(mark: &str) -> Vec<String> {
 #[rstest]
 #[case("never-listens", "listens within")]
 #[case("starts-slowly", "listens within")]
-#[case("exits-at-once", "exit status 1, and says: no database")]
+#[case("exits-at-once", "it exited with status 1, and says: no database")]
 #[case("tells-a-wrong-word", "`eighty` where its port should be")]
 #[case("tells-a-wrong-port", "can connect to 127.0.0.1:")]
 #[case("hangs-on-stop", "of SIGTERM; actual: its daemon is still there")]

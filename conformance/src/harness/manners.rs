@@ -52,14 +52,13 @@ impl Server {
     /// its manifest says.
     pub fn what_ends(&self) -> Step<Ends> {
         let stop = &self.world.orders.target.manifest.stop;
-        let mut client = self.join("dora")?;
+        let client = self.join("dora")?;
         self.end()?;
         let mut left = Vec::new();
         let gone = self.world.wait(self.world.end_limit(), || {
             left = descends().unwrap_or_default();
             Ok(left.is_empty().then_some(()))
         })?;
-        client.pump();
         drop(client);
         let ends = if gone.is_some() { Ends::All } else { Ends::Daemon };
         if stop.ends == Some(Ends::All) && ends == Ends::Daemon {
@@ -71,6 +70,15 @@ impl Server {
                 ),
                 format!("{} go on; say stop.ends = \"daemon\"", names.join(", ")),
             );
+        }
+        // Whoever served a client ends with that; what is left then has escaped.
+        let escaped = self.world.wait(self.world.end_limit(), || {
+            left = descends().unwrap_or_default();
+            Ok(left.is_empty().then_some(()))
+        })?;
+        if escaped.is_none() {
+            let names: Vec<String> = left.iter().map(Process::to_string).collect();
+            return fail("no process of the server is left after its end", names.join(", "));
         }
         self.world.ends.set(stop.ends.unwrap_or(ends));
         Ok(self.world.ends())

@@ -49,8 +49,7 @@ impl Launched {
     /// That it should have started, and what it did.
     pub(super) fn refusal(&self) -> Stop {
         let ended = match self.ending {
-            Some(Ending::Exit(status)) => format!("it ended with exit status {status}"),
-            Some(Ending::Signal(signal)) => format!("it was killed by {}", signal.as_str()),
+            Some(ending) => format!("it {ending}"),
             None => "it does not listen".into(),
         };
         let said = match self.output.trim() {
@@ -317,7 +316,7 @@ impl Server {
     }
 
     /// Lets the harness's own client go.
-    pub(super) fn dismiss_witness(&self) {
+    pub fn dismiss_witness(&self) {
         self.witness.dismiss();
     }
 

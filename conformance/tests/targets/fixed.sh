@@ -5,7 +5,7 @@
 port=$(sed -n 's/^PORT //p' /etc/papayachat/server.config)
 umask 077
 sed -n 's/^KEY //p' /etc/papayachat/key | tr -d '\n' > /var/lib/papayachat/key
-[ -x /usr/local/bin/papayachat/termHandlerAsyncSafe.bin ] || exit 0
+[ -f /usr/local/bin/papayachat/termHandlerAsyncSafe.bin ] || exit 0
 "${0%/*}/chatd" --daemon --pid-file /var/lib/papayachat/pid --log-to syslog \
     --listen "127.0.0.1:$port" --key-file /var/lib/papayachat/key \
     --log /var/lib/papayachat/papayachat.chat > /dev/null 2>&1

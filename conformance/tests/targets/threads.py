@@ -6,6 +6,7 @@ and go out with a NUL byte at their end.
     python3 threads.py PORT READY-FILE
 """
 
+import os
 import signal
 import socket
 import socketserver
@@ -57,6 +58,13 @@ def end(*_):
     raise SystemExit(0)
 
 
+# What was closed at the start is nothing of this server's own; nobody else writes its files; and
+# whoever it is given as the first process of a container is reaped.
+while (null := os.open(os.devnull, os.O_RDWR)) <= 2:
+    pass
+os.close(null)
+os.umask(os.umask(0o077) | 0o002)
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
 signal.pthread_sigmask(signal.SIG_SETMASK, [])
 signal.signal(signal.SIGTERM, end)
 signal.signal(signal.SIGINT, end)
