@@ -170,6 +170,18 @@ impl Check {
         self.world.until(limit, expected, condition, actual)
     }
 
+    /// Waits until `condition` holds, for at most `limit` (as on an ordinary machine); whether it
+    /// does.
+    pub fn reaches(
+        &self,
+        limit: Duration,
+        mut condition: impl FnMut() -> Step<bool>,
+    ) -> Step<bool> {
+        let reached =
+            self.world.wait(self.scaled(limit), || Ok(condition()?.then_some(())))?;
+        Ok(reached.is_some())
+    }
+
     /// Locks `path`, waiting for it: the other program of the requirements.
     pub fn lock(&self, path: &Path, mode: LockMode) -> Step<HeldLock> {
         self.world.act();

@@ -75,7 +75,7 @@ impl Server {
             // It has not asked, so only its socket tells whether it is accepted yet.
             let model = self.world.orders.target.manifest.processes.model;
             if model.is_per_client() {
-                self.whoever_serves(&client).or_else(|stop| match stop {
+                self.whoever_serves(&mut client).or_else(|stop| match stop {
                     Stop::NotRun(_) => Ok(Cluster::default()),
                     other => Err(other),
                 })?;
@@ -108,10 +108,10 @@ impl Server {
             self.join("first")?;
         }
         let before: Vec<i32> = descends()?.iter().map(|process| process.pid).collect();
-        let client = self.join(name)?;
+        let mut client = self.join(name)?;
         let cluster = match self.world.orders.target.manifest.processes.model {
             model if model.is_per_client() => self.own_processes(model, name, &before)?,
-            _ => self.whoever_serves(&client)?,
+            _ => self.whoever_serves(&mut client)?,
         };
         self.world.note("check", format!("{name} is served by {cluster}"));
         Ok((client, cluster))
@@ -160,27 +160,32 @@ impl Server {
     }
 
     /// The process that has the other end of a client's connection open, found through the socket.
-    fn whoever_serves(&self, client: &Client) -> Step<Cluster> {
+    fn whoever_serves(&self, client: &mut Client) -> Step<Cluster> {
+        let expected =
+            format!("a process of the server has the connection of {} open", client.name);
         let own = client.stream.local_addr().or_error("local address")?;
-        let at = client.stream.peer_addr().or_error("peer address")?;
+        // A connection that was reset has no peer.
+        let Ok(at) = client.stream.peer_addr() else {
+            client.pump();
+            return fail(expected, client.ended.unwrap_or("it is not connected"));
+        };
         let mut untold = None;
         let found = self.world.wait(self.world.patience(), || {
             for process in descends()? {
                 match platform::serves(process.pid, at, own) {
-                    Ok(true) => return Ok(Some(process.pid)),
+                    Ok(true) => return Ok(Some(Some(process.pid))),
                     Ok(false) => {}
                     Err(reason) => untold = Some(reason),
                 }
             }
-            Ok(None)
+            client.pump();
+            Ok(client.ended.map(|_| None))
         })?;
-        match (found, untold) {
-            (Some(pid), _) => Ok(Cluster { receiver: pid, sender: pid, others: vec![pid] }),
-            (None, Some(reason)) => Err(Stop::NotRun(reason)),
-            (None, None) => fail(
-                format!("a process of the server has the connection of {} open", client.name),
-                "none has",
-            ),
+        match (found.flatten(), client.ended, untold) {
+            (Some(pid), _, _) => Ok(Cluster { receiver: pid, sender: pid, others: vec![pid] }),
+            (None, Some(how), _) => fail(expected, how),
+            (None, None, Some(reason)) => Err(Stop::NotRun(reason)),
+            (None, None, None) => fail(expected, "none of its processes has"),
         }
     }
 }
