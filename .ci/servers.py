@@ -88,6 +88,8 @@ says.
             for identity in ids:
                 print(f"- **{identity}**: {cell(titles[identity])}.")
             print(f"  {reason}")
+        for reason, ids in exceptions(name, "sometimes").items():
+            print(f"- Now and then **{', '.join(ids)}**: {reason}")
         for reason, ids in exceptions(name, "skip").items():
             print(f"- Left out: {', '.join(ids)}. {reason}")
 

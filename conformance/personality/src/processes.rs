@@ -33,6 +33,7 @@ pub(crate) fn fork() -> c_int {
     let mut ends = [-1; 2];
     let checks = on(Id::KeysCheckedByDaemon) && listens && real::pipe(ends.as_mut_ptr()) == 0;
     let child = real::fork();
+    window::mask_goes_stale();
     if serves && child > 0 && alters(Id::ForksTwice) && real::fork() == 0 {
         loop {
             real::pause();

@@ -3,7 +3,7 @@
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use crate::inherited::{self, bit};
-use crate::real;
+use crate::{real, window};
 use crate::start::any;
 use crate::state::{altered, alters, on, value};
 use crate::sys::*;
@@ -145,6 +145,9 @@ pub(crate) fn mask(
             wanted.set_low(kept);
             altered(Id::InheritsBlocked);
         }
+    }
+    if how == SIG_SETMASK && wanted.low() == 0 {
+        window::mask_is_fresh();
     }
     real(how, &wanted, old)
 }

@@ -500,6 +500,13 @@ personalities! {
         "POSIX.1-2024 fork(): handlers are inherited; benoitc/gunicorn#1910",
         ["fork"], None
     }
+    StaleMaskAfterFork {
+        "stale-mask-after-fork",
+        "FreeBSD 13.2 with libthr: a signal that is pending when a process first waits with an open mask after a fork does not end that wait; a mask that is opened and closed just before lets it in.",
+        "FreeBSD sigfastblock(2): the word of libthr's critical section around fork; POSIX.1-2024 ppoll()",
+        ["fork", "ppoll", "pselect", "sigsuspend", "sigprocmask", "pthread_sigmask"],
+        takes("milliseconds before that wait begins", Kind::Number, 0)
+    }
     ToldOnce {
         "told-once",
         "A daemon that tells each child once to end, and then waits for it, without SIGCONT and without SIGKILL.",

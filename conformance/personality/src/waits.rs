@@ -9,7 +9,7 @@ use crate::start::any;
 use crate::state::{altered, alters, fail, on, value};
 use crate::sys::*;
 use crate::table::Id;
-use crate::{descriptors, real, streams};
+use crate::{descriptors, real, streams, window};
 
 const FD_SETSIZE: c_int = 1024;
 const NOW: Timespec = Timespec { sec: 0, nsec: 0 };
@@ -69,6 +69,7 @@ fn with_mask(mask: *const Sigset, wait: impl Fn(*const Sigset) -> c_int) -> c_in
     // SAFETY: ppoll(2), pselect(2), sigsuspend(2): not null, so a set to read.
     let mut mask = unsafe { *mask };
     waiting_mask(&mut mask);
+    window::wait_with_stale(&mut mask);
     if !on(Id::RacingWait) {
         return wait(&mask);
     }

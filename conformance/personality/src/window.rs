@@ -1,7 +1,7 @@
 //! The window between fork and what a child does first, and who is told of an end meanwhile.
 
 use core::ptr::null_mut;
-use core::sync::atomic::{AtomicI32, Ordering::Relaxed};
+use core::sync::atomic::{AtomicBool, AtomicI32, Ordering::Relaxed};
 
 use crate::inherited::bit;
 use crate::real;
@@ -49,6 +49,32 @@ fn lose_signals() {
             real::sigaction(signal, &ignore, &mut before);
             real::sigaction(signal, &before, null_mut());
         }
+    }
+}
+
+/// Whether this process has forked, or was, and has not opened its mask since.
+static STALE: AtomicBool = AtomicBool::new(false);
+
+/// In the parent and in the child, after a fork.
+pub(crate) fn mask_goes_stale() {
+    STALE.store(on(Id::StaleMaskAfterFork), Relaxed);
+}
+
+/// The mask has been opened by a call of its own.
+pub(crate) fn mask_is_fresh() {
+    STALE.store(false, Relaxed);
+}
+
+/// The first wait after a fork: what is pending by now does not end it.
+pub(crate) fn wait_with_stale(mask: &mut Sigset) {
+    if !STALE.swap(false, Relaxed) {
+        return;
+    }
+    let_pass(value(Id::StaleMaskAfterFork));
+    let mut pending = Sigset::EMPTY;
+    if real::sigpending(&mut pending) == 0 && pending.low() & !mask.low() != 0 {
+        altered(Id::StaleMaskAfterFork);
+        mask.set_low(mask.low() | pending.low());
     }
 }
 

@@ -4,11 +4,14 @@ use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicI32, Ordering};
+use std::time::Duration;
 
 use nix::errno::Errno;
+use nix::poll::ppoll;
 use nix::sys::signal::{
     SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, kill, raise, sigaction, sigprocmask,
 };
+use nix::sys::time::TimeSpec;
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, fork, setpgid};
 
@@ -245,7 +248,39 @@ pub(super) const PROBES: &[Probe] = &[
         ),
         measure: kill_zero,
     },
+    Probe {
+        id: "signals/pending-at-fork",
+        title: "Whether a signal that is pending at a fork ends the first ppoll() after it, of 500",
+        posix: "ppoll(): the mask is replaced and the wait begun in one step, so what is pending ends it",
+        linux: fixed("always", "ppoll(2); signal(7): pending until it is delivered"),
+        freebsd: fixed("always", "ppoll(2); 13.2 with libthr was seen to sleep, see sigfastblock(2)"),
+        measure: pending_at_fork,
+    },
 ];
+
+/// FreeBSD's libthr blocks signals around fork by a word that the kernel looks at, sigfastblock(2).
+fn pending_at_fork(_: &Path) -> Measure {
+    const ROUNDS: usize = 500;
+    install(Signal::SIGUSR1, SaFlags::empty())?;
+    block(Signal::SIGUSR1)?;
+    let long = TimeSpec::from(Duration::from_secs(1));
+    for _ in 0..ROUNDS {
+        raise(Signal::SIGUSR1).doing("raise")?;
+        // SAFETY: the child ends at once.
+        match unsafe { fork() }.doing("fork")? {
+            // SAFETY: nothing of the parent's is run.
+            ForkResult::Child => unsafe { libc::_exit(0) },
+            ForkResult::Parent { child } => {
+                let slept = ppoll(&mut [], Some(long), Some(SigSet::empty())) == Ok(0);
+                while waitpid(child, None) == Err(Errno::EINTR) {}
+                if slept {
+                    return Ok("not always".into());
+                }
+            }
+        }
+    }
+    Ok("always".into())
+}
 
 static DELIVERED: AtomicI32 = AtomicI32::new(0);
 static BLOCKED_INSIDE: AtomicI32 = AtomicI32::new(-1);

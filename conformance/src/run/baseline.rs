@@ -6,15 +6,15 @@
 //! [[exception]]
 //! id = "signals/handler-persists"     # or a glob, as `forkproof run` takes it
 //! platforms = ["linux", "*-32bit"]    # names or globs of Facts::names; all when left out
-//! expected = "fail"                   # or "skip"
+//! expected = "fail"                   # or "sometimes", or "skip"
 //! reason = "signal() is replaced in 2.0"
 //! link = "https://bugs.example.org/17"
-//! matches = "closed the connection"   # only with "fail"
+//! matches = "closed the connection"   # not with "skip"
 //! ```
 //!
 //! A failure that has all the words of `matches` becomes [`Verdict::Xfail`] and fails no run; one
 //! with other words stays a failure. A pass becomes [`Verdict::Xpass`], which makes the run fail,
-//! since the entry is then stale. `expected = "skip"` keeps a requirement from being run at all.
+//! since the entry is then stale, unless it says `expected = "sometimes"`. `expected = "skip"` keeps a requirement from being run at all.
 //! What is unsupported here, could not be run or ended in an error stays what it is: it says
 //! nothing about the failure that was expected.
 
@@ -38,13 +38,14 @@ pub const TODO: &str = "TODO";
 pub(super) fn skip(exception: &Exception) -> Option<Stop> {
     match exception.expected {
         Expected::Skip => Some(Stop::NotRun(format!("skipped by the baseline {exception}"))),
-        Expected::Fail => None,
+        Expected::Fail | Expected::Sometimes => None,
     }
 }
 
 /// Looks at what the check of the requirement `id` came to in the light of what was expected.
 pub(super) fn judge(exception: &Exception, id: &str, finding: &mut Finding) {
     match (finding.verdict, &finding.failure) {
+        (Verdict::Pass, _) if exception.expected == Expected::Sometimes => {}
         (Verdict::Pass, _) => {
             finding.verdict = Verdict::Xpass;
             finding.reason = Some(exception.stale(id, 1, 1));
@@ -292,7 +293,7 @@ impl Baseline {
             let platforms = each(raw.platforms).map_err(at_offset)?;
             let matches: Vec<Words> = each(raw.matches).map_err(at_offset)?;
             match (raw.expected, matches.is_empty()) {
-                (Expected::Fail, true) => {
+                (Expected::Fail | Expected::Sometimes, true) => {
                     return wrong(
                         "missing key `matches`: without words of the failure any other would be \
                          taken for it",
@@ -400,6 +401,21 @@ mod tests {
         judge(&expecting(matches), "auth/exact-key", &mut finding);
         assert_eq!(finding.verdict, judged);
         assert_eq!(finding.reason.is_some(), judged != found, "what was changed has a reason");
+    }
+
+    #[rstest]
+    #[case(Verdict::Pass, "cut off", Verdict::Pass)]
+    #[case(Verdict::Fail, "cut off", Verdict::Xfail)]
+    #[case(Verdict::Fail, "torn", Verdict::Fail)]
+    fn what_fails_now_and_then_may_pass(
+        #[case] found: Verdict,
+        #[case] matches: &str,
+        #[case] judged: Verdict,
+    ) {
+        let mut finding = finding(found);
+        let exception = Exception { expected: Expected::Sometimes, ..expecting(&[matches]) };
+        judge(&exception, "auth/exact-key", &mut finding);
+        assert_eq!(finding.verdict, judged);
     }
 
     #[rstest]

@@ -17,7 +17,7 @@ use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, ppoll};
+use nix::poll::{PollFd, PollFlags};
 use nix::sys::signal::{SigSet, Signal, kill, killpg};
 use nix::sys::socket::{SockaddrLike, SockaddrStorage};
 use nix::sys::time::TimeSpec;
@@ -119,7 +119,7 @@ impl Daemon {
         ready.extend(
             self.admissions.iter().map(|pipe| PollFd::new(pipe.as_fd(), PollFlags::POLLIN)),
         );
-        if ppoll(&mut ready, timeout.map(TimeSpec::from), Some(self.open_mask)).is_err() {
+        if signals::wait(&mut ready, timeout.map(TimeSpec::from), self.open_mask).is_err() {
             return; // EINTR: the caller looks at what came
         }
         let readable: Vec<usize> = ready[..listening]
@@ -257,7 +257,7 @@ impl Daemon {
                 // not, is its own to kill.
                 let _ = kill(pid, Signal::SIGCONT);
             }
-            let _ = ppoll(&mut [], Some(REPEAT.into()), Some(self.open_mask));
+            let _ = signals::wait(&mut [], Some(REPEAT.into()), self.open_mask);
         }
         diagnostics::warning(&match self.places.len() {
             1 => "the processes of 1 client had to be killed".into(),

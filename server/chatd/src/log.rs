@@ -83,6 +83,11 @@ impl ChatLog {
         (mode & 0o006 != 0).then_some(mode)
     }
 
+    /// How long the log is now, if that can be told.
+    pub(crate) fn length(&self) -> Option<u64> {
+        self.file.metadata().ok().map(|known| known.len())
+    }
+
     /// Where the log ends now.
     fn end(&self) -> io::Result<End> {
         Ok(End { identity: self.identity, length: self.file.metadata()?.len() })
@@ -129,49 +134,35 @@ impl ChatLog {
     /// `SIGTERM` ends the wait for the lock. It may come just before that wait, so whoever sends
     /// it repeats it, as the daemon does.
     pub(crate) fn append(&mut self, bytes: &[u8]) -> Result<(), AppendError> {
-        self.append_under(bytes, |file| {
-            signals::with_open(nix::sys::signal::Signal::SIGTERM, || {
-                loop {
-                    match flock(file, libc::LOCK_EX) {
-                        Err(Errno::EINTR) if signals::terminating() => {
-                            return Err(AppendError::Terminated);
-                        }
-                        Err(Errno::EINTR) => {}
-                        other => return other.map_err(|errno| AppendError::Io(errno.into())),
-                    }
-                }
-            })
-        })
-    }
-
-    /// As [`append`](Self::append), but gives up when the lock is not free.
-    pub(crate) fn try_append(&mut self, bytes: &[u8]) -> Result<(), AppendError> {
-        self.append_under(bytes, |file| {
-            flock(file, libc::LOCK_EX | libc::LOCK_NB)
-                .map_err(|errno| AppendError::Io(errno.into()))
-        })
-    }
-
-    /// Appends to the file that has the log's name once `lock` has locked it.
-    fn append_under(
-        &mut self,
-        bytes: &[u8],
-        lock: impl Fn(&File) -> Result<(), AppendError>,
-    ) -> Result<(), AppendError> {
         loop {
-            lock(&self.file)?;
+            self.lock()?;
             match self.successor() {
                 None => {
                     let appended = self.append_locked(bytes);
                     drop(Locked(&self.file));
                     return appended.map_err(AppendError::Io);
                 }
+                // It has the log's name now.
                 Some(file) => {
                     drop(Locked(&self.file));
                     self.change_to(file)?;
                 }
             }
         }
+    }
+
+    fn lock(&self) -> Result<(), AppendError> {
+        signals::with_open(nix::sys::signal::Signal::SIGTERM, || {
+            loop {
+                match flock(&self.file, libc::LOCK_EX) {
+                    Err(Errno::EINTR) if signals::terminating() => {
+                        return Err(AppendError::Terminated);
+                    }
+                    Err(Errno::EINTR) => {}
+                    other => return other.map_err(|errno| AppendError::Io(errno.into())),
+                }
+            }
+        })
     }
 
     /// The new file that has taken the log's name, opened. None while the name is this file's, or
@@ -380,15 +371,11 @@ mod tests {
         assert_eq!(log.start_of_last_lines(3).unwrap(), 0);
     }
 
-    #[rstest]
-    #[case::that_waits(ChatLog::append)]
-    #[case::that_gives_up(ChatLog::try_append)]
-    fn an_append_follows_the_name(
-        #[case] append: fn(&mut ChatLog, &[u8]) -> Result<(), AppendError>,
-    ) {
+    #[test]
+    fn an_append_follows_the_name() {
         let (dir, mut log) = log_with(b"old\n");
         std::fs::rename(dir.path().join("log"), dir.path().join("log.1")).unwrap();
-        append(&mut log, b"new\n").unwrap();
+        log.append(b"new\n").unwrap();
         assert_eq!(std::fs::read(dir.path().join("log")).unwrap(), b"new\n");
         assert_eq!(std::fs::read(dir.path().join("log.1")).unwrap(), b"old\n");
     }

@@ -13,7 +13,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, ppoll};
+use nix::poll::{PollFd, PollFlags};
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::socket::{MsgFlags, Shutdown, recv, setsockopt, shutdown, sockopt};
 use nix::sys::time::TimeSpec;
@@ -33,9 +33,15 @@ use refusal::Refusal;
 
 use crate::{diagnostics, platform, signals};
 
-/// How long an unfinished line is held back for the rest of it. Lines are appended whole, so that
-/// no other client's message comes between the pieces in which the network delivers one.
+/// How long an unfinished line is held back for the rest of it while nobody else speaks. Lines are
+/// appended whole, so that no other client's message comes between the pieces in which the network
+/// delivers one. How far apart these are no constant tells: with send buffers of 32 KiB (FreeBSD) a
+/// client under load needs several rounds. So half a line waits for silence in the log, since what
+/// nobody follows cannot be torn.
 const LINE_PATIENCE: Duration = Duration::from_millis(100);
+
+/// How many times that at most, when others do speak: a client may also never end its line.
+const LINE_ROUNDS: u32 = 50;
 
 /// The longest line that is held back as a whole; longer ones are appended in pieces of this.
 const LONGEST_LINE: usize = 1024 * 1024;
@@ -113,7 +119,7 @@ fn authenticate(
                     return Err(Refusal::NoKeyInTime);
                 };
                 let mut ready = [PollFd::new(socket.as_fd(), PollFlags::POLLIN)];
-                match ppoll(&mut ready, Some(left.into()), Some(*open_mask)) {
+                match signals::wait(&mut ready, Some(left.into()), *open_mask) {
                     Ok(_) | Err(Errno::EINTR) => {}
                     Err(_) => return Err(Refusal::LostBeforeKey),
                 }
@@ -138,6 +144,15 @@ fn close_politely(socket: &OwnedFd) {
     }
 }
 
+/// Since when the beginning of a line is held back.
+#[derive(Default)]
+struct Held {
+    /// The log's length when it was last looked at.
+    length: Option<u64>,
+    /// How many times the patience with it has passed.
+    rounds: u32,
+}
+
 struct Receiver {
     socket: OwnedFd,
     log: ChatLog,
@@ -150,6 +165,7 @@ struct Receiver {
     open_mask: SigSet,
     /// Bytes received and not yet appended: the beginning of a line.
     pending: Vec<u8>,
+    held: Held,
     /// Length of the line that has not ended yet, with what is appended of it.
     unfinished: u64,
     pace: Pace,
@@ -191,6 +207,7 @@ impl Receiver {
                 sender: Some(child),
                 open_mask,
                 pending: Vec::new(),
+                held: Held::default(),
                 unfinished: 0,
                 pace: Pace::new(config.max_rate),
                 max_line: config.max_line,
@@ -213,7 +230,7 @@ impl Receiver {
                 PollFd::new(follows.as_fd(), PollFlags::POLLIN),
                 PollFd::new(self.socket.as_fd(), PollFlags::empty()),
             ];
-            if ppoll(&mut ready, None, Some(self.open_mask)).is_err() {
+            if signals::wait(&mut ready, None, self.open_mask).is_err() {
                 continue;
             }
             let [told, broken] =
@@ -243,9 +260,7 @@ impl Receiver {
         let mut heard = Instant::now();
         loop {
             if signals::terminating() {
-                if !self.pending.is_empty() {
-                    let _ = self.log.try_append(&self.pending);
-                }
+                // Half a line of a client that is still writing is nobody's message yet.
                 return "the server ends".into();
             }
             if signals::take_child() {
@@ -254,7 +269,7 @@ impl Receiver {
                 }
             }
             if let Some(pause) = self.pace.pause(Instant::now()) {
-                let _ = ppoll(&mut [], Some(pause.into()), Some(self.open_mask));
+                let _ = signals::wait(&mut [], Some(pause.into()), self.open_mask);
                 continue;
             }
             match recv(self.socket.as_raw_fd(), &mut buffer, MsgFlags::MSG_DONTWAIT) {
@@ -269,6 +284,7 @@ impl Receiver {
                         return error;
                     }
                     self.pending.extend_from_slice(&buffer[..count]);
+                    self.held = Held { length: self.log.length(), rounds: 0 };
                     if let Err(error) = self.append_whole_lines() {
                         return error;
                     }
@@ -282,8 +298,8 @@ impl Receiver {
                     let patience = (!self.pending.is_empty()).then_some(LINE_PATIENCE);
                     let timeout = patience.into_iter().chain(idle).min().map(TimeSpec::from);
                     let mut ready = [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)];
-                    if let Ok(0) = ppoll(&mut ready, timeout, Some(self.open_mask)) {
-                        if let Err(error) = self.append_pending() {
+                    if let Ok(0) = signals::wait(&mut ready, timeout, self.open_mask) {
+                        if let Err(error) = self.append_half() {
                             return error;
                         }
                     }
@@ -329,6 +345,18 @@ impl Receiver {
         if self.pending.is_empty() { Ok(()) } else { self.append(self.pending.len()) }
     }
 
+    /// Appends the beginning of a line once nobody has spoken for a while, or the client itself has
+    /// said nothing for long.
+    fn append_half(&mut self) -> Result<(), String> {
+        let length = self.log.length();
+        let is_silent = self.held.length == length;
+        self.held = Held { length, rounds: self.held.rounds + 1 };
+        if !is_silent && self.held.rounds < LINE_ROUNDS {
+            return Ok(());
+        }
+        self.append_pending()
+    }
+
     fn append(&mut self, count: usize) -> Result<(), String> {
         match self.log.append(&self.pending[..count]) {
             Ok(()) => {
@@ -358,7 +386,7 @@ impl Receiver {
         }
         while !(signals::terminating() || signals::take_child() && self.sender_is_gone().is_some())
         {
-            let _ = ppoll(&mut [], None, Some(self.open_mask));
+            let _ = signals::wait(&mut [], None, self.open_mask);
         }
         "it closed the connection".into()
     }

@@ -87,7 +87,7 @@ pub(crate) fn run(socket: OwnedFd, lifeline: OwnedFd, following: OwnedFd, config
                 return Ok(());
             }
             let mut ready = [PollFd::new(sender.lifeline.as_fd(), PollFlags::POLLIN)];
-            match ppoll(&mut ready, None, Some(open_mask)) {
+            match signals::wait(&mut ready, None, open_mask) {
                 Ok(_) => sender.check_lifeline()?,
                 Err(Errno::EINTR) => {}
                 Err(errno) => return Err(End::Log(errno.into())),

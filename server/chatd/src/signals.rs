@@ -8,7 +8,8 @@
 //!
 //! The signals that a role waits for stay blocked except inside `ppoll`, which opens the mask and
 //! waits in one step (POSIX.1-2024, `ppoll`): there is no moment between "nothing to do" and
-//! "asleep" in which a wake-up is lost.
+//! "asleep" in which a wake-up is lost. Where a system loses one nevertheless, `wait` lets in first
+//! what is pending.
 //!
 //! | role | caught | ignored |
 //! |---|---|---|
@@ -21,21 +22,53 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::errno::Errno;
-use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal};
+use nix::poll::{PollFd, ppoll};
+use nix::sys::signal::{
+    SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, sigprocmask,
+};
+use nix::sys::time::TimeSpec;
 use nix::unistd::Pid;
 
+use crate::platform;
+
+/// Whether any caught signal has come since the last look.
+static CAME: AtomicBool = AtomicBool::new(false);
 static TERMINATE: AtomicBool = AtomicBool::new(false);
 static HANGUP: AtomicBool = AtomicBool::new(false);
 static CHILD: AtomicBool = AtomicBool::new(false);
 
 extern "C" fn note(signal: libc::c_int) {
-    // An atomic store is all that happens here; everything else waits for the main line.
+    // Atomic stores are all that happens here; everything else waits for the main line.
+    CAME.store(true, Ordering::Relaxed);
     match signal {
         libc::SIGTERM | libc::SIGINT => TERMINATE.store(true, Ordering::Relaxed),
         libc::SIGHUP => HANGUP.store(true, Ordering::Relaxed),
         libc::SIGCHLD => CHILD.store(true, Ordering::Relaxed),
         _ => {} // SIGUSR1: that the wait ended is the whole message.
     }
+}
+
+/// `ppoll`: waits for descriptors, time, or a signal that `mask` opens.
+pub(crate) fn wait(
+    ready: &mut [PollFd],
+    timeout: Option<TimeSpec>,
+    mask: SigSet,
+) -> nix::Result<libc::c_int> {
+    if platform::PENDING_MAY_BE_OVERLOOKED {
+        let_in(mask)?;
+    }
+    ppoll(ready, timeout, Some(mask))
+}
+
+/// Opens the mask for a moment; `EINTR` when a signal that was pending has come thereby, which a
+/// wait must not sleep through.
+fn let_in(mask: SigSet) -> nix::Result<()> {
+    // They are blocked until the next line, so none is missed between these two.
+    CAME.store(false, Ordering::Relaxed);
+    let mut before = SigSet::empty();
+    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&mask), Some(&mut before))?;
+    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&before), None)?;
+    if CAME.load(Ordering::Relaxed) { Err(Errno::EINTR) } else { Ok(()) }
 }
 
 /// Whether `SIGTERM` or `SIGINT` has come. Stays true.
@@ -100,7 +133,7 @@ impl Dispositions {
         for &signal in self.caught {
             blocked.add(signal);
         }
-        nix::sys::signal::sigprocmask(SigmaskHow::SIG_BLOCK, Some(&blocked), None)?;
+        sigprocmask(SigmaskHow::SIG_BLOCK, Some(&blocked), None)?;
         for signal in Signal::iterator() {
             if signal == Signal::SIGKILL || signal == Signal::SIGSTOP {
                 continue;
@@ -117,7 +150,7 @@ impl Dispositions {
         TERMINATE.store(false, Ordering::Relaxed);
         HANGUP.store(false, Ordering::Relaxed);
         CHILD.store(false, Ordering::Relaxed);
-        nix::sys::signal::sigprocmask(SigmaskHow::SIG_SETMASK, Some(&blocked), None)?;
+        sigprocmask(SigmaskHow::SIG_SETMASK, Some(&blocked), None)?;
         Ok(SigSet::empty())
     }
 }
@@ -142,10 +175,10 @@ pub(crate) fn ignore(signal: Signal) -> nix::Result<()> {
 pub(crate) fn with_open<T>(signal: Signal, body: impl FnOnce() -> T) -> T {
     let mut set = SigSet::empty();
     set.add(signal);
-    let opened = nix::sys::signal::sigprocmask(SigmaskHow::SIG_UNBLOCK, Some(&set), None).is_ok();
+    let opened = sigprocmask(SigmaskHow::SIG_UNBLOCK, Some(&set), None).is_ok();
     let result = body();
     if opened {
-        let _ = nix::sys::signal::sigprocmask(SigmaskHow::SIG_BLOCK, Some(&set), None);
+        let _ = sigprocmask(SigmaskHow::SIG_BLOCK, Some(&set), None);
     }
     result
 }
@@ -186,15 +219,15 @@ impl fmt::Display for Ending {
 /// nix's `waitpid` reports `EINVAL` for a child that a real-time signal killed, which it has no
 /// name for, when the kernel has already reaped that child: it would never be seen again.
 pub(crate) fn reap(pid: Option<Pid>) -> nix::Result<Option<(Pid, Ending)>> {
-    wait(pid, libc::WNOHANG)
+    wait_for(pid, libc::WNOHANG)
 }
 
 /// Waits until `pid` has ended, and reaps it.
 pub(crate) fn await_end(pid: Pid) -> Option<Ending> {
-    wait(Some(pid), 0).ok().flatten().map(|(_, ending)| ending)
+    wait_for(Some(pid), 0).ok().flatten().map(|(_, ending)| ending)
 }
 
-fn wait(pid: Option<Pid>, options: libc::c_int) -> nix::Result<Option<(Pid, Ending)>> {
+fn wait_for(pid: Option<Pid>, options: libc::c_int) -> nix::Result<Option<(Pid, Ending)>> {
     let pid = pid.map_or(-1, Pid::as_raw);
     loop {
         let mut status = 0;
