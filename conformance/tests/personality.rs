@@ -133,6 +133,7 @@ const EFFECTS: &[(&str, &str, &str, &str)] = &[
     ("single-fork", "fork-in-session", "exit 0", "exit 1"),
     ("slow-child", "fork-time", "at once", "waited"),
     ("slow-child,fork-loses-signals", "told-in-fork", "pending", "nothing"),
+    ("stale-mask-after-fork", "told-before-wait", "EINTR EINTR", "ok EINTR"),
     ("told-once", "kill-twice", "2", "1"),
     ("clock-jump", "wall-clock", "goes on", "jumps"),
     ("wall-clock-timeouts", "which-clock", "a clock of its own", "the time of day"),

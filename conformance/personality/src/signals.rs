@@ -3,11 +3,11 @@
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use crate::inherited::{self, bit};
-use crate::{real, window};
 use crate::start::any;
 use crate::state::{altered, alters, on, value};
 use crate::sys::*;
 use crate::table::Id;
+use crate::{real, window};
 
 pub(crate) fn sigaction(signal: c_int, new: *const Sigaction, old: *mut Sigaction) -> c_int {
     if !any() || new.is_null() {

@@ -177,8 +177,7 @@ impl Check {
         limit: Duration,
         mut condition: impl FnMut() -> Step<bool>,
     ) -> Step<bool> {
-        let reached =
-            self.world.wait(self.scaled(limit), || Ok(condition()?.then_some(())))?;
+        let reached = self.world.wait(self.scaled(limit), || Ok(condition()?.then_some(())))?;
         Ok(reached.is_some())
     }
 

@@ -253,7 +253,10 @@ pub(super) const PROBES: &[Probe] = &[
         title: "Whether a signal that is pending at a fork ends the first ppoll() after it, of 500",
         posix: "ppoll(): the mask is replaced and the wait begun in one step, so what is pending ends it",
         linux: fixed("always", "ppoll(2); signal(7): pending until it is delivered"),
-        freebsd: fixed("always", "ppoll(2); 13.2 with libthr was seen to sleep, see sigfastblock(2)"),
+        freebsd: fixed(
+            "always",
+            "ppoll(2); 13.2 with libthr was seen to sleep, see sigfastblock(2)",
+        ),
         measure: pending_at_fork,
     },
 ];

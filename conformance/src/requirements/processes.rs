@@ -705,7 +705,9 @@ fn settles(sizes: &[u64]) -> bool {
 /// them: then it may take a while to be `enough`.
 fn settled_memory(check: &Check, server: &Server, enough: Option<u64>) -> Step<u64> {
     let mut size = most_of_acceptors(check, server, platform::anonymous_memory)?;
-    if let Some(enough) = enough.filter(|_| check.target().manifest.processes.model == Model::Threads) {
+    if let Some(enough) =
+        enough.filter(|_| check.target().manifest.processes.model == Model::Threads)
+    {
         check.reaches(Duration::from_secs(5), || {
             size = most_of_acceptors(check, server, platform::anonymous_memory)?;
             Ok(size <= enough)

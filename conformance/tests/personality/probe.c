@@ -276,6 +276,21 @@ static int run(const char *name) {
         struct timespec time = {0, 100000000};
         outcome(ppoll(NULL, 0, &time, &none));
     }
+    CASE("told-before-wait") {
+        mask_of(SIG_BLOCK, SIGUSR1);
+        catch(SIGUSR1, handler);
+        pid_t child = fork();
+        NEED(child);
+        if (child == 0) _exit(0);
+        NEED(waitpid(child, NULL, 0));
+        sigset_t none; sigemptyset(&none);
+        struct timespec time = {0, 100000000};
+        raise(SIGUSR1);
+        outcome(ppoll(NULL, 0, &time, &none));
+        say(" ");
+        raise(SIGUSR1);
+        outcome(ppoll(NULL, 0, &time, &none));
+    }
     CASE("wait-a-while") { long start = milliseconds(); poll(NULL, 0, 200); say(milliseconds() - start >= 200 ? "waited" : "at once"); }
     CASE("reap") {
         for (int i = 0; i < 2; i++) {

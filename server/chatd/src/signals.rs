@@ -23,9 +23,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, ppoll};
-use nix::sys::signal::{
-    SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, sigprocmask,
-};
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::sys::time::TimeSpec;
 use nix::unistd::Pid;
 
@@ -246,5 +244,26 @@ fn wait_for(pid: Option<Pid>, options: libc::c_int) -> nix::Result<Option<(Pid, 
             Ok(_) | Err(Errno::EINTR) => {}
             Err(errno) => return Err(errno),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Which does not depend on the system that runs the test, as `wait` does.
+    #[test]
+    fn what_is_pending_is_let_in_once() {
+        let mut blocked = SigSet::empty();
+        blocked.add(Signal::SIGWINCH);
+        sigprocmask(SigmaskHow::SIG_BLOCK, Some(&blocked), None).unwrap();
+        set(Signal::SIGWINCH, SigHandler::Handler(note)).unwrap();
+        assert_eq!(let_in(SigSet::empty()), Ok(()));
+        nix::sys::signal::raise(Signal::SIGWINCH).unwrap();
+        assert_eq!(let_in(SigSet::empty()), Err(Errno::EINTR));
+        assert_eq!(let_in(SigSet::empty()), Ok(()));
+        let mut after = SigSet::empty();
+        sigprocmask(SigmaskHow::SIG_BLOCK, None, Some(&mut after)).unwrap();
+        assert!(after.contains(Signal::SIGWINCH), "the mask is as it was");
     }
 }
