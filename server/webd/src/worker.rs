@@ -74,16 +74,18 @@ pub(crate) fn serve(
     };
     let woken = signals::assume_worker(channel.is_some()).map_err(failed("signals"))?;
     platform::raise_descriptors();
-    privileges::assume(identity)?;
-    if channel.is_some() {
-        platform::continue_when_orphaned();
-    }
+    // Before the rights go: the directory may lie where the user has no way to. What is in it is opened
+    // with the user's own rights.
     let files = match &config.directory {
         Some(directory) if config.remotes.is_empty() || config.local_shares > 0 => {
             Some(RefCell::new(Files::open(&config, directory)?))
         }
         _ => None,
     };
+    privileges::assume(identity)?;
+    if channel.is_some() {
+        platform::continue_when_orphaned();
+    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(failed("event loop"))?;
     let service = Rc::new(Service {
