@@ -64,6 +64,7 @@ const CRATES: &[(&str, &[&str])] = &[
             "filter",
             "window",
             "start",
+            "pools",
             "clocks",
             "names",
             "signals",

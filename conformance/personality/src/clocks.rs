@@ -1,10 +1,10 @@
 //! Clocks: what the wall says, and who looks at it.
 
-use crate::real;
 use crate::start::any;
 use crate::state::{altered, alters, fail, on, value};
 use crate::sys::*;
 use crate::table::Id;
+use crate::{pools, real};
 
 /// How far clock-jump goes, either way: more than any time-out.
 const JUMP: i64 = 3 * 3600;
@@ -102,7 +102,20 @@ pub(crate) fn clock_gettime(clock: c_int, time: *mut Timespec) -> c_int {
     if clock == CLOCK_MONOTONIC && alters(Id::FrozenClock) {
         *time = Timespec { sec: 1000, nsec: 0 };
     }
+    if clock == CLOCK_MONOTONIC {
+        let (seconds, nanoseconds) = later(time.nsec as i64);
+        time.sec += seconds as TimeT;
+        time.nsec = nanoseconds as c_long;
+    }
     if is_off() && REALTIME.contains(&clock) { tell(&mut time.sec) } else { result }
+}
+
+/// Whole seconds, and nanoseconds in the place of those of the clock, by which it is later than the
+/// system says.
+fn later(nanoseconds: i64) -> (i64, i64) {
+    const SECOND: i64 = 1_000_000_000;
+    let late = i64::from(pools::late()) * 1_000_000 + nanoseconds;
+    (late / SECOND, late % SECOND)
 }
 
 /// The same with 64 bits of time where `time_t` has 32 (glibc, "64-bit time symbol handling").
@@ -118,6 +131,10 @@ pub(crate) fn clock_gettime64(clock: c_int, time: *mut [i64; 2]) -> c_int {
     let time = unsafe { &mut *time };
     if clock == CLOCK_MONOTONIC && alters(Id::FrozenClock) {
         *time = [1000, 0];
+    }
+    if clock == CLOCK_MONOTONIC {
+        let (seconds, nanoseconds) = later(time[1]);
+        *time = [time[0] + seconds, nanoseconds];
     }
     if is_off() && REALTIME.contains(&clock) { tell_wide(&mut time[0]) } else { result }
 }

@@ -25,6 +25,7 @@ export! {
     // sockets
     fn socket(domain: c_int, kind: c_int, protocol: c_int) -> c_int { sockets::socket(domain, kind, protocol) }
     fn setsockopt(fd: c_int, level: c_int, name: c_int, value: *const c_void, len: c_uint) -> c_int { sockets::setsockopt(fd, level, name, value, len) }
+    fn socketpair(domain: c_int, kind: c_int, protocol: c_int, pair: *mut c_int) -> c_int { sockets::socketpair(domain, kind, protocol, pair) }
     fn bind(fd: c_int, addr: *const u8, len: c_uint) -> c_int { sockets::bind(fd, addr, len) }
     fn listen(fd: c_int, backlog: c_int) -> c_int { sockets::listen(fd, backlog) }
     fn accept(fd: c_int, addr: *mut u8, len: *mut c_uint) -> c_int { sockets::accept(fd, addr, len, None) }
@@ -43,6 +44,8 @@ export! {
 
     // waits
     fn poll(fds: *mut PollFd, count: c_ulong, timeout: c_int) -> c_int { waits::poll(fds, count, timeout) }
+    #[cfg(target_os = "linux")]
+    fn epoll_wait(epoll: c_int, events: *mut c_void, most: c_int, timeout: c_int) -> c_int { waits::epoll_wait(epoll, events, most, timeout) }
     fn ppoll(fds: *mut PollFd, count: c_ulong, timeout: *const Timespec, mask: *const Sigset) -> c_int { waits::ppoll(fds, count, timeout, mask) }
     fn sigsuspend(mask: *const Sigset) -> c_int { waits::sigsuspend(mask) }
     fn pause() -> c_int { waits::pause() }
@@ -75,10 +78,10 @@ export! {
     fn _exit(status: c_int) -> ! { real::_exit(processes::exit_status(status)) }
     fn _Exit(status: c_int) -> ! { real::_exit(processes::exit_status(status)) }
     fn waitpid(pid: c_int, status: *mut c_int, options: c_int) -> c_int {
-        if processes::cut(pid) { no_child() } else { processes::wait(options, || real::waitpid(pid, status, options)) }
+        if processes::cut(pid) { no_child() } else { processes::wait(options, status, |status| real::waitpid(pid, status, options)) }
     }
     fn wait4(pid: c_int, status: *mut c_int, options: c_int, usage: *mut c_void) -> c_int {
-        if processes::cut(pid) { no_child() } else { processes::wait(options, || real::wait4(pid, status, options, usage)) }
+        if processes::cut(pid) { no_child() } else { processes::wait(options, status, |status| real::wait4(pid, status, options, usage)) }
     }
     fn kill(pid: c_int, signal: c_int) -> c_int { processes::kill(pid, signal, || real::kill(pid, signal)) }
     fn killpg(group: c_int, signal: c_int) -> c_int { processes::kill(-group, signal, || real::killpg(group, signal)) }
@@ -113,6 +116,7 @@ export! {
     fn sendto(fd: c_int, buffer: *const u8, len: usize, flags: c_int, addr: *const u8, addr_len: c_uint) -> isize {
         streams::give(fd, buffer, len, Some(flags), |buffer, len, flags| real::sendto(fd, buffer, len, flags, addr, addr_len))
     }
+    fn recvmsg(fd: c_int, message: *mut c_void, flags: c_int) -> isize { streams::take_message(fd, message, flags) }
     fn sendmsg(fd: c_int, message: *const c_void, flags: c_int) -> isize { streams::send_message(fd, message, flags) }
     fn pwrite(fd: c_int, buffer: *const u8, len: usize, offset: OffT) -> isize { streams::pwrite(fd, buffer, len, wide(offset)) }
     fn writev(fd: c_int, vector: *const Iovec, count: c_int) -> isize { streams::writev(fd, vector, count) }

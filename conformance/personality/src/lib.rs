@@ -14,7 +14,7 @@
 //!
 //! In layers, the lowest first; an import goes down this list: `sys` and `table`; `real`, the
 //! functions of libc; `state`, what is selected and done; `inherited`, `kept`, `darwin`, `filter` and
-//! `window`; `start`; `clocks` and `names`; `signals`;
+//! `window`; `start`; `pools`; `clocks` and `names`; `signals`;
 //! `descriptors` and `pid_files`; `files`, `locks`, `processes`; `streams`;
 //! `sockets` and `waits`; `exports`.
 //!
@@ -38,6 +38,7 @@ mod kept;
 mod locks;
 mod names;
 mod pid_files;
+mod pools;
 mod processes;
 mod real;
 mod signals;

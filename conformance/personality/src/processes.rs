@@ -8,7 +8,7 @@ use crate::start::any;
 use crate::state::{ACCEPTED, GENERATION, LISTENER, altered, alters, common, fail, on, value};
 use crate::sys::*;
 use crate::table::Id;
-use crate::{kept, real, window};
+use crate::{kept, pools, real, window};
 
 /// The greatest process id of five digits.
 const FIVE_DIGITS: c_int = 99_999;
@@ -24,6 +24,9 @@ pub(crate) fn fork() -> c_int {
     if on(Id::ForkFails) && serves && FORKED.fetch_add(1, Relaxed) >= value(Id::ForkFails) {
         return fail(Id::ForkFails, EAGAIN);
     }
+    if !pools::may_fork() {
+        return -1;
+    }
     let parent = own_id();
     let listens = LISTENER.load(Relaxed) == parent;
     if on(Id::MulticastByDaemon) && listens {
@@ -34,6 +37,7 @@ pub(crate) fn fork() -> c_int {
     let checks = on(Id::KeysCheckedByDaemon) && listens && real::pipe(ends.as_mut_ptr()) == 0;
     let child = real::fork();
     window::mask_goes_stale();
+    pools::forked(child);
     if serves && child > 0 && alters(Id::ForksTwice) && real::fork() == 0 {
         loop {
             real::pause();
@@ -152,12 +156,18 @@ pub(crate) fn exit_status(status: c_int) -> c_int {
     status
 }
 
-/// waitpid, wait4 and waitid; `call` is the real one.
-pub(crate) fn wait(options: c_int, call: impl Fn() -> c_int) -> c_int {
+/// waitpid and wait4; `call` is the real one, and takes the place for the status.
+pub(crate) fn wait(
+    options: c_int,
+    status: *mut c_int,
+    call: impl Fn(*mut c_int) -> c_int,
+) -> c_int {
     static REAPED: AtomicBool = AtomicBool::new(false);
     if !any() {
-        return call();
+        return call(status);
     }
+    let mut own = 0;
+    let status = if status.is_null() { &raw mut own } else { status };
     let polls = options & WNOHANG != 0;
     if polls && alters(Id::NeverReaps) {
         return 0;
@@ -169,8 +179,12 @@ pub(crate) fn wait(options: c_int, call: impl Fn() -> c_int) -> c_int {
     if !polls && storm() {
         return -1;
     }
-    let pid = call();
+    let pid = call(status);
     interrupted(Call::Wait, pid < 0);
+    if pid > 0 {
+        // SAFETY: waitpid(2): the call has just written the status of that process there.
+        pools::reaped(pid, unsafe { *status });
+    }
     REAPED.store(pid > 0, Relaxed);
     pid
 }

@@ -121,6 +121,7 @@ real! {
     fn read(fd: c_int, buffer: *mut u8, len: usize) -> isize = [c"read"];
     fn recv(fd: c_int, buffer: *mut u8, len: usize, flags: c_int) -> isize = [c"recv"];
     fn recvfrom(fd: c_int, buffer: *mut u8, len: usize, flags: c_int, addr: *mut u8, addr_len: *mut c_uint) -> isize = [c"recvfrom"];
+    fn recvmsg(fd: c_int, message: *mut c_void, flags: c_int) -> isize = [c"recvmsg"];
     fn rename(from: *const c_char, to: *const c_char) -> c_int = [c"rename"];
     fn select(count: c_int, read: *mut c_void, write: *mut c_void, except: *mut c_void, timeout: *mut c_void) -> c_int = [c"select"];
     fn send(fd: c_int, buffer: *const u8, len: usize, flags: c_int) -> isize = [c"send"];
@@ -146,6 +147,7 @@ real! {
     fn clock_gettime(clock: c_int, time: *mut Timespec) -> c_int = [c"clock_gettime"];
     fn sigsuspend(mask: *const Sigset) -> c_int = [c"sigsuspend"];
     fn socket(domain: c_int, kind: c_int, protocol: c_int) -> c_int = [c"socket"];
+    fn socketpair(domain: c_int, kind: c_int, protocol: c_int, pair: *mut c_int) -> c_int = [c"socketpair"];
     fn stat(path: *const c_char, buffer: *mut StatBuffer) -> c_int = [c"stat"];
     fn sysconf(name: c_int) -> c_long = [c"sysconf"];
     fn umask(mask: c_uint) -> c_uint = [c"umask"];
@@ -163,6 +165,7 @@ pub(crate) mod linux {
 
     real! {
         fn statx(dir: c_int, path: *const c_char, flags: c_int, mask: c_uint, buffer: *mut StatBuffer) -> c_int = [c"statx"];
+        fn epoll_wait(epoll: c_int, events: *mut c_void, most: c_int, timeout: c_int) -> c_int = [c"epoll_wait"];
         fn fstatat64(dir: c_int, path: *const c_char, buffer: *mut StatBuffer, flags: c_int) -> c_int = [c"fstatat64", c"fstatat"];
         fn ftruncate64(fd: c_int, size: i64) -> c_int = [c"ftruncate64", c"ftruncate"];
         fn getrlimit64(resource: c_int, limit: *mut c_void) -> c_int = [c"getrlimit64", c"getrlimit"];

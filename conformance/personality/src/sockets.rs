@@ -5,11 +5,11 @@ use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering::Relaxed};
 use crate::processes::loop_ends;
 use crate::signals::{Call, interrupted, storm};
 use crate::start::any;
-use crate::state::{ACCEPTED, GENERATION, LISTENER, altered, alters, fail, map, on, value};
+use crate::state::{ACCEPTED, LISTENER, altered, alters, fail, map, on, value};
 use crate::streams::is_socket;
 use crate::sys::*;
 use crate::table::Id;
-use crate::{darwin, descriptors, kept, real, window};
+use crate::{darwin, descriptors, kept, pools, real, window};
 
 fn set_option(fd: c_int, level: c_int, name: c_int, on: c_int) -> c_int {
     real::setsockopt(fd, level, name, (&raw const on).cast(), 4)
@@ -140,6 +140,14 @@ pub(crate) fn listen(fd: c_int, backlog: c_int) -> c_int {
     real::listen(fd, backlog)
 }
 
+pub(crate) fn socketpair(domain: c_int, kind: c_int, protocol: c_int, pair: *mut c_int) -> c_int {
+    let result = real::socketpair(domain, kind, protocol, pair);
+    if any() && result < 0 {
+        pools::want();
+    }
+    result
+}
+
 /// accept (no flags) and accept4.
 pub(crate) fn accept(fd: c_int, addr: *mut u8, len: *mut c_uint, flags: Option<c_int>) -> c_int {
     static SUCCEEDED: AtomicU32 = AtomicU32::new(0);
@@ -163,7 +171,11 @@ pub(crate) fn accept(fd: c_int, addr: *mut u8, len: *mut c_uint, flags: Option<c
     // The room for the address, before the call writes its length there.
     // SAFETY: accept(2): null or a length to read and write.
     let room = if len.is_null() { 0 } else { unsafe { *len } } as usize;
+    if !pools::may_accept() {
+        return -1;
+    }
     let client = call();
+    pools::accepted();
     interrupted(Call::Accept, client < 0);
     loop_ends(client < 0);
     if client < 0 {
@@ -284,7 +296,8 @@ pub(crate) fn close(fd: c_int) -> c_int {
 
 fn inherited_listener(fd: c_int) -> bool {
     let listener = LISTENER.load(Relaxed);
-    let inherited = if listener == 0 { GENERATION.load(Relaxed) > 0 } else { listener != own_id() };
+    // One that has not called listen since exec has it from whoever executed it.
+    let inherited = listener == 0 || listener != own_id();
     let (mut listens, mut len) = (0 as c_int, 4 as c_uint);
     inherited
         && is_socket(fd)

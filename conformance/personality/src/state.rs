@@ -26,6 +26,12 @@ const APART_FROM_STREAMS: &[Id] = &[
     Id::ToldOnce,
     Id::ClockJump,
     Id::WallClockTimeouts,
+    Id::ForksRunOut,
+    Id::WantIsFatal,
+    Id::OneForAll,
+    Id::ChildrenEndAll,
+    Id::NoBackOff,
+    Id::AcceptWaitsFor,
     Id::NoLocks,
     Id::Past2038,
     Id::OldSeccomp,
@@ -125,6 +131,12 @@ pub(crate) fn selected() -> bool {
 #[inline]
 pub(crate) fn streams_matter() -> bool {
     STREAMS.load(Relaxed)
+}
+
+/// The path of the trace file, which all processes of a server know; none without one.
+pub(crate) fn trace_path() -> Option<&'static CStr> {
+    // SAFETY: the slice is what CStr::to_bytes gave, and a NUL follows it.
+    environment(TRACE).map(|path| unsafe { CStr::from_ptr(path.as_ptr().cast()) })
 }
 
 fn environment(name: &str) -> Option<&'static [u8]> {

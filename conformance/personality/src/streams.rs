@@ -19,9 +19,15 @@ const MAX_OFF32: i64 = i32::MAX as i64;
 
 /// Whether a descriptor is a socket.
 pub(crate) fn is_socket(fd: c_int) -> bool {
+    kind_of(fd).is_some()
+}
+
+/// What kind of socket a descriptor is.
+fn kind_of(fd: c_int) -> Option<c_int> {
     let (mut kind, mut len) = (0 as c_int, 4 as c_uint);
     // SAFETY: getsockopt(2): an int and its size, both ours.
-    unsafe { getsockopt(fd, SOL_SOCKET, SO_TYPE, (&raw mut kind).cast(), &mut len) == 0 }
+    let told = unsafe { getsockopt(fd, SOL_SOCKET, SO_TYPE, (&raw mut kind).cast(), &mut len) };
+    (told == 0).then_some(kind)
 }
 
 /// Whether a descriptor is a file with a position; standard streams are left
@@ -74,6 +80,36 @@ pub(crate) fn take(
     if socket { received(fd, buffer, len, flags, got) } else { got }
 }
 
+/// recvmsg, in which masters and workers hand each other descriptors.
+pub(crate) fn take_message(fd: c_int, message: *mut c_void, flags: c_int) -> isize {
+    let got = real::recvmsg(fd, message, flags);
+    if !matters() || got < 0 || flags & MSG_PEEK != 0 {
+        return got;
+    }
+    if got == 0 {
+        return end_of_stream(fd, flags);
+    }
+    if on(Id::EndsWhenTold) && is_local(fd) {
+        altered(Id::EndsWhenTold);
+        real::_exit(0);
+    }
+    got
+}
+
+/// Whether a socket is one of AF_UNIX.
+fn is_local(fd: c_int) -> bool {
+    let (mut name, mut len) = ([0u64; 16], 128 as c_uint);
+    // SAFETY: getsockname(2): room for any address, and its size.
+    let told = unsafe { getsockname(fd, name.as_mut_ptr().cast(), &mut len) } == 0;
+    let [first, second, ..] = name[0].to_ne_bytes();
+    // A family of 16 bits, or, after a length of 8, one of 8 (FreeBSD).
+    let family = match cfg!(target_os = "freebsd") {
+        true => c_int::from(second),
+        false => c_int::from(u16::from_ne_bytes([first, second])),
+    };
+    told && family == AF_UNIX
+}
+
 /// What becomes of `got` bytes that arrived on a socket.
 fn received(fd: c_int, buffer: *mut u8, asked: usize, flags: c_int, got: isize) -> isize {
     let got = if on(Id::AnyKey) { any_key(buffer, asked, got) } else { got };
@@ -117,7 +153,8 @@ fn end_of_stream(fd: c_int, flags: c_int) -> isize {
         // SAFETY: shutdown(2) takes two numbers.
         unsafe { shutdown(fd, SHUT_RDWR) };
     }
-    if !on(Id::EofNeverComes) {
+    // Sockets of packets have no peer that vanishes.
+    if !on(Id::EofNeverComes) || kind_of(fd) != Some(SOCK_STREAM) {
         return 0;
     }
     altered(Id::EofNeverComes);

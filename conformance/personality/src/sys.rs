@@ -38,6 +38,7 @@ macro_rules! constants {
 // sys/fcntl.h, sys/signal.h, sys/errno.h, netinet6/in6.h, sys/resource.h.
 constants! {
     AF_UNIX: c_int = 1, 1;
+    SOCK_STREAM: c_int = 1, 1;
     AF_INET: c_int = 2, 2;
     AF_INET6: c_int = 10, 28;
     SOL_SOCKET: c_int = 1, 0xffff;
@@ -365,6 +366,7 @@ unsafe extern "C" {
     pub(crate) fn abort() -> !;
     pub(crate) fn atexit(function: extern "C" fn()) -> c_int;
     pub(crate) fn fflush(stream: *mut c_void) -> c_int;
+    pub(crate) fn getsockname(fd: c_int, name: *mut c_void, len: *mut c_uint) -> c_int;
     pub(crate) fn getsockopt(
         fd: c_int,
         level: c_int,

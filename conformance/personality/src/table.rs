@@ -617,6 +617,50 @@ personalities! {
         "POSIX.1-2024 fork(): both processes continue from the call",
         ["fork"], None
     }
+    ForksRunOut {
+        "forks-run-out",
+        "A process table that is full once a server has started: a process's first forks succeed, and later ones fail with EAGAIN.",
+        "POSIX.1-2024 fork(): EAGAIN",
+        ["fork"],
+        takes("forks of each process that succeed", Kind::Number, 2)
+    }
+    WantIsFatal {
+        "want-is-fatal",
+        "A master that ends when it can have no process or no descriptor for a worker.",
+        "POSIX.1-2024 fork(): EAGAIN; socketpair(): EMFILE",
+        ["fork", "socketpair"], None
+    }
+    OneForAll {
+        "one-for-all",
+        "A pool that is a broken one when a process of it was killed, as that of Python's ProcessPoolExecutor: the others are killed too.",
+        "Python library, concurrent.futures, BrokenProcessPool",
+        ["fork", "waitpid", "wait4"], None
+    }
+    ChildrenEndAll {
+        "children-end-all",
+        "A master that ends when one of its children was killed.",
+        "POSIX.1-2024 waitpid(): WIFSIGNALED",
+        ["waitpid", "wait4"], None
+    }
+    NoBackOff {
+        "no-back-off",
+        "A master without a back-off: once it has lost a child it waits for no time any more, and by its clock that time has passed.",
+        "POSIX.1-2024 poll(): a timeout of 0; clock_gettime(), CLOCK_MONOTONIC",
+        ["waitpid", "wait4", "poll", "clock_gettime"], None
+    }
+    AcceptWaitsFor {
+        "accept-waits-for",
+        "A pool in which workers take turns with a lock around accept (Apache's serialized accept), the first one has all clients (SO_REUSEPORT where it does not balance), or none accepts while its master stands still (Linux).",
+        "Apache httpd, Mutex accept; FreeBSD setsockopt(2), SO_REUSEPORT and SO_REUSEPORT_LB",
+        ["accept", "accept4"],
+        takes("whom an accept waits for", Kind::Words(&["turn", "first", "master"]), 1)
+    }
+    EndsWhenTold {
+        "ends-when-told",
+        "A worker that ends the moment that its master tells it something over their socket, whatever is under way.",
+        "POSIX.1-2024 recvmsg(), _exit(): open connections are closed",
+        ["recvmsg"], None
+    }
     KeysCheckedByDaemon {
         "keys-checked-by-daemon",
         "A daemon that reads each client's key itself: it accepts no other until the last has its log open or is gone.",
@@ -658,7 +702,8 @@ personalities! {
         "timeouts-never-fire",
         "A server without timeouts: waits have no end, alarms never ring, SO_RCVTIMEO does nothing.",
         "POSIX.1-2024 setsockopt(), SO_RCVTIMEO: support is optional; poll(), timeout -1",
-        ["poll", "ppoll", "select", "pselect", "alarm", "setitimer", "setsockopt"], None
+        ["poll", "epoll_wait", "ppoll", "select", "pselect", "alarm", "setitimer", "setsockopt"],
+        takes("milliseconds of the shortest timeout that does not", Kind::Number, 0)
     }
     WallClockTimeouts {
         "wall-clock-timeouts",
@@ -683,7 +728,7 @@ personalities! {
         "eof-never-comes",
         "A client that vanished without a word (a pulled cable, no keepalive): the end of its stream is never seen.",
         "RFC 9293 section 3.8.4, keep-alives are off by default",
-        ["read", "recv", "recvfrom", "poll", "ppoll"], None
+        ["read", "recv", "recvfrom", "recvmsg", "poll", "ppoll"], None
     }
     ShortReadIsEnd {
         "short-read-is-end",

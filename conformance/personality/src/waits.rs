@@ -9,7 +9,7 @@ use crate::start::any;
 use crate::state::{altered, alters, fail, on, value};
 use crate::sys::*;
 use crate::table::Id;
-use crate::{descriptors, real, streams, window};
+use crate::{descriptors, pools, real, streams, window};
 
 const FD_SETSIZE: c_int = 1024;
 const NOW: Timespec = Timespec { sec: 0, nsec: 0 };
@@ -18,17 +18,25 @@ pub(crate) fn poll(fds: *mut PollFd, count: c_ulong, timeout: c_int) -> c_int {
     if !any() {
         return real::poll(fds, count, timeout);
     }
-    let mut timeout = timeout;
-    if on(Id::TimeoutsNeverFire) && timeout > 0 {
-        timeout = -1;
-        altered(Id::TimeoutsNeverFire);
-    }
+    let mut timeout = lengthened(pools::shortened(timeout));
     if on(Id::BusyWait) && timeout != 0 {
         timeout = value(Id::BusyWait) as c_int;
         altered(Id::BusyWait);
     }
     let result = watch(fds, count, || real::poll(fds, count, timeout));
     descriptors::polled(fds, count, result)
+}
+
+/// The time-out of a wait that was to be `timeout`.
+fn lengthened(timeout: c_int) -> c_int {
+    let least = value(Id::TimeoutsNeverFire).max(1) as c_int;
+    if timeout >= least && alters(Id::TimeoutsNeverFire) { -1 } else { timeout }
+}
+
+#[cfg(target_os = "linux")]
+pub(crate) fn epoll_wait(epoll: c_int, events: *mut c_void, most: c_int, timeout: c_int) -> c_int {
+    let timeout = if any() { lengthened(timeout) } else { timeout };
+    real::linux::epoll_wait(epoll, events, most, timeout)
 }
 
 pub(crate) fn ppoll(

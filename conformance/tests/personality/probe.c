@@ -479,6 +479,86 @@ static int run(const char *name) {
         if (child == 0) _exit(0);
         outcome(child);
     }
+    CASE("two-forks") {
+        for (int i = 0; i < 2; i++) {
+            fflush(stdout);
+            pid_t child = fork();
+            if (child == 0) _exit(0);
+            outcome(child);
+            if (child > 0) NEED(waitpid(child, NULL, 0));
+            if (i == 0) say(" ");
+        }
+    }
+    CASE("no-descriptor") {
+        struct rlimit none = {3, 3};
+        NEED(setrlimit(RLIMIT_NOFILE, &none));
+        outcome(socketpair(AF_UNIX, SOCK_STREAM, 0, pair));
+    }
+    CASE("two-children") {
+        pid_t first = fork();
+        if (first == 0) { pause(); _exit(0); }
+        pid_t second = fork();
+        if (second == 0) { pause(); _exit(0); }
+        NEED(first); NEED(second);
+        NEED(kill(first, SIGKILL));
+        NEED(waitpid(first, NULL, 0));
+        /* A signal that is ignored here ends nobody; the end of the second takes no time worth waiting for. */
+        struct timespec some = {0, 100000000};
+        nanosleep(&some, NULL);
+        say(waitpid(second, NULL, WNOHANG) == 0 ? "alive" : "killed");
+        kill(second, SIGKILL);
+    }
+    CASE("killed-child") {
+        pid_t child = fork();
+        NEED(child);
+        if (child == 0) { pause(); _exit(0); }
+        NEED(kill(child, SIGKILL));
+        NEED(waitpid(child, NULL, 0));
+        say("goes on");
+    }
+    CASE("wait-after-a-child") {
+        /* By the clock that time-outs are measured by it is later; by the wall's it is not. */
+        struct timeval first, last;
+        long before = milliseconds();
+        pid_t child = fork();
+        NEED(child);
+        if (child == 0) _exit(0);
+        NEED(waitpid(child, NULL, 0));
+        NEED(gettimeofday(&first, NULL));
+        NEED(poll(NULL, 0, 400));
+        NEED(gettimeofday(&last, NULL));
+        if (milliseconds() - before < 400) say("neither");
+        else say((last.tv_sec - first.tv_sec) * 1000 + (last.tv_usec - first.tv_usec) / 1000 < 350 ? "passed" : "waited");
+    }
+    CASE("second-accepts") {
+        /* This process has accepted; now another one of the pool does. */
+        connection();
+        pid_t child = fork();
+        NEED(child);
+        if (child == 0) {
+            struct sigaction action;
+            memset(&action, 0, sizeof action);
+            action.sa_handler = handler;
+            NEED(sigaction(SIGALRM, &action, NULL));
+            call(0);
+            alarm(1);
+            outcome(accept(listener, NULL, NULL));
+            fflush(stdout);
+            _exit(0);
+        }
+        NEED(waitpid(child, NULL, 0));
+    }
+    CASE("told") {
+        struct iovec vector = {buffer, 1};
+        struct msghdr message;
+        memset(&message, 0, sizeof message);
+        message.msg_iov = &vector;
+        message.msg_iovlen = 1;
+        NEED(socketpair(AF_UNIX, SOCK_STREAM, 0, pair));
+        NEED(send(pair[0], "a", 1, 0));
+        NEED(recvmsg(pair[1], &message, 0));
+        printf("%c", buffer[0]);
+    }
     CASE("orphan") {
         int hold[2];
         connection();
