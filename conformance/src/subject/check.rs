@@ -6,6 +6,7 @@ use std::path::Path;
 use super::claim::Claim;
 use super::manifest::{Manifest, ReadyBy};
 use super::options::Words;
+use super::processes::Model;
 use super::template::Template;
 use super::wire::{Again, Ending, Kind};
 
@@ -51,7 +52,49 @@ impl Manifest {
         self.check_placeholders()?;
         self.check_paths()?;
         self.check_ready()?;
+        self.check_lifecycle()?;
         self.check_wire()
+    }
+
+    /// What of `lifecycle` belongs together.
+    fn check_lifecycle(&self) -> Result<(), Mistake> {
+        let life = &self.lifecycle;
+        // A key, whether it is there, and the one that it is about.
+        let keys = [
+            ("config", life.config.is_some(), "reload", life.reload.is_some()),
+            ("broken", life.broken.is_some(), "config", life.config.is_some()),
+            ("graceful-limit", life.graceful_limit.is_some(), "graceful", life.graceful.is_some()),
+            ("log", life.log.is_some(), "reopen", life.reopen.is_some()),
+            ("finish", life.finish.is_some(), "upgrade", life.upgrade.is_some()),
+        ];
+        for (key, is_there, other, other_is_there) in keys {
+            if is_there && !other_is_there {
+                return mistake(
+                    key,
+                    format!("lifecycle.{key} makes no sense without lifecycle.{other}"),
+                );
+            }
+        }
+        if life.reopen.is_some() && life.log.is_none() {
+            return mistake(
+                "reopen",
+                "lifecycle.reopen takes lifecycle.log, the log that it is about",
+            );
+        }
+        if life.health.is_some() && self.processes.model != Model::Workers {
+            return mistake(
+                "health",
+                "lifecycle.health is about workers, but processes.model says that there are none",
+            );
+        }
+        let Some(config) = &life.config else { return Ok(()) };
+        if self.launch.files.iter().any(|file| file.path == *config) {
+            return Ok(());
+        }
+        mistake(
+            config.text(),
+            format!("lifecycle.config: `{}` is none of launch.files", config.text()),
+        )
     }
 
     /// What a kind of wire takes, and what belongs to another one.
@@ -195,6 +238,9 @@ impl Manifest {
             .iter()
             .chain(launch.environment.values())
             .chain(&launch.directory)
+            .chain(&self.lifecycle.config)
+            .chain(&self.lifecycle.broken)
+            .chain(&self.lifecycle.log)
             .chain(launch.files.iter().map(|file| &file.path));
         all.extend(general.map(|template| (template, EVERYWHERE)));
         let in_files = [EVERYWHERE, IN_FILES].concat();
@@ -300,6 +346,7 @@ impl Manifest {
             .map(|file| &file.path)
             .chain(&launch.key_file)
             .chain(&launch.pid_file)
+            .chain(&self.lifecycle.log)
             .chain(self.log.iter().filter_map(|log| log.path.as_ref()));
         for template in written {
             let text = template.text();

@@ -89,6 +89,18 @@ claims! {
     Clusters = "clusters": "serves each client by a receiver, a child of the daemon, and a sender, a child of that",
     /// A pool of processes.
     Workers = "workers": "has processes that serve clients one after the other",
+    /// It replaces workers that hang.
+    HealthChecks = "health-checks": "replaces a worker that gives no sign of life",
+    /// It reads its configuration again.
+    Reload = "reload": "reads its configuration again when told so, and loses no request",
+    /// It ends without harm.
+    GracefulStop = "graceful-stop": "takes no more clients, finishes what is under way and ends when told so",
+    /// Not whatever it takes.
+    GracefulLimit = "graceful-limit": "waits for so long at most for what is under way",
+    /// Its log can be rotated.
+    ReopensLogs = "reopens-logs": "opens its log anew when told so",
+    /// Its program can be replaced.
+    Upgrade = "upgrade": "executes its program anew when told so, with the sockets kept",
     /// SIGUSR1 means news.
     MulticastSignal = "multicast-signal": "takes SIGUSR1, in all of its processes, for a sign to look at the log",
     /// The daemon is not needed by those who are in.

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::claim::Claim;
 use super::launch::Launch;
+use super::lifecycle::Lifecycle;
 use super::options::Options;
 use super::processes::{Measured, Model, Processes};
 use super::template::Template;
@@ -46,6 +47,9 @@ pub struct Manifest {
     /// How its processes are arranged.
     #[serde(default)]
     pub processes: Processes,
+    /// What it can be told while it runs.
+    #[serde(default)]
+    pub lifecycle: Lifecycle,
     /// The chat log, if it keeps one.
     #[serde(default)]
     pub log: Option<Log>,
@@ -207,8 +211,9 @@ impl Manifest {
     }
 
     /// The claims that follow from other tables: which, from what, and whether they do.
-    pub(super) fn facts(&self) -> [(Claim, &'static str, bool); 20] {
+    pub(super) fn facts(&self) -> [(Claim, &'static str, bool); 26] {
         let (options, wire, model) = (&self.options, &self.wire, self.processes.model);
+        let life = &self.lifecycle;
         [
             (Claim::Broadcast, "wire.kind = \"chat\"", wire.kind == Kind::Chat),
             (Claim::Lines, "wire.kind = \"chat\" or \"echo\"", wire.has_lines()),
@@ -246,6 +251,12 @@ impl Manifest {
             ),
             (Claim::Clusters, "processes.model = \"clusters\"", model == Model::Clusters),
             (Claim::Workers, "processes.model = \"workers\"", model == Model::Workers),
+            (Claim::Reload, "lifecycle.reload", life.reload.is_some()),
+            (Claim::GracefulStop, "lifecycle.graceful", life.graceful.is_some()),
+            (Claim::GracefulLimit, "lifecycle.graceful-limit", life.graceful_limit.is_some()),
+            (Claim::ReopensLogs, "lifecycle.reopen", life.reopen.is_some()),
+            (Claim::Upgrade, "lifecycle.upgrade", life.upgrade.is_some()),
+            (Claim::HealthChecks, "lifecycle.health", life.health.is_some()),
         ]
     }
 

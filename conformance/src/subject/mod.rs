@@ -7,6 +7,7 @@
 mod check;
 mod claim;
 mod launch;
+mod lifecycle;
 mod manifest;
 mod options;
 mod processes;

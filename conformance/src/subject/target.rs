@@ -19,6 +19,7 @@ use crate::stop::Stop;
 /// The manifests inside this program, by the names that `--target` takes.
 pub const KNOWN: &[(&str, &str)] = &[
     ("reference", include_str!("../../targets/reference.toml")),
+    ("webd", include_str!("../../targets/webd.toml")),
     ("papayachat", include_str!("../../targets/papayachat.toml")),
 ];
 
@@ -50,6 +51,16 @@ impl Target {
     pub fn reference() -> std::io::Result<Self> {
         let leading = vec!["chatd".into()];
         Ok(Self { name: "reference".into(), leading, ..Self::program(std::env::current_exe()?) })
+    }
+
+    /// The servers that come with this program: chatd, and webd, which has workers.
+    ///
+    /// # Errors
+    /// The system does not tell where this program is.
+    pub fn references() -> Result<Vec<Self>, String> {
+        let first =
+            Self::reference().map_err(|error| format!("this program's own path: {error}"))?;
+        Ok(vec![first, Self::named(OsStr::new("webd"), None)?])
     }
 
     /// A program with the reference server's command line.
