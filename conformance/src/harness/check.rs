@@ -1,6 +1,7 @@
 //! One check's way to everything it needs: servers, waits, remarks, and what there is to show.
 
 use std::cell::{Cell, RefCell};
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
@@ -19,7 +20,7 @@ use super::world::{Orders, SERVES, World};
 use crate::offspring::Offspring;
 use crate::platform;
 use crate::stop::{OrError, Outcome, Step, Stop, at_each_failure, fail};
-use crate::subject::{Claim, Target};
+use crate::subject::{Claim, Target, Template};
 
 /// One check's way to everything it needs.
 #[derive(Debug)]
@@ -67,6 +68,11 @@ impl Check {
     /// The server under test.
     pub fn target(&self) -> &Target {
         &self.world.orders.target
+    }
+
+    /// A text of the manifest with the check's places filled in.
+    pub fn fill(&self, template: &Template) -> Step<OsString> {
+        template.fill(&self.world.places()?).map_err(|why| Stop::Error(format!("manifest: {why}")))
     }
 
     /// Where the chat log is, unless [`Options::log`] says otherwise.

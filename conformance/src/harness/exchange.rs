@@ -66,12 +66,7 @@ impl Client {
         let token = format!("fp{}x{}", self.world.serial(), std::process::id());
         // Who speaks before the greeting is cut off by many; whoever is not greeted is not asked.
         if self.await_greeting()? {
-            let wire = self.wire();
-            let request = match (wire.kind, &wire.request) {
-                (Kind::Exchange, Some(request)) => request.with(&token),
-                (Kind::Http, _) => self.get(),
-                _ => Vec::new(),
-            };
+            let request = self.request(&token);
             if !request.is_empty() {
                 self.put(&request);
             }
@@ -85,18 +80,26 @@ impl Client {
     pub fn ask_without_reading(&mut self, bytes: usize) -> Outcome {
         self.world.act();
         self.await_greeting()?;
-        let wire = self.wire();
-        let request = match (wire.kind, &wire.request) {
-            (Kind::Exchange, Some(request)) => request.with("fp0"),
-            (Kind::Http, _) => self.get(),
-            _ => return Ok(()),
-        };
-        let times = match wire.again() {
+        let request = self.request("fp0");
+        if request.is_empty() {
+            return Ok(());
+        }
+        let times = match self.wire().again() {
             Again::Same => (bytes / request.len()).max(1),
             _ => 1,
         };
         self.say_without_reading(&request.repeat(times));
         Ok(())
+    }
+
+    /// A request that `token` tells from others; empty where clients do not ask.
+    pub(super) fn request(&self, token: &str) -> Vec<u8> {
+        let wire = self.wire();
+        match (wire.kind, &wire.request) {
+            (Kind::Exchange, Some(request)) => request.with(token),
+            (Kind::Http, _) => self.get(),
+            _ => Vec::new(),
+        }
     }
 
     /// A GET (RFC 9110, 9.3.1).

@@ -160,7 +160,7 @@ impl Server {
     }
 
     /// The process that has the other end of a client's connection open, found through the socket.
-    fn whoever_serves(&self, client: &mut Client) -> Step<Cluster> {
+    pub(super) fn whoever_serves(&self, client: &mut Client) -> Step<Cluster> {
         let expected =
             format!("a process of the server has the connection of {} open", client.name);
         let own = client.stream.local_addr().or_error("local address")?;
@@ -175,6 +175,8 @@ impl Server {
                 match platform::serves(process.pid, at, own) {
                     Ok(true) => return Ok(Some(Some(process.pid))),
                     Ok(false) => {}
+                    // Of one that has ended meanwhile there is nothing to tell.
+                    Err(_) if self.process(process.pid)?.is_none() => {}
                     Err(reason) => untold = Some(reason),
                 }
             }

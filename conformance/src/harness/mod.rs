@@ -6,6 +6,7 @@
 
 mod at_once;
 mod barrier;
+mod begun;
 mod check;
 mod client;
 mod crowd;
@@ -14,12 +15,15 @@ mod exchange;
 mod hearing;
 mod joining;
 mod launch;
+mod life;
+mod load;
 mod locks;
 mod manners;
 mod narrow;
 mod options;
 mod orphan;
 mod pipe;
+mod pool;
 mod prepare;
 mod processes;
 mod record;
@@ -27,10 +31,12 @@ mod server;
 mod surroundings;
 mod world;
 
+pub use begun::Begun;
 pub use check::Check;
 pub use client::{Client, line_of};
 pub use crowd::Crowd;
 pub use launch::OUTPUT_SUFFIX;
+pub use load::Load;
 pub use locks::{LockMode, lock_waiters, try_lock};
 pub use options::Options;
 pub use pipe::Pipe;

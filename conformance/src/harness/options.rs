@@ -45,6 +45,7 @@ pub struct Options {
     pub(super) pid_file_holds: Option<String>,
     pub(super) handed: Option<Handed>,
     pub(super) notify: Option<OsString>,
+    pub(super) unknown_child: bool,
 }
 
 /// A listening socket that a server finds as its descriptor 3 (sd_listen_fds(3)).
@@ -257,6 +258,12 @@ impl Options {
     /// Finds this in its pid file, as an earlier server may have left it.
     pub fn pid_file_holds(mut self, text: impl ToString) -> Self {
         self.pid_file_holds = Some(text.to_string());
+        self
+    }
+
+    /// Finds a child that it has not started, a `sleep`: the program that it is executed by had one.
+    pub fn with_an_unknown_child(mut self) -> Self {
+        self.unknown_child = true;
         self
     }
 

@@ -63,6 +63,11 @@ pub fn serves(_pid: i32, _at: SocketAddr, _client: SocketAddr) -> Result<bool, S
 }
 
 /// The sockets that a process has open.
+pub fn peers(_pid: i32, _at: SocketAddr) -> Result<HashSet<SocketAddr>, String> {
+    not_read()
+}
+
+/// See the other systems' modules.
 pub fn open_sockets(_pid: i32) -> Result<HashSet<u64>, String> {
     not_read()
 }
@@ -117,6 +122,15 @@ pub fn processes_of_user() -> Result<u64, String> {
 /// Sets how many descriptors another process of this user may have: POSIX lets a process set its
 /// own limits alone.
 pub fn limit_descriptors_of(_pid: i32, _limit: u64) -> Result<u64, String> {
+    Err(OWN_LIMITS_ONLY.into())
+}
+
+/// Sets a limit of another process of this user.
+pub fn limit_of(
+    _pid: i32,
+    _resource: nix::sys::resource::Resource,
+    _limit: u64,
+) -> Result<u64, String> {
     Err(OWN_LIMITS_ONLY.into())
 }
 

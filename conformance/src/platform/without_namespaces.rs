@@ -98,3 +98,11 @@ pub fn socket_descriptors(_pid: i32) -> Result<Vec<i32>, String> {
 pub fn abstract_datagram(_name: &str) -> Result<std::os::unix::net::UnixDatagram, String> {
     Err("this system has no abstract names of sockets".into())
 }
+
+/// How many bytes from a client at `client` no process has read at the other end, `at`.
+pub fn unread(
+    _at: std::net::SocketAddr,
+    _client: std::net::SocketAddr,
+) -> Result<Option<u64>, String> {
+    Err("this system does not tell what of a connection is unread".into())
+}

@@ -72,6 +72,7 @@ fn spawn(world: &Rc<World>, options: &Options, mut invocation: Invocation) -> St
         let _ = std::os::unix::fs::fchown(&output_file, Some(user.id), Some(user.group));
     }
     let mut command = match options.handed.as_ref().is_some_and(|handed| handed.is_meant) {
+        _ if options.unknown_child => with_an_unknown_child(&invocation),
         false => Command::new(&invocation.program),
         true => knowing_its_own_id(&invocation),
     };
@@ -160,6 +161,14 @@ fn interposed(
 fn knowing_its_own_id(invocation: &Invocation) -> Command {
     let mut command = Command::new("/bin/sh");
     command.args(["-c", r#"LISTEN_PID=$$; export LISTEN_PID; exec "$0" "$@""#]);
+    command.arg(&invocation.program);
+    command
+}
+
+/// A command that becomes the server's program when it has a child.
+fn with_an_unknown_child(invocation: &Invocation) -> Command {
+    let mut command = Command::new("/bin/sh");
+    command.args(["-c", r#"sleep 3600 </dev/null >/dev/null 2>&1 & exec "$0" "$@""#]);
     command.arg(&invocation.program);
     command
 }

@@ -4,6 +4,7 @@ use std::ffi::c_int;
 use std::path::PathBuf;
 
 use nix::errno::Errno;
+use nix::sys::resource::Resource;
 use nix::sys::signal::Signal;
 
 use super::records::{ask, ask_about, process_record, process_records, read, records, text};
@@ -151,12 +152,17 @@ pub fn processes_of_user() -> Result<u64, String> {
 /// Sets how many descriptors another process of this user may have, as `limits -P` does (limits(1));
 /// returns what the limit was.
 pub fn limit_descriptors_of(pid: i32, limit: u64) -> Result<u64, String> {
-    let before = descriptor_limit_of(pid)?;
+    limit_of(pid, Resource::RLIMIT_NOFILE, limit)
+}
+
+/// The same for any resource.
+pub fn limit_of(pid: i32, resource: Resource, limit: u64) -> Result<u64, String> {
+    let before = present_limit(pid, resource)?;
     let after = libc::rlimit {
         rlim_cur: libc::rlim_t::try_from(limit).unwrap_or(libc::RLIM_INFINITY),
         rlim_max: before.rlim_max,
     };
-    let name = [libc::CTL_KERN, libc::KERN_PROC, libc::KERN_PROC_RLIMIT, pid, libc::RLIMIT_NOFILE];
+    let name = [libc::CTL_KERN, libc::KERN_PROC, libc::KERN_PROC_RLIMIT, pid, resource as c_int];
     // SAFETY: the kernel reads `name` and `after`, with their lengths; nothing is written.
     Errno::result(unsafe {
         libc::sysctl(
@@ -174,7 +180,11 @@ pub fn limit_descriptors_of(pid: i32, limit: u64) -> Result<u64, String> {
 
 /// How many descriptors another process of this user may have.
 pub fn descriptor_limit_of(pid: i32) -> Result<libc::rlimit, String> {
-    let bytes = ask(libc::KERN_PROC_RLIMIT, &[pid, libc::RLIMIT_NOFILE])
+    present_limit(pid, Resource::RLIMIT_NOFILE)
+}
+
+fn present_limit(pid: i32, resource: Resource) -> Result<libc::rlimit, String> {
+    let bytes = ask(libc::KERN_PROC_RLIMIT, &[pid, resource as c_int])
         .map_err(|errno| format!("kern.proc.rlimit of {pid}: {}", errno.desc()))?;
     let number = |at: usize| {
         bytes.get(at..).and_then(<[u8]>::first_chunk).map(|text| libc::rlim_t::from_ne_bytes(*text))

@@ -82,6 +82,14 @@ pub fn serves(pid: i32, at: SocketAddr, client: SocketAddr) -> Result<bool, Stri
         .any(|(own, other)| is(own, at) && other.is_some_and(|other| is(other, client))))
 }
 
+/// The other ends of the connections to `at` that a process has open.
+pub fn peers(pid: i32, at: SocketAddr) -> Result<HashSet<SocketAddr>, String> {
+    let open = descriptors(pid)?;
+    let own = open.iter().filter_map(|descriptor| descriptor.ends);
+    let at = (at.ip().to_canonical(), at.port());
+    Ok(own.filter(|(own, _)| (own.ip(), own.port()) == at).filter_map(|(_, other)| other).collect())
+}
+
 /// What a process's standard descriptors are: a path, or what else it is.
 pub fn standard_descriptors(pid: i32) -> Result<[Option<String>; 3], String> {
     let open = descriptors(pid)?;

@@ -3,6 +3,7 @@
 use std::fs;
 
 use nix::errno::Errno;
+use nix::sys::resource::Resource;
 
 use crate::offspring::Offspring;
 use crate::platform::model::{Process, SignalState, State};
@@ -176,10 +177,15 @@ pub fn most_descriptors() -> Result<u64, String> {
 /// A process of another user takes CAP_SYS_RESOURCE, which root has in few containers; but root may
 /// become that user, in a process of its own.
 pub fn limit_descriptors_of(pid: i32, limit: u64) -> Result<u64, String> {
+    limit_of(pid, Resource::RLIMIT_NOFILE, limit)
+}
+
+/// The same for any resource.
+pub fn limit_of(pid: i32, resource: Resource, limit: u64) -> Result<u64, String> {
     let own = nix::unistd::geteuid();
     let (ids, _) = credentials(pid)?;
     if !own.is_root() || ids == [0; 3] {
-        return set_descriptor_limit(pid, limit);
+        return set_limit(pid, resource, limit);
     }
     let group = std::fs::metadata(format!("/proc/{pid}"))
         .map(|found| std::os::unix::fs::MetadataExt::gid(&found))
@@ -189,17 +195,17 @@ pub fn limit_descriptors_of(pid: i32, limit: u64) -> Result<u64, String> {
         nix::unistd::setresgid(group, group, group)
             .and_then(|()| nix::unistd::setresuid(user, user, user))
             .map_err(|errno| format!("becoming user {user}: {}", errno.desc()))?;
-        set_descriptor_limit(pid, limit)
+        set_limit(pid, resource, limit)
     });
     child?.wait::<Result<u64, String>>()?
 }
 
-fn set_descriptor_limit(pid: i32, limit: u64) -> Result<u64, String> {
-    let before = descriptor_limit_of(pid)?;
+fn set_limit(pid: i32, resource: Resource, limit: u64) -> Result<u64, String> {
+    let before = present_limit(pid, resource)?;
     let after = libc::rlimit64 { rlim_cur: limit, rlim_max: before.rlim_max };
     // SAFETY: the kernel reads `after`; nothing is written.
     Errno::result(unsafe {
-        libc::prlimit64(pid, libc::RLIMIT_NOFILE, &raw const after, std::ptr::null_mut())
+        libc::prlimit64(pid, resource as _, &raw const after, std::ptr::null_mut())
     })
     .map_err(|errno| format!("prlimit: {}", errno.desc()))?;
     Ok(before.rlim_cur)
@@ -207,14 +213,16 @@ fn set_descriptor_limit(pid: i32, limit: u64) -> Result<u64, String> {
 
 /// How many descriptors another process of this user may have.
 pub fn descriptor_limit_of(pid: i32) -> Result<libc::rlimit64, String> {
+    present_limit(pid, Resource::RLIMIT_NOFILE)
+}
+
+fn present_limit(pid: i32, resource: Resource) -> Result<libc::rlimit64, String> {
     // SAFETY: all-zero bytes are a valid rlimit64.
     let mut limit: libc::rlimit64 = unsafe { std::mem::zeroed() };
     // SAFETY: the kernel writes to `limit`, which is of that type.
-    Errno::result(unsafe {
-        libc::prlimit64(pid, libc::RLIMIT_NOFILE, std::ptr::null(), &raw mut limit)
-    })
-    .map(|_| limit)
-    .map_err(|errno| format!("prlimit: {}", errno.desc()))
+    Errno::result(unsafe { libc::prlimit64(pid, resource as _, std::ptr::null(), &raw mut limit) })
+        .map(|_| limit)
+        .map_err(|errno| format!("prlimit: {}", errno.desc()))
 }
 
 #[cfg(test)]

@@ -37,6 +37,8 @@ struct Socket {
     remote: (IpAddr, u16),
     listens: bool,
     inode: u64,
+    /// Bytes that have come and that no process has read.
+    unread: u64,
 }
 
 /// Every TCP socket of this network; none if that cannot be told.
@@ -53,6 +55,7 @@ fn tcp_sockets() -> Option<Vec<Socket>> {
                 remote: end(fields.get(2)?)?,
                 listens: *fields.get(3)? == LISTENING,
                 inode: fields.get(9)?.parse().ok()?,
+                unread: u64::from_str_radix(fields.get(4)?.split_once(':')?.1, 16).ok()?,
             })
         });
         found.get_or_insert_with(Vec::new).extend(sockets);
@@ -101,6 +104,29 @@ pub fn serves(pid: i32, at: SocketAddr, client: SocketAddr) -> Result<bool, Stri
     Ok(sockets.iter().any(|socket| {
         is(socket.local, at) && is(socket.remote, client) && open.contains(&socket.inode)
     }))
+}
+
+/// The other ends of the connections to `at` that a process has open.
+pub fn peers(pid: i32, at: SocketAddr) -> Result<HashSet<SocketAddr>, String> {
+    let sockets = tcp_sockets().ok_or("this system does not tell about sockets")?;
+    let open = open_sockets(pid)?;
+    let own = sockets.iter().filter(|socket| {
+        !socket.listens
+            && socket.local == (at.ip().to_canonical(), at.port())
+            && open.contains(&socket.inode)
+    });
+    Ok(own.map(|socket| socket.remote.into()).collect())
+}
+
+/// How many bytes from a client at `client` no process has read at the other end, `at`; none when
+/// there is no such connection.
+pub fn unread(at: SocketAddr, client: SocketAddr) -> Result<Option<u64>, String> {
+    let sockets = tcp_sockets().ok_or("this system does not tell about sockets")?;
+    let is = |end: (IpAddr, u16), address: SocketAddr| {
+        end == (address.ip().to_canonical(), address.port())
+    };
+    let end = sockets.iter().find(|socket| is(socket.local, at) && is(socket.remote, client));
+    Ok(end.map(|socket| socket.unread))
 }
 
 /// How often a connection found the queue of a listening socket full, in this network
