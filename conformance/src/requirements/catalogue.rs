@@ -3,7 +3,9 @@
 //! The tables are plain constants, one per area, in the file of the area's name; nothing registers
 //! itself through linker sections, which is a portability trap of its own.
 
-use super::{auth, delivery, listen, locking, processes, signals, storage, width};
+use super::{
+    auth, delivery, lifecycle, listen, locking, processes, signals, storage, width, workers,
+};
 use crate::requirement::Requirement;
 
 /// The areas, in the order in which they are shown.
@@ -18,6 +20,8 @@ const AREAS: &[&[Requirement]] = &[
     processes::surroundings::REQUIREMENTS,
     processes::pid_file::REQUIREMENTS,
     processes::clients::REQUIREMENTS,
+    workers::REQUIREMENTS,
+    lifecycle::REQUIREMENTS,
     auth::REQUIREMENTS,
     delivery::REQUIREMENTS,
     storage::REQUIREMENTS,

@@ -3,6 +3,7 @@
 mod auth;
 mod catalogue;
 mod delivery;
+mod lifecycle;
 mod listen;
 mod locking;
 mod processes;
@@ -10,5 +11,6 @@ mod signals;
 mod situations;
 mod storage;
 mod width;
+mod workers;
 
 pub use catalogue::{all, did_you_mean, find};
