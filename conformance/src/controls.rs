@@ -1,7 +1,8 @@
 //! Controls: the proof that every requirement can fail, and fails for the right reason.
 //!
 //! A requirement names the personalities that break it and words that its failure must then hold.
-//! `forkproof controls` puts the reference server under each of them and checks that:
+//! `forkproof controls` puts a reference server under each of them, chatd or, where that does not
+//! claim what the requirement takes, webd, and checks that:
 //!
 //! - the requirement fails, with those words: *caught*;
 //! - fails with other words: the *wrong reason*;
@@ -94,22 +95,28 @@ impl Answer {
 /// Where and how controls are run.
 #[derive(Debug)]
 pub struct Proof {
-    target: Target,
+    references: Vec<Target>,
     dir: PathBuf,
     slowness: f64,
     jobs: usize,
+}
+
+/// The first of `references` that claims what a requirement takes; the first of all where none does.
+fn of_requirement<'t>(references: &'t [Target], requirement: &Requirement) -> Option<&'t Target> {
+    let claims = |target: &&Target| target.unclaimed(requirement.claims).is_none();
+    references.iter().find(claims).or_else(|| references.first())
 }
 
 /// A control and the requirement that it is of.
 pub type Pair = (&'static Requirement, &'static Control);
 
 impl Proof {
-    /// Proofs with `target` in private directories below `dir`, `jobs` at a time (or as many as are
+    /// Proofs with `references`, for each requirement the first that claims what it takes, in private directories below `dir`, `jobs` at a time (or as many as are
     /// usual), with deadlines `scale` times as long as usual.
-    pub fn new(target: Target, dir: PathBuf, jobs: Option<usize>, scale: f64) -> Self {
+    pub fn new(references: Vec<Target>, dir: PathBuf, jobs: Option<usize>, scale: f64) -> Self {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
-            target,
+            references,
             dir,
             slowness: slowness().min(SLOWEST) * DEADLINES * scale,
             jobs: jobs.unwrap_or(processors * JOBS_PER_PROCESSOR),
@@ -131,16 +138,20 @@ impl Proof {
             })
             .collect();
         let total = pairs.len();
-        in_parallel(
-            pairs,
-            self.jobs,
-            |(requirement, control), tell| {
-                if let Some(finding) = self.run(requirement, control.personality) {
-                    tell(((requirement, control), Answer::of(&finding, control)));
-                }
-            },
-            |(pair, answer)| observe(pair, answer),
-        );
+        let (alone, beside): (Vec<Pair>, Vec<Pair>) =
+            pairs.into_iter().partition(|(requirement, _)| requirement.exclusive);
+        for (pairs, jobs) in [(beside, self.jobs), (alone, 1)] {
+            in_parallel(
+                pairs,
+                jobs,
+                |(requirement, control), tell| {
+                    if let Some(finding) = self.run(requirement, control.personality) {
+                        tell(((requirement, control), Answer::of(&finding, control)));
+                    }
+                },
+                |(pair, answer)| observe(pair, answer),
+            );
+        }
         total
     }
 
@@ -171,12 +182,12 @@ impl Proof {
 
     /// Checks one requirement under one personality; none when interrupted.
     fn run(&self, requirement: &Requirement, personality: &str) -> Option<Finding> {
-        let unclaimed = self.target.unclaimed(requirement.claims);
+        let target = of_requirement(&self.references, requirement)?;
+        let unclaimed = target.unclaimed(requirement.claims);
         if let Some(stop) = Need::first_missing(requirement.needs).or(unclaimed) {
             return Some(Finding::from_stop(stop, Default::default));
         }
-        let subject =
-            Subject { target: self.target.clone(), personality: Some(personality.to_owned()) };
+        let subject = Subject { target: target.clone(), personality: Some(personality.to_owned()) };
         run_task(&Task {
             work: Work::Requirement(requirement.id.to_owned(), subject),
             dir: self.dir.join(format!("{}.{personality}", requirement.id.replace('/', "."))),

@@ -5,11 +5,12 @@ use std::fmt::Write;
 
 use forkproof_report::{ExitStatus, Verdict};
 
-use super::arguments::{Selection, catch_interrupts, parse_scale, private_dir, program_target};
+use super::arguments::{Selection, catch_interrupts, parse_scale, private_dir};
 use super::outcome::{CommandError, CommandResult, print};
 use crate::controls::{Answer, Proof};
 use crate::personality;
 use crate::requirement::{Controls, Requirement};
+use crate::subject::Target;
 
 /// A personality that trips more than this share of the catalogue says too little.
 const BLUNT: f64 = 0.5;
@@ -41,12 +42,14 @@ pub(super) struct Arguments {
 /// The command.
 pub(super) fn main(arguments: &Arguments) -> CommandResult {
     let requirements = arguments.selection.requirements()?;
-    let target = program_target(None)?;
-    personality::refuse_uninterposable(&target.program).map_err(CommandError::no_verdict)?;
+    let references = Target::references().map_err(CommandError::no_verdict)?;
+    for target in &references {
+        personality::refuse_uninterposable(&target.program).map_err(CommandError::no_verdict)?;
+    }
     let dir = private_dir()?;
     catch_interrupts()?;
     let jobs = arguments.jobs.map(usize::from);
-    let proof = Proof::new(target, dir.path().to_owned(), jobs, arguments.deadline_scale);
+    let proof = Proof::new(references, dir.path().to_owned(), jobs, arguments.deadline_scale);
     if arguments.reverse { reverse(&proof, &requirements) } else { forward(&proof, &requirements) }
 }
 
