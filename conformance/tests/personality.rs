@@ -93,6 +93,7 @@ const EFFECTS: &[(&str, &str, &str, &str)] = &[
     ("bind-moves", "bind-twice", "EADDRINUSE", "ok"),
     ("addrconfig", "resolve", "found", "not found"),
     ("slow-listen", "listen-time", "at once", "waited"),
+    ("listen-pid-believed", "listen-pid", "another's", "its own"),
     ("no-unix-sockets", "socket-unix", "ok", "EAFNOSUPPORT"),
     ("serves-in-turn", "slow-child", "at once", "waited"),
     ("darwin-sockets", "peer-gone", "somebody ok ok", "nobody EINVAL EPROTOTYPE"),

@@ -87,20 +87,64 @@ fn the_manifest_without_a_mistake_is_read() {
 
 #[rstest]
 #[case::unknown_key("reload =", "relaod =", "9: unknown key `relaod`: did you mean `reload`?")]
-#[case::unknown_signal("\"SIGHUP\"", "\"SIGHPU\"", "9: unknown signal `SIGHPU`: did you mean `SIGHUP`?")]
+#[case::unknown_signal(
+    "\"SIGHUP\"",
+    "\"SIGHPU\"",
+    "9: unknown signal `SIGHPU`: did you mean `SIGHUP`?"
+)]
 #[case::signal_of_type("\"SIGHUP\"", "1", "9: invalid type: integer `1`")]
-#[case::config_alone("reload = \"SIGHUP\"\n", "", "9: lifecycle.config makes no sense without lifecycle.reload")]
-#[case::config_is_no_file("config = \"{dir}/conf\"", "config = \"{dir}/cnof\"", "10: lifecycle.config: `{dir}/cnof` is none of launch.files")]
-#[case::broken_alone("config = \"{dir}/conf\"\n", "", "10: lifecycle.broken makes no sense without lifecycle.config")]
-#[case::limit_alone("graceful = \"SIGQUIT\"\n", "", "12: lifecycle.graceful-limit makes no sense without lifecycle.graceful")]
-#[case::limit_of_nothing("graceful-limit = 2", "graceful-limit = 0", "13: a number of seconds must be more than 0")]
+#[case::config_alone(
+    "reload = \"SIGHUP\"\n",
+    "",
+    "9: lifecycle.config makes no sense without lifecycle.reload"
+)]
+#[case::config_is_no_file(
+    "config = \"{dir}/conf\"",
+    "config = \"{dir}/cnof\"",
+    "10: lifecycle.config: `{dir}/cnof` is none of launch.files"
+)]
+#[case::broken_alone(
+    "config = \"{dir}/conf\"\n",
+    "",
+    "10: lifecycle.broken makes no sense without lifecycle.config"
+)]
+#[case::limit_alone(
+    "graceful = \"SIGQUIT\"\n",
+    "",
+    "12: lifecycle.graceful-limit makes no sense without lifecycle.graceful"
+)]
+#[case::limit_of_nothing(
+    "graceful-limit = 2",
+    "graceful-limit = 0",
+    "13: a number of seconds must be more than 0"
+)]
 #[case::no_log("log = \"{dir}/log\"\n", "", "14: lifecycle.reopen takes lifecycle.log")]
-#[case::log_alone("reopen = \"SIGUSR1\"\n", "", "14: lifecycle.log makes no sense without lifecycle.reopen")]
-#[case::log_elsewhere("\"{dir}/log\"", "\"/var/log/told\"", "15: `/var/log/told` is outside of the check's directory")]
+#[case::log_alone(
+    "reopen = \"SIGUSR1\"\n",
+    "",
+    "14: lifecycle.log makes no sense without lifecycle.reopen"
+)]
+#[case::log_elsewhere(
+    "\"{dir}/log\"",
+    "\"/var/log/told\"",
+    "15: `/var/log/told` is outside of the check's directory"
+)]
 #[case::log_placeholder("\"{dir}/log\"", "\"{dir}/{lines}\"", "15: {lines} has no value here")]
-#[case::finish_alone("upgrade = \"SIGUSR2\"\n", "", "16: lifecycle.finish makes no sense without lifecycle.upgrade")]
-#[case::health_of_one("model = \"workers\"", "model = \"one\"", "18: lifecycle.health is about workers")]
-#[case::claimed("[launch]", "claims = [\"upgrade\", \"reload\", \"health-check\"]\n[launch]", "2: unknown claim `health-check`: did you mean `health-checks`?")]
+#[case::finish_alone(
+    "upgrade = \"SIGUSR2\"\n",
+    "",
+    "16: lifecycle.finish makes no sense without lifecycle.upgrade"
+)]
+#[case::health_of_one(
+    "model = \"workers\"",
+    "model = \"one\"",
+    "18: lifecycle.health is about workers"
+)]
+#[case::claimed(
+    "[launch]",
+    "claims = [\"upgrade\", \"reload\", \"health-check\"]\n[launch]",
+    "2: unknown claim `health-check`: did you mean `health-checks`?"
+)]
 #[case::claimed_for_nothing(
     "[launch]\nprogram = \"/bin/true\"\narguments = [\"{port}\"]\nfiles = [{ path = \"{dir}/conf\", content = \"x\" }]\n[processes]\nmodel = \"workers\"\n[lifecycle]\nreload = \"SIGHUP\"\nconfig = \"{dir}/conf\"\nbroken = \"y\"\n",
     "claims = [\"reload\"]\n[launch]\nprogram = \"/bin/true\"\narguments = [\"{port}\"]\n[processes]\nmodel = \"workers\"\n[lifecycle]\n",

@@ -43,6 +43,30 @@ extern "C" fn start() {
     if on(Id::ExitsZero) {
         watch_exit();
     }
+    if on(Id::ListenPidBelieved) {
+        believe_listen_pid();
+    }
+}
+
+/// Makes LISTEN_PID, where there is one, this process's own id, as a program that does not look at it
+/// takes it to be.
+fn believe_listen_pid() {
+    const NAME: &core::ffi::CStr = c"LISTEN_PID";
+    // SAFETY: getenv(3) reads a string that ends with NUL.
+    if unsafe { sys::getenv(NAME.as_ptr()) }.is_null() {
+        return;
+    }
+    altered(Id::ListenPidBelieved);
+    let mut digits = [0u8; 12];
+    let mut left = sys::own_id();
+    let mut first = digits.len() - 1;
+    while left > 0 {
+        first -= 1;
+        digits[first] = b'0' + (left % 10) as u8;
+        left /= 10;
+    }
+    // SAFETY: setenv(3) copies both strings, which end with NUL; no other thread runs yet.
+    unsafe { sys::setenv(NAME.as_ptr(), digits[first..].as_ptr().cast(), 1) };
 }
 
 /// Arranges that a return from main exits with 0 as well.

@@ -19,6 +19,7 @@ const APART_FROM_STREAMS: &[Id] = &[
     Id::BindMoves,
     Id::Addrconfig,
     Id::SlowListen,
+    Id::ListenPidBelieved,
     Id::NoUnixSockets,
     Id::ServesInTurn,
     Id::SlowChild,

@@ -251,6 +251,12 @@ personalities! {
         ["listen"],
         takes("how many milliseconds", Kind::Number, 300)
     }
+    ListenPidBelieved {
+        "listen-pid-believed",
+        "A server that does not compare LISTEN_PID with its own id: sockets that its environment tells of are its own.",
+        "sd_listen_fds(3): LISTEN_PID",
+        ["getenv"], None
+    }
     NoUnixSockets {
         "no-unix-sockets",
         "A sandbox without local sockets: those of AF_UNIX cannot be made.",

@@ -479,6 +479,13 @@ static int run(const char *name) {
         if (child == 0) _exit(0);
         outcome(child);
     }
+    CASE("listen-pid") {
+        if (getenv("LISTEN_PID") == NULL) {
+            NEED(setenv("LISTEN_PID", "1", 1));
+            NEED(execl(self, self, "listen-pid", path, (char *)NULL));
+        }
+        say(atoi(getenv("LISTEN_PID")) == getpid() ? "its own" : "another's");
+    }
     CASE("two-forks") {
         for (int i = 0; i < 2; i++) {
             fflush(stdout);

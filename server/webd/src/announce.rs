@@ -2,6 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use settings::{StartError, reason};
@@ -12,8 +13,10 @@ pub(crate) fn write_file(path: &Path, what: &str, content: &str) -> Result<(), S
     let mut temporary = path.as_os_str().to_owned();
     temporary.push(format!(".{}", std::process::id()));
     let temporary = Path::new(&temporary);
-    let create =
-        || -> io::Result<File> { OpenOptions::new().write(true).create_new(true).open(temporary) };
+    // Everyone may read it, and nobody else write to it, whatever the umask is.
+    let create = || -> io::Result<File> {
+        OpenOptions::new().write(true).create_new(true).mode(0o644).open(temporary)
+    };
     let written = (|| {
         let mut file = create().or_else(|error| {
             // Of an earlier process with this id that was killed.

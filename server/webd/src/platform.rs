@@ -34,9 +34,10 @@ pub(crate) fn open_beneath(base: BorrowedFd<'_>, path: &Path, links: bool) -> ni
     let how = OpenHow::new()
         .flags(READING)
         .resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_MAGICLINKS | links);
-    let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+    // That call knows no empty path.
+    let named = if path.as_os_str().is_empty() { Path::new(".") } else { path };
     for _ in 0..TRIES {
-        match openat2(base, path, how) {
+        match openat2(base, named, how) {
             Ok(file) => return Ok(file.into()),
             // Something was renamed meanwhile (openat2(2), EAGAIN).
             Err(Errno::EAGAIN | Errno::EINTR) => {}

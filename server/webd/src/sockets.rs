@@ -81,7 +81,13 @@ pub(crate) fn open(address: SocketAddr) -> nix::Result<Listener> {
     match address {
         SocketAddr::V4(v4) => bind(socket.as_raw_fd(), &SockaddrIn::from(v4))?,
         SocketAddr::V6(v6) => {
-            setsockopt(&socket, sockopt::Ipv6V6Only, &true)?;
+            // Where it is always on it cannot be set (OpenBSD ip6(4)): what it is counts.
+            setsockopt(&socket, sockopt::Ipv6V6Only, &true).or_else(|errno| {
+                match getsockopt(&socket, sockopt::Ipv6V6Only) {
+                    Ok(true) => Ok(()),
+                    _ => Err(errno),
+                }
+            })?;
             bind(socket.as_raw_fd(), &SockaddrIn6::from(v6))?;
         }
     }

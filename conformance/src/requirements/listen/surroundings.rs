@@ -10,7 +10,9 @@ use crate::harness::{Check, Options, Server};
 use crate::needs::Need;
 use crate::platform;
 use crate::requirement::{Controls, Requirement, by};
-use crate::requirements::situations::{blocked_client, refuses_to_start, slow_clients_are_apart};
+use crate::requirements::situations::{
+    blocked_client, names, refuses_to_start, slow_clients_are_apart,
+};
 use crate::stop::{OrError, Outcome, Step, Stop, ensure, fail};
 use crate::subject::{Claim, Kind};
 use forkproof_report::Level;
@@ -107,7 +109,11 @@ fn one_family_taken(check: &mut Check) -> Outcome {
         let launched = check.launch(Options::new().default_addresses_on(port))?;
         let Some(server) = &launched.server else {
             let what = format!("a default address that is in use ({taken}:{port})");
-            refuses_to_start(check, &launched, &format!("{taken}:{port}"), &what)?;
+            // Its default may be loopback.
+            let own = if other.is_ipv4() { "[::1]" } else { "127.0.0.1" };
+            let said = |host: &&str| names(check, &launched.output, &format!("{host}:{port}"));
+            let named = [taken, own].into_iter().find(said).unwrap_or(taken);
+            refuses_to_start(check, &launched, &format!("{named}:{port}"), &what)?;
             continue;
         };
         ensure(
