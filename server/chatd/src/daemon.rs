@@ -24,6 +24,7 @@ use nix::sys::time::TimeSpec;
 use nix::unistd::{ForkResult, Pid, fork, setpgid};
 
 use crate::config::Config;
+use crate::generations::Generations;
 use crate::key::Key;
 use crate::listen::{Listener, to_std};
 use crate::receiver::Served;
@@ -57,6 +58,9 @@ pub(crate) struct Daemon {
     admissions: Option<Admissions>,
     /// The clusters' process group, while it has members.
     group: Option<Pid>,
+    /// Who serves the log, this daemon among others. Never opened again in this process: that would
+    /// drop its locks.
+    register: Option<Generations>,
     /// A descriptor in reserve: given up for a moment, it lets the daemon accept and close a
     /// connection that it has no descriptor for, which would otherwise stay in the queue and keep
     /// `ppoll` from ever waiting.
@@ -68,6 +72,8 @@ impl Daemon {
     /// Takes over listening sockets. From here on the daemon's dispositions are in force.
     pub(crate) fn new(listeners: Vec<Listener>, key: Key, config: Config) -> nix::Result<Self> {
         let (admission, admissions) = admission::channel()?;
+        // Tried before: without it no client could be served.
+        let register = Generations::open(&config.log).ok();
         let limits = Limits {
             clients: config.max_clients,
             pending: config.max_pending,
@@ -83,6 +89,7 @@ impl Daemon {
             admission: Some(admission),
             admissions: Some(admissions),
             group: None,
+            register,
             reserve: open_reserve(),
             pause_until: None,
         })
@@ -100,6 +107,7 @@ impl Daemon {
             self.accept_ready();
         }
         self.end_all();
+        self.end_orphans();
         self.refusals.finish();
     }
 
@@ -178,6 +186,7 @@ impl Daemon {
                 self.listeners.clear();
                 self.reserve = None;
                 self.admissions = None;
+                self.register = None;
                 let admission = self.admission.take();
                 let server = Served { key: &mut self.key, config: &self.config };
                 let served = receiver::run(socket, peer, server, admission);
@@ -188,7 +197,10 @@ impl Daemon {
             Ok(ForkResult::Parent { child }) => {
                 // In the parent too, so that the group is right whoever runs first. The child may
                 // already be gone.
-                let group = *self.group.get_or_insert(child);
+                let group = match self.group {
+                    Some(group) => group,
+                    None => self.found_group(child),
+                };
                 let _ = setpgid(child, group);
                 self.places.take(child, peer);
             }
@@ -220,8 +232,17 @@ impl Daemon {
             }
         }
         if self.places.is_empty() {
-            self.group = None;
+            if let (Some(group), Some(register)) = (self.group.take(), &self.register) {
+                let _ = register.disclaim(group);
+            }
         }
+    }
+
+    fn found_group(&mut self, leader: Pid) -> Pid {
+        if let Some(register) = &self.register {
+            let _ = register.claim(leader);
+        }
+        *self.group.insert(leader)
     }
 
     fn tell_end(&mut self, pid: Pid, place: Place, ending: Ending) {
@@ -269,6 +290,38 @@ impl Daemon {
         for pid in self.places.pids() {
             let _ = kill(pid, Signal::SIGKILL);
             signals::await_end(pid);
+        }
+    }
+
+    /// Ends what a daemon of the same log has left that was killed: nobody else would.
+    fn end_orphans(&self) {
+        let Some(register) = &self.register else { return };
+        let deadline = Instant::now() + GRACE;
+        let mut met = Vec::new();
+        loop {
+            let orphans = register.orphans();
+            let late = Instant::now() >= deadline;
+            if orphans.is_empty() || late && met.is_empty() {
+                break;
+            }
+            let told = if late { Signal::SIGKILL } else { Signal::SIGTERM };
+            for &group in &orphans {
+                // A group of this server's user that has a member that serves this log.
+                let _ = killpg(group, told);
+                let _ = killpg(group, Signal::SIGCONT);
+            }
+            met.extend(orphans);
+            if late {
+                break;
+            }
+            let _ = ppoll(&mut [], Some(REPEAT.into()), Some(self.open_mask));
+        }
+        met.sort();
+        met.dedup();
+        for group in met {
+            diagnostics::info(&format!(
+                "ended the clusters of a daemon that was killed (process group {group})"
+            ));
         }
     }
 }

@@ -9,6 +9,10 @@
 //! To find the groups, a receiver asks which locks stand in its way (`F_GETLK`): the answer's
 //! offset is a group with a living member. A lock goes with its process, however that dies.
 //!
+//! A daemon holds a lock, too, on the byte [`CLAIMS`] bytes further on, for its own clusters' group. A
+//! group without one has lost its daemon: it serves its clients on, until another daemon of the same
+//! log is told to end, which ends it as well.
+//!
 //! Record locks and `flock` are kept apart by using different files: on FreeBSD the two see each
 //! other (flock(2) there), on Linux they don't.
 
@@ -21,6 +25,10 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::{Pid, geteuid, getpgrp};
+
+/// How far a daemon's lock is from its group's: no process id is so large (Linux: 2^22, proc(5)), and
+/// an offset of 32 bits holds it.
+const CLAIMS: libc::off_t = 1 << 30;
 
 /// The register of the process groups that serve one log.
 #[derive(Debug)]
@@ -74,6 +82,35 @@ impl Generations {
             .map(drop)
     }
 
+    /// Says that this process is the daemon of `group`, as long as it lives and keeps `self`.
+    pub(crate) fn claim(&self, group: Pid) -> nix::Result<()> {
+        self.set_claim(group, libc::F_RDLCK as libc::c_short)
+    }
+
+    /// Says that `group` is no more.
+    pub(crate) fn disclaim(&self, group: Pid) -> nix::Result<()> {
+        self.set_claim(group, libc::F_UNLCK as libc::c_short)
+    }
+
+    fn set_claim(&self, group: Pid, kind: libc::c_short) -> nix::Result<()> {
+        let at = CLAIMS + libc::off_t::from(group.as_raw());
+        fcntl(&self.0, FcntlArg::F_SETLK(&record(kind, at, 1))).map(drop)
+    }
+
+    /// The registered groups that no living daemon claims. Those of this process are among them: no
+    /// lock of its own stands in its way.
+    pub(crate) fn orphans(&self) -> Vec<Pid> {
+        let mut groups = Vec::new();
+        self.find(0, CLAIMS, &mut groups);
+        groups.retain(|group| {
+            let at = CLAIMS + libc::off_t::from(group.as_raw());
+            let mut lock = record(libc::F_WRLCK as libc::c_short, at, 1);
+            let asked = fcntl(&self.0, FcntlArg::F_GETLK(&mut lock));
+            asked.is_ok() && lock.l_type == libc::F_UNLCK as libc::c_short
+        });
+        groups
+    }
+
     /// Whether the kernel can keep the register. Tried on a byte that stands for no group.
     pub(crate) fn try_lock(&self) -> nix::Result<()> {
         let byte = |kind: libc::c_short| record(kind, 1, 1);
@@ -91,8 +128,8 @@ impl Generations {
         let _ = killpg(own, signal);
         let own = libc::off_t::from(own.as_raw());
         let mut others = Vec::new();
-        self.find(0, Some(own), &mut others);
-        self.find(own + 1, None, &mut others);
+        self.find(0, own, &mut others);
+        self.find(own + 1, CLAIMS, &mut others);
         for group in others {
             // Another user's group, or one that is just gone: not ours to wake.
             let _ = killpg(group, signal);
@@ -101,12 +138,11 @@ impl Generations {
 
     /// Collects the registered groups from `start` up to but not including `end`. The kernel
     /// answers with any lock of the range, so the range is split around it.
-    fn find(&self, start: libc::off_t, end: Option<libc::off_t>, found: &mut Vec<Pid>) {
-        let length = match end {
-            Some(end) if end <= start => return,
-            Some(end) => end - start,
-            None => 0, // to the end of the file, wherever that may be
-        };
+    fn find(&self, start: libc::off_t, end: libc::off_t, found: &mut Vec<Pid>) {
+        if end <= start {
+            return;
+        }
+        let length = end - start;
         let mut lock = record(libc::F_WRLCK as libc::c_short, start, length);
         match fcntl(&self.0, FcntlArg::F_GETLK(&mut lock)) {
             Err(Errno::EINTR) => return self.find(start, end, found),
@@ -117,7 +153,7 @@ impl Generations {
             return;
         }
         let at = lock.l_start;
-        let inside = at >= start && end.is_none_or(|end| at < end);
+        let inside = at >= start && at < end;
         if !inside || lock.l_len != 1 {
             return; // not a registration: someone else's lock on our file
         }
@@ -125,7 +161,7 @@ impl Generations {
         if let Some(group) = i32::try_from(at).ok().filter(|&group| group > 1) {
             found.push(Pid::from_raw(group));
         }
-        self.find(start, Some(at), found);
+        self.find(start, at, found);
         self.find(at + 1, end, found);
     }
 }

@@ -107,3 +107,30 @@ fn a_sender_killed_by_a_real_time_signal_is_told(dir: TempDir) {
     let words = format!("left: its sender was killed by signal {}", libc::SIGRTMIN() + 3);
     until("the words", || messages(dir.path()).contains(&words).then_some(()));
 }
+
+/// A killed daemon's clusters serve on until its successor ends; another daemon's are not touched.
+#[cfg(target_os = "linux")]
+#[rstest]
+fn orphaned_clusters_end_with_the_successor(dir: TempDir) {
+    let (mut first, address) = serve_on_loopback(dir.path(), &["--replay", "0"]);
+    let mut orphan = join(&address);
+    signal(first.0.id(), Signal::SIGKILL);
+    end_of(&mut first.0);
+    std::fs::remove_file(in_dir(&dir, "ready")).unwrap();
+    let (_beside, open) = serve_on_loopback(dir.path(), &["--replay", "0"]);
+    let mut besides = join(&open);
+    std::fs::remove_file(in_dir(&dir, "ready")).unwrap();
+    let (mut successor, address) = serve_on_loopback(dir.path(), &["--replay", "0"]);
+    let mut own = join(&address);
+    assert!(hears_itself(&mut orphan, "served by nobody's process\n"));
+    signal(successor.0.id(), Signal::SIGTERM);
+    assert!(end_of(&mut successor.0).success());
+    for client in [&mut orphan, &mut own] {
+        let mut rest = Vec::new();
+        // A reset is an end, too.
+        let _ = client.read_to_end(&mut rest);
+    }
+    assert!(messages(dir.path()).contains("ended the clusters of a daemon that was killed"));
+    assert!(hears_itself(&mut besides, "unharmed\n"));
+    assert!(hears_itself(&mut join(&open), "and open to others\n"));
+}
