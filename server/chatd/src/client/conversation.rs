@@ -53,11 +53,13 @@ pub(super) struct Ready {
 }
 
 /// Sends what the user says, shows what arrives, and has the lines confirmed in the end.
-/// `timeout`: how long the server may make no progress with what it was sent.
+/// `timeout`: how long the server may make no progress with what it was sent. `held`: what the user has
+/// said before.
 pub(super) fn converse(
     connection: &Connection,
     user: &mut impl User,
     timeout: Duration,
+    held: Vec<Vec<u8>>,
 ) -> Result<(), Failure> {
     let local = |error: io::Error| {
         Failure::new(Exit::LocalIo, format!("cannot use the connection: {}", reason(&error)))
@@ -72,6 +74,10 @@ pub(super) fn converse(
     let mut broken = false;
     let mut progress = Instant::now();
     let mut buffer = vec![0; 64 * 1024];
+    for line in held {
+        unsent.extend_from_slice(&line);
+        delivery.sent(line);
+    }
 
     loop {
         if !input_open && unsent.is_empty() && !half_closed {

@@ -2,6 +2,9 @@
 
 use tui_input::InputRequest;
 
+/// What ends what a terminal pastes.
+pub(super) const PASTE_END: &[u8] = b"\x1b[201~";
+
 /// What a key or a sequence of bytes from the terminal asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Key {
@@ -13,6 +16,12 @@ pub(super) enum Key {
     Interrupt,
     Suspend,
     ClearScreen,
+    /// What was entered before, looked for.
+    Search,
+    /// Escape or Ctrl-G: out of what was begun.
+    Leave,
+    /// The terminal pastes from here on, until the bytes of [`PASTE_END`].
+    Paste,
     None,
 }
 
@@ -30,10 +39,12 @@ impl Key {
             0x08 | 0x7f => Self::Edit(InputRequest::DeletePrevChar),
             b'\t' => Self::Edit(InputRequest::InsertChar(' ')),
             b'\r' | b'\n' => Self::Enter,
+            0x07 => Self::Leave,
             0x0b => Self::Edit(InputRequest::DeleteTillEnd),
             0x0c => Self::ClearScreen,
             0x0e => Self::Newer,
             0x10 => Self::Older,
+            0x12 => Self::Search,
             0x15 => Self::Edit(InputRequest::DeleteFromStart),
             0x17 => Self::Edit(InputRequest::DeletePrevWord),
             0x19 => Self::Edit(InputRequest::Yank),
@@ -94,6 +105,7 @@ impl Key {
             (b'D', _, true) => Self::Edit(InputRequest::GoToPrevWord),
             (b'H', _, _) | (b'~', b"1" | b"7", _) => Self::Edit(InputRequest::GoToStart),
             (b'F', _, _) | (b'~', b"4" | b"8", _) => Self::Edit(InputRequest::GoToEnd),
+            (b'~', b"200", _) => Self::Paste,
             (b'~', b"3", _) => Self::Edit(InputRequest::DeleteNextChar),
             _ => Self::None,
         };
@@ -128,6 +140,8 @@ mod tests {
     #[case::delete(b"\x1b[3~", Some((Key::Edit(DeleteNextChar), 4)))]
     #[case::home(b"\x1b[H", Some((Key::Edit(GoToStart), 3)))]
     #[case::page_up(b"\x1b[5~", Some((Key::None, 4)))]
+    #[case::paste(b"\x1b[200~x", Some((Key::Paste, 6)))]
+    #[case::ctrl_r(b"\x12", Some((Key::Search, 1)))]
     #[case::alt_b(b"\x1bb", Some((Key::Edit(GoToPrevWord), 2)))]
     fn keys(#[case] bytes: &[u8], #[case] expected: Option<(Key, usize)>) {
         assert_eq!(Key::first(bytes), expected);

@@ -13,12 +13,15 @@
 //! one that ends. `connection` decides which of them is more likely, and its messages name both
 //! where they cannot be told apart.
 
+mod again;
 mod connection;
 mod conversation;
 mod delivery;
 mod display;
 mod failure;
+mod history;
 mod keys;
+mod look;
 mod options;
 mod pipe;
 mod program;

@@ -20,7 +20,9 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 const AFTER_HELP: &str = "\
 At a terminal, what you type is edited and sent line by line, and the chat appears above it; \
 control characters that others sent are shown, not obeyed. Empty lines are not sent. /help and \
-/quit are commands; //TEXT sends /TEXT. Ctrl-D leaves, Ctrl-C leaves at once.
+/quit are commands; //TEXT sends /TEXT. Several lines that are pasted are sent when you say yes. \
+Ctrl-R looks for what you entered before. A lost connection is made again, after 1 s, 2 s, 4 s and \
+so on (not with --once). Names have colours unless NO_COLOR is set. Ctrl-D leaves, Ctrl-C leaves at once.
 
 In a pipe, each line of standard input is sent as `USERNAME: LINE`, and nothing is printed \
 unless --print is given or standard input is a terminal. After the last line the client waits \
@@ -67,6 +69,14 @@ pub(super) struct Arguments {
     /// In a pipe, print what arrives: the last lines, other people's and your own
     #[arg(long, conflicts_with = "listen")]
     print: bool,
+
+    /// At a terminal, end when the connection is lost, and do not make it again
+    #[arg(long)]
+    once: bool,
+
+    /// At a terminal, say when each line came: those from before you came are as new as you are
+    #[arg(long)]
+    times: bool,
 
     /// Bytes as they are: send standard input without a username, and print what arrives with the
     /// control characters that others put in it
@@ -125,7 +135,7 @@ pub(super) fn variable_to_blame(error: &clap::Error) -> Option<String> {
 }
 
 /// Everything decided.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Options {
     pub(super) host: String,
     pub(super) port: u16,
@@ -134,13 +144,15 @@ pub(super) struct Options {
     pub(super) listen: bool,
     pub(super) print: bool,
     pub(super) raw: bool,
+    pub(super) times: bool,
+    pub(super) once: bool,
     pub(super) connect_timeout: Duration,
     pub(super) timeout: Duration,
 }
 
 impl Options {
     pub(super) fn resolve(arguments: Arguments) -> Result<Self, Failure> {
-        let Arguments { settings: given, config, listen, print, raw } = arguments;
+        let Arguments { settings: given, config, listen, print, once, times, raw } = arguments;
         let asked_for = config.is_some();
         // Without a home directory there is no default file, which is no error.
         let directory = configuration_directory();
@@ -177,6 +189,8 @@ impl Options {
             listen,
             print,
             raw,
+            times,
+            once,
             connect_timeout: seconds(given.connect_timeout, configured.connect_timeout),
             timeout: seconds(given.timeout, configured.timeout),
         })

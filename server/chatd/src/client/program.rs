@@ -7,10 +7,12 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+use super::again::converse_on;
 use super::connection::Connection;
 use super::conversation::converse;
 use super::display::Output;
 use super::failure::{Exit, Failure};
+use super::look::Look;
 use super::options::{Arguments, Options, variable_to_blame};
 use super::pipe::{self, Pipe};
 use super::terminal::Terminal;
@@ -63,14 +65,15 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
     let dumb = env::var_os("TERM").is_some_and(|name| name == "dumb");
     if at_terminal && stdout().is_terminal() && !dumb && !options.raw {
         let username = options.username.as_str();
-        let mut terminal = Terminal::open(username).map_err(|errno| {
+        let look = Look::new(options.times);
+        let mut terminal = Terminal::open(username, look).map_err(|errno| {
             let message = format!("cannot use the terminal: {}", errno.desc());
             Failure::new(Exit::LocalIo, message)
         })?;
-        return converse(&connection, &mut terminal, options.timeout);
+        return converse_on(connection, &mut terminal, &options);
     }
     let prefix = if options.raw { None } else { Some(format!("{}: ", options.username.as_str())) };
     // Who types at a terminal without having said --print still wants to see the chat somewhere.
     let output = (options.print || at_terminal).then(|| Output::stdout(options.raw));
-    converse(&connection, &mut Pipe::new(prefix, output), options.timeout)
+    converse(&connection, &mut Pipe::new(prefix, output), options.timeout, Vec::new())
 }

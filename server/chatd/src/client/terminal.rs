@@ -18,15 +18,20 @@ use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 use super::conversation::User;
 use super::display::{Lines, Output};
 use super::failure::{Exit, Failure};
-use super::keys::Key;
+use super::history::History;
+use super::keys::{Key, PASTE_END};
+use super::look::Look;
 use settings::reason;
 
 /// To the left edge, and clear from there to the end of the screen: after the terminal was made
 /// narrower, the row may have been broken into several.
 const TAKE_OFF: &str = "\r\x1b[J";
 
-/// Entered lines that can be brought back.
-const HISTORY: usize = 1000;
+/// Tells the terminal to say where it pastes (xterm's "bracketed paste mode"), and no more.
+const PASTE_MODE: &str = "\x1b[?2004h";
+const NO_PASTE_MODE: &str = "\x1b[?2004l";
+/// No more is pasted at a time, bytes.
+const LONGEST_PASTE: usize = 64 * 1024;
 
 /// A user at a terminal.
 pub(super) struct Terminal {
@@ -37,13 +42,20 @@ pub(super) struct Terminal {
     input: Input,
     history: History,
     lines: Lines,
+    look: Look,
+    /// What was pasted so far, while the terminal pastes.
+    paste: Option<Vec<u8>>,
+    /// Lines that were pasted and wait for a yes.
+    pasted: Vec<String>,
+    /// What is looked for in what was entered before, and how many hits are passed over.
+    search: Option<(String, usize)>,
     /// The user said goodbye: there is no typed line any more.
     left: bool,
 }
 
 impl Terminal {
     /// Puts the terminal into the mode for editing until the value is dropped.
-    pub(super) fn open(username: &str) -> Result<Self, Errno> {
+    pub(super) fn open(username: &str, look: Look) -> Result<Self, Errno> {
         let terminal = Self {
             mode: RawMode::enter()?,
             prefix: format!("{username}: "),
@@ -51,6 +63,10 @@ impl Terminal {
             input: Input::default(),
             history: History::default(),
             lines: Lines::default(),
+            look,
+            paste: None,
+            pasted: Vec::new(),
+            search: None,
             left: false,
         };
         // A terminal that takes no prompt will be noticed at the first line.
@@ -75,7 +91,9 @@ impl Terminal {
     /// Draws the part of the typed line around the cursor.
     fn draw(&self, screen: &mut String) {
         let columns = terminal_size::terminal_size().map_or(80, |(width, _)| usize::from(width.0));
-        let prefix = if self.prefix.width() + 8 < columns { self.prefix.as_str() } else { "> " };
+        let asked = self.question();
+        let prefix = asked.as_deref().unwrap_or(&self.prefix);
+        let prefix = if prefix.width() + 8 < columns { prefix } else { "> " };
         // The last column stays free: with a character there, terminals disagree on where the
         // cursor is.
         let room = columns.saturating_sub(prefix.width() + 1).max(1);
@@ -86,12 +104,118 @@ impl Terminal {
         screen.push_str(&format!("\x1b[{}C", prefix.width() + cursor));
     }
 
+    /// What stands before the typed line in place of the name, if something is asked or looked for.
+    fn question(&self) -> Option<String> {
+        match (&self.search, self.pasted.len()) {
+            (Some((text, _)), _) => Some(format!("look for `{text}`: ")),
+            (None, 0) => None,
+            (None, count) => Some(format!("send {count} lines? (y/n) ")),
+        }
+    }
+
+    /// Takes what the terminal pastes from `self.keys`. Returns whether that is all of it.
+    fn take_paste(&mut self) -> bool {
+        let Some(paste) = &mut self.paste else { return true };
+        let end = memchr::memmem::find(&self.keys, PASTE_END);
+        // The end may be cut in two.
+        let kept = self.keys.len().saturating_sub(PASTE_END.len() - 1);
+        let taken: Vec<u8> = self.keys.drain(..end.unwrap_or(kept)).collect();
+        let room = LONGEST_PASTE.saturating_sub(paste.len());
+        paste.extend(taken.into_iter().take(room));
+        if end.is_none() {
+            return false;
+        }
+        self.keys.drain(..PASTE_END.len());
+        let text = String::from_utf8_lossy(&self.paste.take().unwrap_or_default()).into_owned();
+        self.pasted_text(&text);
+        true
+    }
+
+    /// One line is as if it had been typed. Several are sent by nobody who has not said so: they may
+    /// be what is meant for another window.
+    fn pasted_text(&mut self, text: &str) {
+        let text = text.replace("\r\n", "\n").replace('\r', "\n");
+        let mut lines = text.split('\n').map(|line| -> String {
+            line.chars()
+                .map(|c| if c == '\t' { ' ' } else { c })
+                .filter(|c| !c.is_control())
+                .collect()
+        });
+        let first = lines.next().unwrap_or_default();
+        for character in first.chars() {
+            self.input.handle(InputRequest::InsertChar(character));
+        }
+        let rest: Vec<String> = lines.filter(|line| !line.trim().is_empty()).collect();
+        if !rest.is_empty() {
+            self.pasted = std::iter::once(self.input.value_and_reset()).chain(rest).collect();
+            self.pasted.retain(|line| !line.trim().is_empty());
+        }
+    }
+
+    /// A key while there is a question whether pasted lines are to be sent. Those are never commands.
+    fn answer(&mut self, key: Key, send: &mut dyn FnMut(Vec<u8>)) {
+        match key {
+            Key::Edit(InputRequest::InsertChar('y' | 'Y')) => {
+                for line in std::mem::take(&mut self.pasted) {
+                    send(format!("{}{line}\n", self.prefix).into_bytes());
+                    self.history.add(line);
+                }
+            }
+            Key::None => {}
+            _ => self.pasted.clear(),
+        }
+    }
+
+    /// A key while something is looked for; returns whether it was for that.
+    fn look(&mut self, key: Key) -> bool {
+        let Some((text, skipped)) = &mut self.search else {
+            if key == Key::Search {
+                self.search = Some((String::new(), 0));
+                return true;
+            }
+            return false;
+        };
+        match key {
+            Key::Edit(InputRequest::InsertChar(character)) => {
+                text.push(character);
+                *skipped = 0;
+            }
+            Key::Edit(InputRequest::DeletePrevChar) => {
+                text.pop();
+                *skipped = 0;
+            }
+            Key::Search => *skipped += 1,
+            Key::Leave => {
+                self.search = None;
+                self.input.reset();
+                return true;
+            }
+            // The line that was found is the one being written from here on.
+            _ => {
+                self.search = None;
+                return false;
+            }
+        }
+        let found = self.history.find(text, *skipped).unwrap_or_default();
+        self.input = Input::new(found.to_owned());
+        true
+    }
+
     /// Does what a key says; returns whether the conversation goes on.
     fn press(&mut self, key: Key, send: &mut dyn FnMut(Vec<u8>)) -> Result<bool, Failure> {
+        let always = matches!(key, Key::Interrupt | Key::Suspend | Key::ClearScreen);
+        if !self.pasted.is_empty() && !always {
+            self.answer(key, send);
+            return Ok(true);
+        }
+        if !always && self.look(key) {
+            return Ok(true);
+        }
         match key {
             Key::Edit(request) => {
                 self.input.handle(request);
             }
+            Key::Paste => self.paste = Some(Vec::new()),
             Key::Enter => {
                 let text = self.input.value_and_reset();
                 if text.trim().is_empty() {
@@ -126,13 +250,23 @@ impl Terminal {
             Key::Interrupt => return Err(Failure::interrupted()),
             Key::Suspend => self.suspend().map_err(|errno| unusable(errno.into()))?,
             Key::ClearScreen => write("\x1b[H\x1b[2J").map_err(unusable)?,
-            Key::None => {}
+            Key::Search | Key::Leave | Key::None => {}
         }
         Ok(true)
     }
 
+    /// Says something of this program's own.
+    pub(super) fn tell(&self, words: &str) -> Result<(), Failure> {
+        self.print(&format!("* {}\n", settings::printable(words))).map_err(unusable)
+    }
+
+    /// Whether the user has said goodbye.
+    pub(super) fn has_left(&self) -> bool {
+        self.left
+    }
+
     /// Gives the terminal back. What was typed and not sent stays on the screen.
-    fn leave(&mut self) {
+    pub(super) fn leave(&mut self) {
         if !self.left {
             let mut screen = TAKE_OFF.to_owned();
             if !self.input.value().is_empty() {
@@ -167,7 +301,8 @@ impl User for Terminal {
             Err(errno) => return Err(unusable(errno.into())),
         };
         self.keys.extend_from_slice(&buffer[..count]);
-        while let Some((key, length)) = Key::first(&self.keys) {
+        while self.take_paste() {
+            let Some((key, length)) = Key::first(&self.keys) else { break };
             self.keys.drain(..length);
             if !self.press(key, send)? {
                 return Ok(false);
@@ -179,12 +314,12 @@ impl User for Terminal {
 
     fn show(&mut self, bytes: &[u8]) -> Result<(), Failure> {
         let lines = self.lines.push(bytes);
-        self.print_if_any(&lines)
+        self.print_if_any(&self.look.of(&lines))
     }
 
     fn finish(&mut self) -> Result<(), Failure> {
         let rest = self.lines.finish();
-        self.print_if_any(&rest)
+        self.print_if_any(&self.look.of(&rest))
     }
 
     fn output(&self) -> Option<&Output> {
@@ -229,6 +364,9 @@ fn restore_at_fatal_signals() -> Result<(), Errno> {
 
 extern "C" fn restore_and_end(signal: libc::c_int) {
     if let Some(original) = ORIGINAL.get() {
+        let off = NO_PASTE_MODE.as_bytes();
+        // SAFETY: bytes and their number; the call is async-signal-safe.
+        unsafe { libc::write(libc::STDOUT_FILENO, off.as_ptr().cast(), off.len()) };
         // SAFETY: a structure that tcgetattr filled; the call is async-signal-safe.
         unsafe { libc::tcsetattr(libc::STDIN_FILENO, libc::TCSANOW, original) };
     }
@@ -255,10 +393,12 @@ impl RawMode {
         let _ = ORIGINAL.set(original.clone().into());
         restore_at_fatal_signals()?;
         tcsetattr(stdin().as_fd(), SetArg::TCSADRAIN, &raw)?;
+        let _ = write(PASTE_MODE);
         Ok(Self { original })
     }
 
     fn leave(&self) {
+        let _ = write(NO_PASTE_MODE);
         let _ = tcsetattr(stdin().as_fd(), SetArg::TCSADRAIN, &self.original);
     }
 }
@@ -292,53 +432,6 @@ impl<'a> From<&'a str> for Entered<'a> {
                 word => Self::Unknown(word),
             },
         }
-    }
-}
-
-/// The lines that were entered.
-#[derive(Default)]
-struct History {
-    lines: Vec<String>,
-    /// How many steps back the user is; 0 is the line being written.
-    back: usize,
-    /// The line being written, while older ones are looked at.
-    draft: String,
-}
-
-impl History {
-    fn add(&mut self, line: String) {
-        self.back = 0;
-        if self.lines.last() != Some(&line) {
-            self.lines.push(line);
-        }
-        let excess = self.lines.len().saturating_sub(HISTORY);
-        self.lines.drain(..excess);
-    }
-
-    fn older(&mut self, input: &mut Input) {
-        if self.back == self.lines.len() {
-            return;
-        }
-        if self.back == 0 {
-            input.value().clone_into(&mut self.draft);
-        }
-        self.back += 1;
-        self.show(input);
-    }
-
-    fn newer(&mut self, input: &mut Input) {
-        if self.back > 0 {
-            self.back -= 1;
-            self.show(input);
-        }
-    }
-
-    fn show(&self, input: &mut Input) {
-        let line = match self.back {
-            0 => &self.draft,
-            back => &self.lines[self.lines.len() - back],
-        };
-        *input = Input::new(line.clone());
     }
 }
 
@@ -395,24 +488,5 @@ mod tests {
     ) {
         let input = Input::new(value.to_owned()).with_cursor(cursor);
         assert_eq!(window(&input, room), (text.to_owned(), column));
-    }
-
-    #[test]
-    fn history_goes_back_and_returns_to_the_draft() {
-        let mut history = History::default();
-        for line in ["one", "two", "two"] {
-            history.add(line.to_owned());
-        }
-        let mut input = Input::new("draft".to_owned());
-        let mut seen = Vec::new();
-        for older in [true, true, true, false, false, false] {
-            if older {
-                history.older(&mut input)
-            } else {
-                history.newer(&mut input)
-            }
-            seen.push(input.value().to_owned());
-        }
-        assert_eq!(seen, ["two", "one", "one", "two", "draft", "draft"]);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::num::NonZeroU16;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -101,6 +101,14 @@ impl Seat {
         }
     }
 
+    /// Takes in what comes to the screen, for a moment.
+    fn look(&mut self) {
+        if let Ok(bytes) = self.output.recv_timeout(std::time::Duration::from_millis(50)) {
+            self.screen.process(&bytes);
+            self.bytes.extend(bytes);
+        }
+    }
+
     /// Waits for the end; the terminal must be as it was.
     fn end(&mut self) -> ExitStatus {
         let status = end_of(&mut self.child);
@@ -189,6 +197,19 @@ fn a_conversation() {
 #[case::history("one\r\x1b[A!\r", "tester: one\ntester: one!\n")]
 #[case::escaped_slash("//quit\r", "tester: /quit\n")]
 #[case::slash_inside("and/or\r", "tester: and/or\n")]
+#[case::pasted_word("a\x1b[200~ b\x1b[A\tc\x1b[201~d\r", "tester: a b[A cd\n")]
+#[case::pasted_line_is_not_sent("\x1b[200~one\r\n\x1b[201~!\r", "tester: one!\n")]
+#[case::pasted_lines(
+    "\x1b[200~one\r\n/quit\r\n\r\nthree\x1b[201~y",
+    "tester: one\ntester: /quit\ntester: three\n"
+)]
+#[case::pasted_lines_refused("\x1b[200~one\ntwo\x1b[201~nthree\r", "tester: three\n")]
+#[case::looked_for("one\rtwo\r\x12on\r", "tester: one\ntester: two\ntester: one\n")]
+#[case::looked_for_and_edited(
+    "tea\rtwo\r\x12t\x12\x05!\r",
+    "tester: tea\ntester: two\ntester: tea!\n"
+)]
+#[case::looked_for_and_left("one\r\x12on\x07x\r", "tester: one\ntester: x\n")]
 #[case::any_script("žluť 你好 🥭x\x7f\r", "tester: žluť 你好 🥭\n")]
 fn lines_are_edited(#[case] keys: &str, #[case] expected: &str) {
     let home = Home::new();
@@ -198,6 +219,76 @@ fn lines_are_edited(#[case] keys: &str, #[case] expected: &str) {
     seat.shows(&["tester:"]);
     seat.press(keys);
     receives(&mut stream, expected);
+}
+
+/// Several lines may be meant for another window: nobody sends them without a yes.
+#[test]
+fn pasted_lines_ask_first() {
+    let home = Home::new();
+    let server = Puppet::start();
+    let mut seat = Seat::take(home.chat(server.port));
+    let mut stream = server.client();
+    seat.shows(&["tester:"]);
+    assert!(seat.bytes.ends_with(b"C") && seat.bytes.starts_with(b"\x1b[?2004h"));
+    seat.press("my \x1b[200~secret\nsudo \x1b[2J rm\n\x1b[201");
+    seat.press("~");
+    seat.shows(&["send 2 lines? (y/n)"]);
+    seat.press("n");
+    seat.shows(&["tester:"]);
+    seat.press("\x04");
+    let mut received = String::new();
+    stream.read_to_string(&mut received).unwrap();
+    assert_eq!(received, "");
+    stream.write_all(b"bob: bye\n").unwrap();
+    drop(stream);
+    seat.ends(0);
+    seat.shows(&["bob: bye"]);
+    assert!(seat.bytes.windows(8).any(|window| window == b"\x1b[?2004l"));
+}
+
+/// A server that goes and comes: nothing that is typed meanwhile is lost, and it can be left.
+#[test]
+fn a_lost_connection_is_made_again() {
+    let home = Home::new();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let client = || {
+        let (mut stream, _) = listener.accept().unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.read_exact(&mut [0; 128]).unwrap();
+        stream
+    };
+    let mut seat = Seat::take(home.chat(port));
+    let mut stream = client();
+    stream.write_all(b"bob: hi\n").unwrap();
+    seat.shows(&["bob: hi", "tester:"]);
+    drop(stream);
+    let lost = format!("* 127.0.0.1 port {} closed the connect", port);
+    let tries = ["* tries again in 1 s", "* tries again in 2 s"];
+    let deadline = Instant::now() + PATIENCE;
+    while !seat.lines().iter().any(|line| tries.contains(&&**line)) {
+        assert!(Instant::now() < deadline, "{:?}", seat.lines());
+        seat.look();
+    }
+    assert!(seat.lines()[1].starts_with(&lost[..39]), "{:?}", seat.lines());
+    seat.press("meanwhile\r");
+    let mut stream = client();
+    receives(&mut stream, "tester: meanwhile\n");
+    stream.write_all(b"tester: meanwhile\n").unwrap();
+    let back = "* is connected again; the last lines fol";
+    while !seat.lines().iter().any(|line| line.starts_with(back))
+        || seat.lines().iter().filter(|line| *line == "tester: meanwhile").count() != 1
+    {
+        assert!(Instant::now() < deadline, "{:?}", seat.lines());
+        seat.look();
+    }
+    drop(stream);
+    while seat.lines().iter().filter(|line| line.starts_with("* tries again")).count() < 2 {
+        assert!(Instant::now() < deadline, "{:?}", seat.lines());
+        seat.look();
+    }
+    seat.press("\x03");
+    seat.ends(130);
 }
 
 /// What begins with a slash is meant for the client, and is never sent by mistake.
@@ -272,7 +363,9 @@ fn control_sequences_are_shown_and_not_obeyed(#[case] arguments: &[&str]) {
 fn a_lost_server_is_told_at_once() {
     let home = Home::new();
     let server = Puppet::start();
-    let mut seat = Seat::take(home.chat(server.port));
+    let mut command = home.chat(server.port);
+    command.arg("--once");
+    let mut seat = Seat::take(command);
     let mut stream = server.client();
     stream.write_all(b"bob: hi\nbob: by").unwrap();
     seat.shows(&["bob: hi", "tester:"]);
