@@ -4,6 +4,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod delivery;
+mod encrypted;
 mod ends;
 mod hardening;
 mod messages;
