@@ -48,6 +48,8 @@ impl Check {
                 scene: RefCell::default(),
                 ends: Cell::new(ends),
                 keys: RefCell::default(),
+                owner: Cell::new(None),
+                given: RefCell::default(),
             }),
             servers: Vec::new(),
         };
@@ -60,7 +62,7 @@ impl Check {
         check
     }
 
-    /// The private directory.
+    /// The directory for what servers have to do with.
     pub fn dir(&self) -> &Path {
         &self.world.orders.dir
     }
@@ -190,7 +192,7 @@ impl Check {
     /// Locks `path`, waiting for it: the other program of the requirements.
     pub fn lock(&self, path: &Path, mode: LockMode) -> Step<HeldLock> {
         self.world.act();
-        let held = self.world.wait(self.world.patience(), || try_lock(path, mode))?;
+        let held = self.world.wait(self.world.patience(), || self.try_lock(path, mode))?;
         let Some(held) = held else {
             return fail(
                 format!("another program gets {mode} flock on the chat log while nobody speaks"),
@@ -199,6 +201,11 @@ impl Check {
         };
         self.note(format!("takes {mode} lock on the log"));
         Ok(held)
+    }
+
+    /// Locks `path`, if that is possible at once.
+    pub fn try_lock(&self, path: &Path, mode: LockMode) -> Step<Option<HeldLock>> {
+        self.world.as_owner_of(path, || try_lock(path, mode))?
     }
 
     /// Watches for `span` (as on an ordinary machine) that `condition` goes on holding.

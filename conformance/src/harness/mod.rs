@@ -38,6 +38,7 @@ pub use crowd::Crowd;
 pub use launch::OUTPUT_SUFFIX;
 pub use load::Load;
 pub use locks::{LockMode, lock_waiters, try_lock};
+pub use locks::{LockMode, lock_waiters};
 pub use options::Options;
 pub use pipe::Pipe;
 pub use processes::Cluster;

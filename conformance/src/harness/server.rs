@@ -4,6 +4,7 @@
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::net::SocketAddr;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
@@ -12,7 +13,7 @@ use forkproof_report::Failure;
 use nix::sys::signal::Signal;
 
 use super::client::Witness;
-use super::locks::{LockMode, try_lock};
+use super::locks::{HeldLock, LockMode, try_lock};
 use super::processes::{self, descends};
 use super::world::{Ending, Running, SERVES, World};
 use crate::platform::{self, Process};
@@ -93,6 +94,11 @@ impl Server {
         &self.running.pid_file
     }
 
+    /// What that holds.
+    pub fn said_in_pid_file(&self) -> Step<std::io::Result<String>> {
+        self.world.said_in(self.pid_file())
+    }
+
     /// How many processes there are at most while `clients` are served: those that there are without
     /// one, as the rehearsal has measured, theirs, and those of the harness's own witness, if it
     /// needs one.
@@ -143,20 +149,38 @@ impl Server {
 
     /// What the chat log holds.
     pub fn log_content(&self) -> Step<Vec<u8>> {
-        self.world.act();
-        std::fs::read(self.log()).or_error(self.log().display())
+        self.log_from(0)
     }
 
     /// What the chat log holds from `position` to its end.
     pub fn log_from(&self, position: u64) -> Step<Vec<u8>> {
-        let mut bytes = Vec::new();
-        File::open(self.log())
-            .and_then(|mut file| {
-                file.seek(SeekFrom::Start(position))?;
-                file.read_to_end(&mut bytes)
-            })
-            .or_error(self.log().display())?;
-        Ok(bytes)
+        self.world.act();
+        self.read_log(position)?.or_error(self.log().display())
+    }
+
+    /// The same where it may not be there.
+    pub fn read_log(&self, position: u64) -> Step<std::io::Result<Vec<u8>>> {
+        self.as_owner(|log| {
+            let mut bytes = Vec::new();
+            let mut file = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(log)?;
+            if !file.metadata()?.is_file() {
+                return Err(std::io::Error::other("it is no file"));
+            }
+            file.seek(SeekFrom::Start(position))?;
+            file.read_to_end(&mut bytes)?;
+            Ok(bytes)
+        })
+    }
+
+    /// Does something with the log, with the rights that the server has: what it has laid in the log's
+    /// place leads no further than it can go itself.
+    pub fn as_owner<T>(&self, work: impl FnOnce(&Path) -> T) -> Step<T> {
+        self.world.as_owner_of(self.log(), || work(self.log()))
+    }
+
+    /// Locks the log, if that is possible at once.
+    pub fn try_lock(&self, mode: LockMode) -> Step<Option<HeldLock>> {
+        self.as_owner(|log| try_lock(log, mode))?
     }
 
     /// The shared key.
@@ -245,7 +269,7 @@ impl Server {
         const TRIES: usize = 10;
         let is_free = |limit| -> Step<bool> {
             let log = self.log();
-            let look = || Ok(!log.exists() || try_lock(log, LockMode::Exclusive)?.is_some());
+            let look = || Ok(!log.exists() || self.try_lock(LockMode::Exclusive)?.is_some());
             Ok(self.world.wait(self.world.scaled(limit), || Ok(look()?.then_some(())))?.is_some())
         };
         for _ in 0..TRIES {
@@ -360,7 +384,7 @@ impl Server {
                 );
             }
         }
-        if self.log().is_file() && try_lock(self.log(), LockMode::Exclusive)?.is_none() {
+        if self.log().is_file() && self.try_lock(LockMode::Exclusive)?.is_none() {
             return fail(
                 "the chat log is unlocked after the server's end",
                 "someone still holds a lock",

@@ -13,8 +13,9 @@ use crate::platform::{self, Namespace};
 use crate::stop::{OrError, Outcome, Stop};
 use crate::subject::Target;
 
-/// Enters the surroundings that `target` wants, with `dir` as the check's private directory.
-pub fn enter(target: &Target, dir: &Path) -> Outcome {
+/// Enters the surroundings that `target` wants, for a check that keeps `kept` and whose server has
+/// `dir`.
+pub fn enter(target: &Target, kept: &Path, dir: &Path) -> Outcome {
     let launch = &target.manifest.launch;
     if launch.port.is_some() && platform::namespace_missing(Namespace::Network).is_none() {
         platform::enter_private_network().map_err(Stop::NotRun)?;
@@ -22,7 +23,7 @@ pub fn enter(target: &Target, dir: &Path) -> Outcome {
     if launch.bind.is_empty() {
         return Ok(());
     }
-    let values = places(target, dir, &shared(dir))?;
+    let values = places(target, dir, &shared(kept))?;
     let mut covers = Vec::new();
     for bind in &launch.bind {
         let from =
@@ -40,7 +41,7 @@ pub fn enter(target: &Target, dir: &Path) -> Outcome {
         covers.push(platform::Cover { path: bind.path.clone(), from, read_only: bind.read_only });
     }
     platform::enter_private_mounts().map_err(Stop::NotRun)?;
-    let scratch = dir.join("mounts");
+    let scratch = kept.join("mounts");
     std::fs::create_dir(&scratch).or_error(scratch.display())?;
     platform::cover_paths(&covers, &scratch).map_err(Stop::NotRun)
 }

@@ -5,6 +5,7 @@ use std::cell::{Cell, RefCell};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::net::SocketAddr;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -14,6 +15,7 @@ use nix::errno::Errno;
 use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 
+use super::prepare::User;
 use super::record::{Scene, Timeline, excerpt};
 use crate::stop::{OrError, Outcome, Step, Stop, covered_by, fail};
 use crate::subject::{Ends, Target, Values};
@@ -71,15 +73,17 @@ pub(super) fn places(target: &Target, dir: &Path, shared: &Path) -> Step<Values<
     Ok(values)
 }
 
-/// The directory that all checks of a run share, for a check in `dir`.
-pub(super) fn shared(dir: &Path) -> PathBuf {
-    dir.parent().unwrap_or(dir).join(SHARED)
+/// The directory that all checks of a run share, for a check that keeps `kept`.
+pub(super) fn shared(kept: &Path) -> PathBuf {
+    kept.parent().unwrap_or(kept).join(SHARED)
 }
 
 /// What a check process was told by its warden.
 #[derive(Debug, Clone)]
 pub struct Orders {
-    /// The private directory.
+    /// The check's own directory: what a server has to do with is below, never in it.
+    pub kept: PathBuf,
+    /// What `{dir}` stands for: the server's, if that is started as another user.
     pub dir: PathBuf,
     /// How much slower than an ordinary machine this one is: deadlines are this many times as
     /// long. At least 1.
@@ -113,6 +117,10 @@ pub(super) struct World {
     pub(super) ends: Cell<Ends>,
     /// The keys that were written, by their files: what a server makes of those is its own affair.
     pub(super) keys: RefCell<Vec<(PathBuf, Vec<u8>)>>,
+    /// The user that servers are started as, if that is another one.
+    pub(super) owner: Cell<Option<User>>,
+    /// What has been given to which user.
+    pub(super) given: RefCell<Vec<(PathBuf, u32)>>,
 }
 
 impl World {
@@ -153,6 +161,38 @@ impl World {
         self.scaled(self.orders.target.manifest.stop.limit.duration())
     }
 
+    /// Does `work` with the rights that the servers have. What one of them has laid in its directories,
+    /// links among it, leads no further then than the server itself can go.
+    pub(super) fn as_owner<T>(&self, work: impl FnOnce() -> T) -> Step<T> {
+        match self.owner.get() {
+            None => Ok(work()),
+            Some(user) => user.rights().map(|_rights| work()),
+        }
+    }
+
+    /// The same where `path` is the server's, and with this process's own rights elsewhere.
+    pub(super) fn as_owner_of<T>(&self, path: &Path, work: impl FnOnce() -> T) -> Step<T> {
+        let launch = &self.orders.target.manifest.launch;
+        let is_servers = path.starts_with(&self.orders.kept)
+            || path.starts_with(shared(&self.orders.kept))
+            || launch.bind.iter().any(|bind| path.starts_with(&bind.path));
+        if is_servers { self.as_owner(work) } else { Ok(work()) }
+    }
+
+    /// The text of a small file of the server's. What is there may be anything: a link, a FIFO, a disk.
+    pub(super) fn said_in(&self, path: &Path) -> Step<std::io::Result<String>> {
+        const LIMIT: u64 = 4096;
+        self.as_owner_of(path, || {
+            let file = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+            if !file.metadata()?.is_file() {
+                return Err(std::io::Error::other("it is no file"));
+            }
+            let mut bytes = Vec::new();
+            file.take(LIMIT).read_to_end(&mut bytes)?;
+            Ok(String::from_utf8_lossy(&bytes).into_owned())
+        })
+    }
+
     /// The places that a manifest can name, where they usually are.
     pub(super) fn places(&self) -> Step<Values<'static>> {
         self.places_in(&self.orders.dir)
@@ -160,7 +200,7 @@ impl World {
 
     /// The same for a server that has another directory for `{dir}`.
     pub(super) fn places_in(&self, dir: &Path) -> Step<Values<'static>> {
-        places(&self.orders.target, dir, &shared(&self.orders.dir))
+        places(&self.orders.target, dir, &shared(&self.orders.kept))
     }
 
     pub(super) fn patience(&self) -> Duration {
@@ -343,6 +383,7 @@ pub(super) struct Running {
     pub(super) log: PathBuf,
     pub(super) pid_file: PathBuf,
     pub(super) key: Vec<u8>,
+    /// In a directory that no server can change.
     pub(super) output: PathBuf,
     /// The check has ended it, or seen it end; nothing more is expected of it.
     pub(super) over: Cell<bool>,

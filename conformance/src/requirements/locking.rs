@@ -11,7 +11,7 @@ use nix::sys::signal::Signal;
 use nix::unistd::{ForkResult, Pid, fork, pause};
 
 use super::situations::{blocked_client, lines, remembered};
-use crate::harness::{Check, Client, Cluster, LockMode, Options, Server, lock_waiters, try_lock};
+use crate::harness::{Check, Client, Cluster, LockMode, Options, Server, lock_waiters};
 use crate::needs::Need;
 use crate::platform;
 use crate::requirement::{Controls, Requirement, by};
@@ -354,10 +354,8 @@ fn writer_waits(check: &mut Check, mode: LockMode) -> Outcome {
 
 /// Appends to the log as another program would, and makes every sender look.
 fn append_from_outside(server: &Server, line: &[u8], senders: &[&Cluster]) -> Outcome {
-    OpenOptions::new()
-        .append(true)
-        .open(server.log())
-        .and_then(|mut file| file.write_all(line))
+    server
+        .as_owner(|log| OpenOptions::new().append(true).open(log)?.write_all(line))?
         .or_error(server.log().display())?;
     for cluster in senders {
         server.signal(cluster.sender, Signal::SIGUSR1)?;
@@ -413,7 +411,7 @@ fn catch_in_append(
         // Readers of the server itself only share, so a shared lock that cannot be had means that
         // a writer is in its critical section, and the one writer there is stands still. Looked at
         // twice: the kernel may still be granting the lock.
-        let locked = || -> Step<bool> { Ok(try_lock(server.log(), LockMode::Shared)?.is_none()) };
+        let locked = || -> Step<bool> { Ok(server.try_lock(LockMode::Shared)?.is_none()) };
         if locked()? && locked()? {
             check.note(format!(
                 "receiver {} is stopped in its append, try {tries}",
@@ -529,7 +527,7 @@ fn locking_process(check: &Check, log: &Path) -> Step<i32> {
             check.until(
                 Duration::from_secs(5),
                 "another program can lock the log",
-                || Ok(try_lock(log, LockMode::Shared)?.is_none()),
+                || Ok(check.try_lock(log, LockMode::Shared)?.is_none()),
                 || "it could not".into(),
             )?;
             Ok(Pid::as_raw(child))
@@ -554,7 +552,7 @@ fn is_unlocked(check: &Check, server: &Server, when: &str) -> Outcome {
     drop(check.lock(server.log(), LockMode::Exclusive)?);
     // Whoever was kept waiting by that lock reads now, and a second signal for the same line makes
     // another look: a short one is no matter. What is held while the server waits lasts.
-    let free = || Ok(try_lock(server.log(), LockMode::Exclusive)?.is_some());
+    let free = || Ok(server.try_lock(LockMode::Exclusive)?.is_some());
     let soon = || check.until(Duration::from_secs(1), EXPECTED, free, held);
     check.throughout(Duration::from_millis(100), EXPECTED, || soon().map(|()| true), held)
 }
@@ -634,7 +632,7 @@ fn log_rotated(check: &mut Check) -> Outcome {
     files.push(server.log().to_owned());
     let mut kept = Vec::new();
     for file in &files {
-        kept.extend(std::fs::read(file).or_error(file.display())?);
+        kept.extend(server.as_owner(|_| std::fs::read(file))?.or_error(file.display())?);
     }
     for line in &said {
         let count = kept.windows(line.len()).filter(|window| window == line).count();

@@ -19,6 +19,9 @@ use crate::stop::{OrError, Step, Stop};
 use crate::subject::Ends;
 use crate::{bench, platform, probe, requirements, survey};
 
+/// The name of the directory that a check's servers have, in the check's own.
+const SERVERS: &str = "dir";
+
 /// Does what `task` says, in this process, which is its own.
 pub(super) fn work(task: &Task) -> Finding {
     prepare()
@@ -107,9 +110,12 @@ fn set_up(task: &Task, subject: &Subject) -> Step<Check> {
             .map_err(Stop::Error)?
             .environment(),
     };
-    enter_surroundings(&subject.target, &task.dir)?;
+    let dir = task.dir.join(SERVERS);
+    std::fs::create_dir(&dir).or_error(dir.display())?;
+    enter_surroundings(&subject.target, &task.dir, &dir)?;
     Ok(Check::new(Orders {
-        dir: task.dir.clone(),
+        kept: task.dir.clone(),
+        dir,
         slowness: task.slowness,
         target: subject.target.clone(),
         environment,

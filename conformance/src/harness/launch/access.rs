@@ -1,11 +1,48 @@
 //! A server that is started as another user: what it must be able to reach.
 
-use std::os::unix::fs::PermissionsExt;
+use std::fs::File;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use super::words::mentions;
+use super::words::{fill, mentions};
 use crate::harness::world::World;
-use crate::stop::{OrError, Step, Stop};
+use crate::stop::{OrError, Outcome, Step, Stop};
+
+/// Gives `dir`, and what is bound below it, to the user that servers are started as; once, before the
+/// first of them, so that it is still what this program has made.
+pub(super) fn give_away(world: &World, dir: &Path) -> Outcome {
+    let Some(user) = world.owner.get() else { return Ok(()) };
+    let kept = &world.orders.kept;
+    let values = world.places()?;
+    let mut own = vec![dir.to_owned()];
+    for bind in &world.orders.target.manifest.launch.bind {
+        own.push(PathBuf::from(fill(&bind.from, &values)?));
+    }
+    // What lies elsewhere is somebody else's.
+    own.retain(|path| path.starts_with(kept));
+    for path in own {
+        if world.given.borrow().contains(&(path.clone(), user.id)) {
+            continue;
+        }
+        let given = File::options()
+            .read(true)
+            .custom_flags(libc::O_DIRECTORY | libc::O_NOFOLLOW)
+            .open(&path)
+            .and_then(|dir| std::os::unix::fs::fchown(dir, Some(user.id), Some(user.group)));
+        match given {
+            Ok(()) => world.given.borrow_mut().push((path, user.id)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            // Root inside a user namespace may not know the user.
+            Err(error) => {
+                return Err(Stop::NotRun(format!(
+                    "needs the right to run the server as user {}: {error}",
+                    user.id
+                )));
+            }
+        }
+    }
+    Ok(())
+}
 
 /// The program under test at a place where any user can execute it: a home or build directory may
 /// be closed to others.
@@ -33,7 +70,7 @@ pub(super) fn reachable_program(world: &World) -> Step<PathBuf> {
     if is_interpreter {
         return unreachable(original);
     }
-    let path = world.orders.dir.join("program");
+    let path = world.orders.kept.join("program");
     if !path.exists() && std::fs::hard_link(original, &path).is_err() {
         std::fs::copy(original, &path).or_error(original.display())?;
     }

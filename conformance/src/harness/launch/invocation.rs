@@ -10,7 +10,7 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use super::access::reachable_program;
+use super::access::{give_away, reachable_program};
 use super::listen::{ListenPlan, parts_of, where_to_listen};
 use super::words::{cannot, fill, mentions};
 use crate::harness::options::Options;
@@ -29,7 +29,6 @@ pub(super) struct Invocation {
     pub(super) environment: Vec<(String, OsString)>,
     pub(super) directory: PathBuf,
     pub(super) log: PathBuf,
-    pub(super) key_path: PathBuf,
     pub(super) key: Vec<u8>,
     pub(super) pid_file: PathBuf,
     /// Where it is to be found, if it does not tell.
@@ -38,8 +37,6 @@ pub(super) struct Invocation {
     pub(super) chosen_port: Option<u16>,
     pub(super) ready_file: Option<PathBuf>,
     pub(super) ready_line: Option<Template>,
-    /// Written for this server; another user needs to read them.
-    pub(super) files: Vec<PathBuf>,
     /// What is to be run before it.
     pub(super) prepare: Vec<Vec<OsString>>,
     pub(super) in_background: bool,
@@ -61,11 +58,19 @@ impl Invocation {
         let manifest = &target.manifest;
         let launch = &manifest.launch;
         let number = world.serial();
+        let run_as = match options.run_as {
+            Some(user) => Some(User { id: user, group: user }),
+            None => user_of(world)?,
+        };
+        world.owner.set(run_as);
         let dir = match options.elsewhere {
             false => world.orders.dir.clone(),
-            true => world.orders.dir.join(format!("server-{number}")),
+            true => world.orders.kept.join(format!("server-{number}")),
         };
-        std::fs::create_dir_all(&dir).or_error(dir.display())?;
+        if options.elsewhere {
+            std::fs::create_dir(&dir).or_error(dir.display())?;
+        }
+        give_away(world, &dir)?;
 
         let mut values = world.places_in(&dir)?;
         let log = match &options.log {
@@ -126,10 +131,6 @@ impl Invocation {
             }
             _ => (None, None),
         };
-        let run_as = match options.run_as {
-            Some(user) => Some(User { id: user, group: user }),
-            None => user_of(world)?,
-        };
         let program = match run_as {
             Some(_) => reachable_program(world)?,
             None => target.program.clone(),
@@ -148,20 +149,16 @@ impl Invocation {
             Some(template) => PathBuf::from(fill(template, &values)?),
             None => dir.clone(),
         };
-        let mut files = Vec::new();
         for file in &launch.files {
             let path = PathBuf::from(fill(&file.path, &values)?);
             let content = match tells(&file.content) {
                 true => for_each_address(&file.content, addresses, &values)?,
                 false => fill(&file.content, &values)?,
             };
-            write_file(
-                &path,
-                std::os::unix::ffi::OsStrExt::as_bytes(content.as_os_str()),
-                file.mode.0,
-            )
-            .or_error(path.display())?;
-            files.push(path);
+            let content = std::os::unix::ffi::OsStrExt::as_bytes(content.as_os_str());
+            world
+                .as_owner_of(&path, || write_file(&path, content, file.mode.0))?
+                .or_error(path.display())?;
         }
         let ready_file = match (manifest.ready.by, &manifest.ready.file) {
             (ReadyBy::File, Some(template)) => Some(PathBuf::from(fill(template, &values)?)),
@@ -170,7 +167,7 @@ impl Invocation {
         };
         if let Some(file) = &ready_file {
             // One that an earlier server left says nothing of this one.
-            let _ = std::fs::remove_file(file);
+            let _ = world.as_owner_of(file, || std::fs::remove_file(file))?;
         }
         let mut prepare = Vec::new();
         for command in launch.prepare.iter().filter(|prepare| !prepare.once) {
@@ -185,14 +182,12 @@ impl Invocation {
             environment,
             directory,
             log,
-            key_path,
             key,
             pid_file,
             address: plan.address,
             chosen_port: plan.chosen_port,
             ready_file,
             ready_line: manifest.ready.line.clone(),
-            files,
             prepare,
             in_background: options.daemon || launch.background,
             run_as,
@@ -351,9 +346,9 @@ fn key(world: &World, options: &Options, path: &Path) -> Step<Vec<u8>> {
     }
     // A key file that is wrong on purpose gives no key to speak of.
     if options.key_file.is_some() || path.exists() {
-        return Ok(std::fs::read(path).unwrap_or_default());
+        return Ok(world.as_owner_of(path, || std::fs::read(path))?.unwrap_or_default());
     }
-    let key = write_key(path, length)?;
+    let key = world.as_owner_of(path, || write_key(path, length))??;
     world.keys.borrow_mut().push((path.to_owned(), key.clone()));
     Ok(key)
 }

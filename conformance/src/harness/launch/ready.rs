@@ -231,10 +231,10 @@ impl Spawned {
         let (candidates, how) = match world.orders.target.manifest.launch.daemon {
             DaemonIs::InPidFile => {
                 let path = &invocation.pid_file;
-                let said = || std::fs::read_to_string(path).unwrap_or_default();
+                let said = || -> Step<String> { Ok(world.said_in(path)?.unwrap_or_default()) };
                 // Whatever a file says: only a process of this check is the server's.
                 let pid = world.wait(world.patience(), || {
-                    let pid = said().trim().parse::<i32>().ok();
+                    let pid = said()?.trim().parse::<i32>().ok();
                     let own = descends()?;
                     let is_new = |pid| !self.before.contains(&pid);
                     Ok(pid.filter(|&pid| is_new(pid) && own.iter().any(|one| one.pid == pid)))
@@ -242,7 +242,7 @@ impl Spawned {
                 if pid.is_none() && invocation.left_in_pid_file.is_some() {
                     return fail(
                         "the server puts its own process id into the pid file that it finds",
-                        format!("the file still holds `{}`", said().trim().escape_debug()),
+                        format!("the file still holds `{}`", said()?.trim().escape_debug()),
                     );
                 }
                 return match pid {
@@ -253,7 +253,7 @@ impl Spawned {
                         format!(
                             "the pid file {} holds `{}`, which is no process of this check",
                             path.display(),
-                            said().trim().escape_debug()
+                            said()?.trim().escape_debug()
                         ),
                     ),
                 };

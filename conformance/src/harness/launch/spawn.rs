@@ -4,7 +4,6 @@ use std::ffi::OsString;
 use std::net::TcpStream;
 use std::os::fd::AsRawFd;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::rc::Rc;
 use std::time::Instant;
@@ -18,7 +17,6 @@ use nix::sys::stat::umask;
 use super::invocation::{Invocation, write_file};
 use super::listen::is_free;
 use super::ready::Spawned;
-use super::words::fill;
 use crate::harness::options::Options;
 use crate::harness::prepare::run_before;
 use crate::harness::processes::descends;
@@ -52,7 +50,7 @@ pub fn launch(world: &Rc<World>, options: Options) -> Step<Launched> {
 
 fn spawn(world: &Rc<World>, options: &Options, mut invocation: Invocation) -> Step<Launched> {
     let target = &world.orders.target;
-    let dir = &world.orders.dir;
+    let dir = &world.orders.kept;
     let number = invocation.number;
     if let (Some(port), Some(at)) = (target.manifest.launch.port, invocation.address) {
         let handed = options.handed.is_some();
@@ -99,11 +97,10 @@ fn spawn(world: &Rc<World>, options: &Options, mut invocation: Invocation) -> St
         Some(sink) => sink.try_clone().or_error("standard error")?.into(),
         None => Stdio::from(output_file),
     });
-    give_away(world, &invocation)?;
     for words in &invocation.prepare {
         run_before(words, &invocation.dir, invocation.run_as)?;
     }
-    leave_pid_file(&invocation)?;
+    leave_pid_file(world, &invocation)?;
     between_fork_and_exec(&mut command, options, &invocation);
     let shown = command_line(world, &invocation);
     // What is there already is not this server's.
@@ -151,7 +148,7 @@ fn interposed(
         return Ok(vec![(name.clone(), both)]);
     }
     // A directory for each server: an earlier one may still count in its own.
-    let place = invocation.dir.join(format!("surroundings-{}", invocation.number));
+    let place = world.orders.kept.join(format!("surroundings-{}", invocation.number));
     std::fs::create_dir_all(&place).or_error(place.display())?;
     Ok(Interposition::new(&place, &selected).map_err(cannot)?.environment())
 }
@@ -181,45 +178,15 @@ fn command_line(world: &World, invocation: &Invocation) -> String {
         .map(|word| word.to_string_lossy().into_owned());
     let line = shell_words::join(words);
     let line = if key.is_empty() { line } else { line.replace(&key, "KEY") };
-    line.replace(&world.orders.dir.display().to_string(), "DIR")
-}
-
-/// Gives what the check has written to the user that the server is started as.
-fn give_away(world: &World, invocation: &Invocation) -> Outcome {
-    let Some(user) = invocation.run_as else { return Ok(()) };
-    let dir = &world.orders.dir;
-    let mut own = vec![dir.clone(), invocation.dir.clone(), invocation.key_path.clone()];
-    let values = world.places()?;
-    for bind in &world.orders.target.manifest.launch.bind {
-        own.push(PathBuf::from(fill(&bind.from, &values)?));
-    }
-    // What lies elsewhere is somebody else's.
-    own.retain(|path| path.starts_with(dir));
-    own.extend(invocation.files.iter().cloned());
-    for path in &own {
-        // The directory may be the server's already, and what is in it whatever it has put there.
-        match std::os::unix::fs::lchown(path, Some(user.id), Some(user.group)) {
-            Ok(()) => {}
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            // Root inside a user namespace may not know the user.
-            Err(error) => {
-                return Err(Stop::NotRun(format!(
-                    "needs the right to run the server as user {}: {error}",
-                    user.id
-                )));
-            }
-        }
-    }
-    Ok(())
+    let line = line.replace(&world.orders.dir.display().to_string(), "DIR");
+    line.replace(&world.orders.kept.display().to_string(), "DIR/..")
 }
 
 /// Puts into the pid file what an earlier server has left there.
-fn leave_pid_file(invocation: &Invocation) -> Outcome {
+fn leave_pid_file(world: &World, invocation: &Invocation) -> Outcome {
     let Some(text) = &invocation.left_in_pid_file else { return Ok(()) };
     let path = &invocation.pid_file;
-    write_file(path, text.as_bytes(), 0o644).or_error(path.display())?;
-    let Some(user) = &invocation.run_as else { return Ok(()) };
-    std::os::unix::fs::lchown(path, Some(user.id), Some(user.group)).or_error(path.display())
+    world.as_owner_of(path, || write_file(path, text.as_bytes(), 0o644))?.or_error(path.display())
 }
 
 /// Sets up what the process of `command` is to find, between fork and exec.

@@ -85,7 +85,7 @@ fn started_beside(check: &mut Check, pid: i32, whose: &str) -> Step<Server> {
 
 /// The process that the pid file names.
 fn named(server: &Server) -> Option<i32> {
-    std::fs::read_to_string(server.pid_file()).ok()?.split_whitespace().next()?.parse().ok()
+    server.said_in_pid_file().ok()?.ok()?.split_whitespace().next()?.parse().ok()
 }
 
 fn names_the_server(check: &Check, server: &Server) -> Outcome {
@@ -96,9 +96,10 @@ fn names_the_server(check: &Check, server: &Server) -> Outcome {
             Some(pid) => Ok(server.process(pid)?.is_some()),
             None => Ok(false),
         },
-        || match std::fs::read_to_string(server.pid_file()) {
-            Ok(text) => format!("it holds `{}`", text.trim().escape_debug()),
-            Err(error) => format!("it cannot be read: {error}"),
+        || match server.said_in_pid_file() {
+            Ok(Ok(text)) => format!("it holds `{}`", text.trim().escape_debug()),
+            Ok(Err(error)) => format!("it cannot be read: {error}"),
+            Err(_) => "it cannot be read".to_owned(),
         },
     )
 }
