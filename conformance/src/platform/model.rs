@@ -135,6 +135,42 @@ pub struct Lock {
     pub inode: u64,
 }
 
+/// What kind of object outlives the processes that share it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SharedKind {
+    /// A segment of System V's shared memory.
+    Memory,
+    /// A set of its semaphores.
+    Semaphores,
+    /// One of its message queues.
+    Queue,
+    /// POSIX's shared memory, or a named semaphore.
+    Posix,
+}
+
+/// An object that processes share by a name or a number, and that stays when they end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shared {
+    /// What it is.
+    pub kind: SharedKind,
+    /// Its number or name.
+    pub id: String,
+    /// The processes that are known to have made or used it.
+    pub users: Vec<i32>,
+}
+
+impl std::fmt::Display for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let kind = match self.kind {
+            SharedKind::Memory => "shared memory segment",
+            SharedKind::Semaphores => "semaphore set",
+            SharedKind::Queue => "message queue",
+            SharedKind::Posix => "POSIX shared memory",
+        };
+        write!(f, "{kind} {}", self.id)
+    }
+}
+
 /// The signals of a set, by name.
 pub fn signal_names(set: u64) -> String {
     use nix::sys::signal::Signal;

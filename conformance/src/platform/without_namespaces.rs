@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use super::model::{Cover, Namespace};
+use super::model::{Cover, Namespace, Shared};
 use crate::stop::Stop;
 
 const NO_NAMESPACES: &str = "this system has no namespaces of the kind (namespaces(7) of Linux); jails take root and a set-up";
@@ -32,6 +32,21 @@ pub fn mount_own_processes() -> nix::Result<()> {
 /// Puts directories in the place of others in private mounts: not here.
 pub fn cover_paths(_covers: &[Cover], _scratch: &Path) -> Result<(), String> {
     Err(NO_NAMESPACES.into())
+}
+
+/// What outlives the processes that share it: not told here.
+pub fn shared_objects() -> Vec<Shared> {
+    Vec::new()
+}
+
+/// Whether a process has the object in its memory.
+pub fn maps(_pid: i32, _object: &Shared) -> bool {
+    false
+}
+
+/// Removes it: there is none.
+pub fn remove_shared(_object: &Shared) -> Result<(), String> {
+    Ok(())
 }
 
 /// How often a connection found the queue of a listening socket full: of which one, nothing tells.

@@ -10,6 +10,7 @@ mod deadlines;
 mod draft;
 mod execution;
 mod finding;
+mod leftovers;
 mod plan;
 mod rehearsal;
 mod report;
@@ -17,6 +18,7 @@ mod runner;
 mod selection;
 mod task;
 mod warden;
+mod wards;
 mod worker;
 
 pub use baseline::Baseline;

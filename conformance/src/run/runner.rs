@@ -1,21 +1,19 @@
 //! Running a task: a warden of its own, which is this program executed anew.
 
 use std::io::Read;
-use std::os::fd::AsFd;
-use std::process::{Command, Stdio};
+use std::process::Command;
+use std::time::Duration;
 
 use forkproof_host::interrupt;
-use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, poll};
-use nix::sys::signal::{SigHandler, Signal};
 
 use super::finding::Finding;
 use super::task::Task;
 use super::warden::{self, Supervised};
+use super::wards::{Fate, Ward};
 use super::worker;
 
-/// How often it is looked whether the run was interrupted, in milliseconds.
-const TICK: u8 = 50;
+/// How long a warden may take to clean up when its task's time is over, on an ordinary machine.
+const GRACE: Duration = Duration::from_secs(30);
 /// The hidden command that is the warden.
 const WARDEN: &str = "__check";
 
@@ -27,48 +25,47 @@ pub fn warden(task: &str) -> bool {
 /// Runs one task under a warden; none when the run was interrupted meanwhile.
 pub fn run_task(task: &Task) -> Option<Finding> {
     match run_warden(task) {
-        Ok(Some(text)) => Some(serde_json::from_slice(&text).unwrap_or_else(|error| {
+        Ok(Some(Ok(text))) => Some(serde_json::from_slice(&text).unwrap_or_else(|error| {
             Finding::error(format!("the warden gave no finding: {error}"))
         })),
+        Ok(Some(Err(lost))) => {
+            if !task.keep {
+                let _ = std::fs::remove_dir_all(&task.dir);
+            }
+            Some(Finding::error(lost))
+        }
         Ok(None) => None,
         Err(error) => Some(Finding::error(format!("the warden cannot be run: {error}"))),
     }
 }
 
 /// Runs a warden to its end; none when the run was interrupted.
-fn run_warden(task: &Task) -> std::io::Result<Option<Vec<u8>>> {
-    // Whoever started this program may ignore it, and then no child can be waited for.
-    // SAFETY: no handler is installed.
-    unsafe { nix::sys::signal::signal(Signal::SIGCHLD, SigHandler::SigDfl) }?;
-    let mut warden = Command::new(std::env::current_exe()?)
-        .arg(WARDEN)
-        .arg(serde_json::to_string(task)?)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()?;
-    let (Some(lifeline), Some(mut output)) = (warden.stdin.take(), warden.stdout.take()) else {
-        return Err(std::io::Error::other("no pipe to the warden"));
-    };
+fn run_warden(task: &Task) -> std::io::Result<Option<Result<Vec<u8>, String>>> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command.arg(WARDEN).arg(serde_json::to_string(task)?);
+    let mut ward = Ward::start(&mut command, task.limit + GRACE.mul_f64(task.slowness.max(1.0)))?;
     let mut text = Vec::new();
-    let complete = loop {
+    let fate = loop {
         if interrupt::requested() {
-            break false;
+            ward.end();
+            return Ok(None);
         }
-        let mut ready = [PollFd::new(output.as_fd(), PollFlags::POLLIN)];
-        match poll(&mut ready, TICK) {
-            Ok(0) | Err(Errno::EINTR) => continue,
-            Ok(_) => {}
-            Err(errno) => return Err(errno.into()),
+        // Asked first: what it said before its end is there to be read after that.
+        let fate = ward.fate();
+        let over = fate != Fate::Runs;
+        while ward.has_spoken()? {
+            let mut buffer = [0; 16 * 1024];
+            match ward.output.read(&mut buffer)? {
+                0 => break,
+                count => text.extend_from_slice(&buffer[..count]),
+            }
         }
-        let mut buffer = [0; 16 * 1024];
-        match output.read(&mut buffer)? {
-            0 => break true,
-            count => text.extend_from_slice(&buffer[..count]),
+        if over {
+            break fate;
         }
     };
-    // Without its lifeline the warden ends everything and then itself.
-    drop(lifeline);
-    warden.wait()?;
-    Ok(complete.then_some(text))
+    Ok(Some(match fate {
+        Fate::Lost(how) => Err(how),
+        _ => Ok(text),
+    }))
 }

@@ -24,10 +24,11 @@ use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::{Pid, setsid};
 
 use super::finding::Finding;
+use super::leftovers::Leftovers;
 use super::task::Task;
 use crate::harness::{OUTPUT_SUFFIX, SHARED};
 use crate::offspring::{Offspring, understand};
-use crate::platform::{self, Process};
+use crate::platform::{self, Process, State};
 
 /// How much output of servers is too much, in bytes.
 const MOST_OUTPUT: u64 = 16 << 20;
@@ -56,16 +57,24 @@ pub(super) fn guard(task: &str, supervised: &Supervised) -> bool {
 
 /// Runs the task below this process. None when the runner is gone.
 fn supervise(task: &Task, supervised: &Supervised) -> Option<Finding> {
+    let mut leftovers = Leftovers::new();
     let finding = match start(task, supervised.work) {
-        Ok(worker) => watch(worker, task),
+        Ok(worker) => watch(worker, task, &mut leftovers),
         Err(reason) => Some(Finding::error(reason)),
     };
+    leftovers.look();
     let left = end_descendants();
+    let removed = leftovers.remove();
     let finding = match flood(&task.dir) {
         Some(reason) if finding.is_some() => Some(Finding::error(reason)),
         _ => finding,
     };
-    let finding = finding.map(|finding| (supervised.conclude)(task, finding, &left));
+    let finding = finding.map(|finding| {
+        let finding = (supervised.conclude)(task, finding, &left);
+        let note =
+            [finding.note.clone(), removed].into_iter().flatten().reduce(|a, b| a + "; " + &b);
+        Finding { note, ..finding }
+    });
     if !task.keep {
         let _ = std::fs::remove_dir_all(&task.dir);
         if finding.is_none() {
@@ -87,14 +96,16 @@ fn start(task: &Task, work: fn(&Task) -> Finding) -> Result<Offspring, String> {
     Offspring::fork(|| work(task))
 }
 
-/// Makes a directory that no other user may enter.
+/// Makes a directory that no other user may list or change. Root's servers may be another user's, and
+/// have theirs in it.
 fn make_private_dir(path: &std::path::Path) -> std::io::Result<()> {
     use std::os::unix::fs::DirBuilderExt;
-    std::fs::DirBuilder::new().mode(0o700).create(path)
+    let mode = if nix::unistd::geteuid().is_root() { 0o711 } else { 0o700 };
+    std::fs::DirBuilder::new().mode(mode).create(path)
 }
 
 /// Waits for the finding, the deadline, or the end of the runner (then: none).
-fn watch(worker: Offspring, task: &Task) -> Option<Finding> {
+fn watch(worker: Offspring, task: &Task, leftovers: &mut Leftovers) -> Option<Finding> {
     let deadline = Instant::now() + task.limit;
     let mut result = File::from(worker.words);
     let lifeline = std::io::stdin();
@@ -103,11 +114,16 @@ fn watch(worker: Offspring, task: &Task) -> Option<Finding> {
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
             let mut evidence = Evidence::default();
+            let mut reason = format!("it was not over after {:.0} s", task.limit.as_secs_f64());
             if let Ok(table) = platform::process_table() {
                 let below = platform::descendants(&table, std::process::id() as i32);
                 evidence.processes.extend(below.iter().map(Process::to_string));
+                let is_worker = |process: &&Process| process.pid == worker.pid.as_raw();
+                if below.iter().find(is_worker).is_some_and(|own| own.state == State::Stopped) {
+                    reason += ": the process of the check itself was stopped, by the server under test \
+                               or by somebody else who has the right to";
+                }
             }
-            let reason = format!("it was not over after {:.0} s", task.limit.as_secs_f64());
             return Some(Finding { evidence: Some(evidence), ..Finding::error(reason) });
         }
         let mut ready = [
@@ -117,6 +133,7 @@ fn watch(worker: Offspring, task: &Task) -> Option<Finding> {
         if let Some(reason) = flood(&task.dir) {
             return Some(Finding::error(reason));
         }
+        leftovers.look();
         let milliseconds = u16::try_from(left.as_millis() + 1).unwrap_or(u16::MAX);
         match poll(&mut ready, milliseconds.min(TICK)) {
             Ok(_) | Err(Errno::EINTR) => {}

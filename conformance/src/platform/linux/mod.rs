@@ -2,6 +2,7 @@
 
 mod filters;
 mod host;
+mod ipc;
 mod locks;
 mod mounts;
 mod namespaces;
@@ -10,6 +11,7 @@ mod sockets;
 
 pub use filters::*;
 pub use host::*;
+pub use ipc::*;
 pub use locks::*;
 pub use mounts::*;
 pub use namespaces::*;
