@@ -58,20 +58,3 @@ pub(super) fn catch_interrupts() -> Result<(), CommandError> {
     forkproof_host::interrupt::catch()
         .map_err(|errno| CommandError::no_verdict(format!("signals: {}", errno.desc())))
 }
-
-/// A directory of this run's own, for the checks'.
-pub(super) fn private_dir() -> Result<tempfile::TempDir, CommandError> {
-    let dir = tempfile::Builder::new()
-        .prefix("forkproof-")
-        .tempdir()
-        .map_err(|error| CommandError::no_verdict(format!("no temporary directory: {error}")))?;
-    if nix::unistd::geteuid().is_root() {
-        // Checks that start a server as another user need a way to its directory; the names below
-        // are still nobody else's to list.
-        let passable = std::os::unix::fs::PermissionsExt::from_mode(0o711);
-        std::fs::set_permissions(dir.path(), passable).map_err(|error| {
-            CommandError::no_verdict(format!("{}: {error}", dir.path().display()))
-        })?;
-    }
-    Ok(dir)
-}

@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::arguments::{catch_interrupts, private_dir, program_target};
+use super::arguments::{catch_interrupts, program_target};
 use super::outcome::{CommandError, CommandResult, print};
+use super::private::private_dir;
 use crate::bench::Measures;
 use crate::platform;
 use crate::render::{self, figures};
@@ -37,7 +38,7 @@ pub(super) fn main(arguments: &Arguments) -> CommandResult {
         return Err(CommandError::usage("--clients: each number must be from 1 to 500"));
     }
     let target = program_target(arguments.program.as_deref())?;
-    let dir = private_dir()?;
+    let dir = private_dir(false)?;
     let facts = platform::facts(dir.path());
     let seconds = u64::from(arguments.seconds);
     let measures =

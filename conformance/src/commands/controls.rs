@@ -5,8 +5,9 @@ use std::fmt::Write;
 
 use forkproof_report::{ExitStatus, Verdict};
 
-use super::arguments::{Selection, catch_interrupts, parse_scale, private_dir};
+use super::arguments::{Selection, catch_interrupts, parse_scale};
 use super::outcome::{CommandError, CommandResult, print};
+use super::private::private_dir;
 use crate::controls::{Answer, Proof};
 use crate::personality;
 use crate::requirement::{Controls, Requirement};
@@ -46,7 +47,7 @@ pub(super) fn main(arguments: &Arguments) -> CommandResult {
     for target in &references {
         personality::refuse_uninterposable(&target.program).map_err(CommandError::no_verdict)?;
     }
-    let dir = private_dir()?;
+    let dir = private_dir(false)?;
     catch_interrupts()?;
     let jobs = arguments.jobs.map(usize::from);
     let proof = Proof::new(references, dir.path().to_owned(), jobs, arguments.deadline_scale);
@@ -62,7 +63,7 @@ fn forward(proof: &Proof, requirements: &[&'static Requirement]) -> CommandResul
             format!("{:<13}{:<46} × {}", answer.word(), requirement.id, control.personality);
         match &answer {
             Answer::WrongReason(why) | Answer::NotRun(why) | Answer::Error(why) => {
-                let _ = write!(line, "\n    {why}");
+                let _ = write!(line, "\n    {}", settings::printable(why));
             }
             Answer::Missed => {
                 let _ = write!(line, "\n    it should have failed with: {}", control.words);

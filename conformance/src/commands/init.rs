@@ -7,9 +7,10 @@ use std::time::Duration;
 use forkproof_report::{ExitStatus, Verdict};
 use settings::printable;
 
-use super::arguments::{catch_interrupts, private_dir};
+use super::arguments::catch_interrupts;
 use super::destination::Destination;
 use super::outcome::{CommandError, CommandResult, print};
+use super::private::private_dir;
 use crate::render;
 use crate::run::{self, Product, Subject, Task, Work, run_task};
 use crate::subject::Target;
@@ -64,7 +65,7 @@ pub(super) fn main(arguments: &Arguments) -> CommandResult {
             path.display()
         )));
     }
-    let dir = private_dir()?;
+    let dir = private_dir(false)?;
     catch_interrupts()?;
     let slowness = run::slowness();
     let say = |text: String| eprintln!("{text}");

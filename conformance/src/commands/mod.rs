@@ -12,6 +12,7 @@ mod diff;
 mod init;
 mod list;
 mod outcome;
+mod private;
 mod probe;
 mod report;
 mod run;

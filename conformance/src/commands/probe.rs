@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use forkproof_report::{ExitStatus, PROBE_SCHEMA};
 
-use super::arguments::{catch_interrupts, private_dir};
+use super::arguments::catch_interrupts;
 use super::outcome::{CommandError, CommandResult, print};
+use super::private::private_dir;
 use crate::platform;
 use crate::probe::{self, Fact, Measured, Probe, ProbeReport};
 use crate::render::{self, facts};
@@ -49,7 +50,7 @@ pub(super) fn main(arguments: &Arguments) -> CommandResult {
     let ids: Vec<&'static str> = probe::all().map(|probe| probe.id).collect();
     let choice = Choice { ids: &ids, noun: "probe", shown_by: "forkproof probe" };
     let chosen = choice.matching(&arguments.globs)?;
-    let dir = private_dir()?;
+    let dir = private_dir(false)?;
     catch_interrupts()?;
     let limit = arguments.deadline.unwrap_or_else(|| DEADLINE * slowness());
     let limit = Duration::from_secs_f64(limit);

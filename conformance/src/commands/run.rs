@@ -8,9 +8,10 @@ use std::time::Duration;
 use forkproof_report::{Facts, Report, Verdict};
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::arguments::{Selection, catch_interrupts, parse_scale, private_dir, program_target};
+use super::arguments::{Selection, catch_interrupts, parse_scale, program_target};
 use super::destination::Destination;
 use super::outcome::{CommandError, CommandResult, print};
+use super::private::private_dir;
 use crate::personality::{self, Selected};
 use crate::render::run::{markdown, terminal};
 use crate::render::{self, junit};
@@ -119,7 +120,7 @@ pub(super) fn main(arguments: &Arguments) -> CommandResult {
             destinations.push((Destination::open(path).map_err(CommandError::usage)?, render));
         }
     }
-    let dir = private_dir()?;
+    let dir = private_dir(arguments.keep)?;
     catch_interrupts()?;
     let facts = platform::facts(dir.path());
     let mut plan = Plan {
@@ -195,7 +196,7 @@ fn watch(plan: &mut Plan, facts: &Facts, quiet: bool, verbose: bool) -> Executio
         out,
         "forkproof {} checks {} against {} requirements\n{}\n",
         env!("CARGO_PKG_VERSION"),
-        plan.target.name,
+        settings::printable(&plan.target.name),
         plan.requirements.len(),
         facts.line()
     );

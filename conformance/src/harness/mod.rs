@@ -37,7 +37,6 @@ pub use client::{Client, line_of};
 pub use crowd::Crowd;
 pub use launch::OUTPUT_SUFFIX;
 pub use load::Load;
-pub use locks::{LockMode, lock_waiters, try_lock};
 pub use locks::{LockMode, lock_waiters};
 pub use options::Options;
 pub use pipe::Pipe;
