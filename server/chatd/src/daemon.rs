@@ -314,7 +314,7 @@ impl Daemon {
             if late {
                 break;
             }
-            let _ = ppoll(&mut [], Some(REPEAT.into()), Some(self.open_mask));
+            let _ = signals::wait(&mut [], Some(REPEAT.into()), self.open_mask);
         }
         met.sort();
         met.dedup();
