@@ -51,6 +51,18 @@ fn impostor(dir: &Path, script: &str) -> std::path::PathBuf {
 #[case(&["run", "auth/exact-key", "--program", "/etc/passwd"], 2, "program /etc/passwd: Permission denied")]
 #[case(&["explain", "hander-persists"], 2, "no requirement `hander-persists`: did you mean `signals/handler-persists`?")]
 #[case(&["list", "nothing/*"], 4, "no requirement matches")]
+#[case(&["run", "signal/*"], 4, "did you mean `signals/*`?")]
+#[case(&["run", "SIGNALS"], 4, "did you mean `signals`?")]
+#[case(&["list", "signal"], 4, "did you mean `signals`?")]
+#[case(&["explain", "Signals"], 2, "no requirement `Signals`: did you mean `signals`?")]
+#[case(&["explain", "signal/*"], 2, "did you mean `signals/*`?")]
+#[case(&["run", "sysv-signals"], 4, "it is a personality: `forkproof run --as sysv-signals`")]
+#[case(&["run", "auth/exact-key", "--as", "nosuch"], 2, "no personality is called `nosuch`: `forkproof as --list` shows them all")]
+#[case(&["run", "auth/exact-key", "--as", "sysv-signal"], 2, "did you mean `sysv-signals`?")]
+#[case(&["run", "auth/exact-key", "--report", "-", "--format", "tap"], 2, "--report and --format would both write to standard output")]
+#[case(&["run", "auth/exact-key", "--junit", "-", "--summary", "-"], 2, "--junit and --summary would both write to standard output")]
+#[case(&["run", "auth/exact-key", "--failure-output", "sometimes"], 2, "--failure-output")]
+#[case(&["run", "auth/exact-key", "--color", "blue"], 2, "--color")]
 #[case(&["bench", "--clients", "0"], 2, "each number must be from 1 to 500")]
 #[case(&["frobnicate"], 2, "frobnicate")]
 fn mistakes_get_one_clear_line(
@@ -107,6 +119,13 @@ fn list_and_explain() {
         .assert()
         .success()
         .stdout(contains("SA_RESETHAND").and(contains("POSIX.1-2024")).and(contains("signals.rs")));
+    // An area is explained by what is in it.
+    let listed = forkproof().args(["list", "signals"]).output().unwrap().stdout;
+    for area in ["signals", "signals/*"] {
+        let explained = forkproof().args(["explain", area]).output().unwrap();
+        assert!(explained.status.success());
+        assert_eq!(explained.stdout, listed);
+    }
 }
 
 fn schema() -> jsonschema::Validator {

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
+use rstest::rstest;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -156,4 +157,139 @@ fn a_low_limit_of_ones_own_is_no_failure_of_the_server() {
     assert_eq!(output.status.code(), Some(3), "{shown}");
     assert!(shown.contains("raise the limit, with `ulimit -n 1024`"), "{shown}");
     assert!(shown.contains("0 failed"), "{shown}");
+}
+
+/// A failure is shown in full when it is known, at the end, or not at all; its line always.
+#[test]
+fn failures_are_shown_when_they_are_asked_for() {
+    let shown = |when: &str| {
+        let arguments =
+            ["run", "auth/late-key-accepted", "--program", "/bin/false", "--failure-output", when];
+        text(&forkproof(&arguments))
+    };
+    for (when, times) in [("immediate", 1), ("final", 1), ("none", 0)] {
+        let shown = shown(when);
+        assert_eq!(shown.matches("Covered by:").count(), times, "{when}: {shown}");
+        assert!(shown.contains("blocked     auth/late-key-accepted"), "{when}: {shown}");
+        assert!(shown.contains("no verdict: 0 passed"), "{when}: {shown}");
+    }
+    // Before the next check's line, or after all of them.
+    let two = |when: &str| {
+        let checks = ["auth/late-key-accepted", "auth/wrong-key-refused"];
+        let mut arguments = vec!["run", "--jobs", "1", "--program", "/bin/false"];
+        arguments.extend(["--failure-output", when]);
+        arguments.extend(checks);
+        let shown = text(&forkproof(&arguments));
+        let last_line = shown.rfind("\nblocked     auth/").unwrap();
+        (shown.find("Covered by:").unwrap(), last_line)
+    };
+    let (full, line) = two("immediate");
+    assert!(full < line);
+    let (full, line) = two("final");
+    assert!(full > line);
+}
+
+/// Colours where they are asked for, although this is no terminal.
+#[test]
+fn colours_are_ones_own_choice() {
+    for (when, coloured) in [("always", true), ("never", false), ("auto", false)] {
+        let shown = text(&forkproof(&["run", "auth/exact-key", "--color", when]));
+        assert_eq!(shown.contains("\u{1b}["), coloured, "{when}: {shown}");
+    }
+}
+
+/// Each event is a line that the schema describes; the last one is the report.
+#[test]
+fn events_are_told_as_they_happen() {
+    let schema = |name: &str| {
+        let path = format!("{}/schema/{name}", env!("CARGO_MANIFEST_DIR"));
+        jsonschema::validator_for(&report(Path::new(&path))).unwrap()
+    };
+    let arguments = ["run", "auth/exact-key", "auth/late-key-accepted", "--repeat", "2"];
+    let output = forkproof(&[&arguments[..], &["--format", "jsonl"]].concat());
+    let lines: Vec<Value> =
+        text(&output).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let events = schema("forkproof-events-1.schema.json");
+    for line in &lines {
+        assert!(events.is_valid(line), "{line}");
+    }
+    let of = |event: &str| lines.iter().filter(|line| line["event"] == event).count();
+    assert_eq!((of("run"), of("started"), of("finished"), of("report")), (1, 4, 4, 1));
+    assert_eq!(lines[0]["schema"], "forkproof-events/1");
+    let last = &lines[lines.len() - 1]["report"];
+    assert!(schema("forkproof-report-1.schema.json").is_valid(last), "{last}");
+    assert_eq!(last["conclusion"], "conformant");
+    // People read on standard error.
+    let words = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(words.contains("passed (2 of "), "{words}");
+    // What is not in the schema is found.
+    assert!(!events.is_valid(&serde_json::json!({"event": "started", "id": "auth/exact-key"})));
+}
+
+/// A reader of TAP comes to the conclusion that the run comes to.
+#[test]
+fn tap_says_what_the_run_says() {
+    let failing = ["run", "signals/handler-persists", "auth/exact-key", "--as", "sysv-signals"];
+    let output = forkproof(&[&failing[..], &["--format", "tap"]].concat());
+    let tap = text(&output);
+    let lines: Vec<&str> = tap.lines().collect();
+    assert_eq!(lines[..2], ["TAP version 14", "1..2"], "{tap}");
+    let points: Vec<&&str> = lines
+        .iter()
+        .filter(|line| line.starts_with("ok ") || line.starts_with("not ok "))
+        .collect();
+    assert_eq!(points.len(), 2, "{tap}");
+    assert!(lines.contains(&"not ok 2 - signals/handler-persists"), "{tap}");
+    let (opened, closed) = (tap.matches("\n  ---\n").count(), tap.matches("\n  ...\n").count());
+    assert!(opened > 0 && opened == closed, "{tap}");
+    assert!(tap.contains("  verdict: \"fail\""), "{tap}");
+
+    let nothing =
+        forkproof(&["run", "auth/exact-key", "--program", "/bin/false", "--format", "tap"]);
+    assert!(text(&nothing).contains("not ok 1 - auth/exact-key\n"), "{}", text(&nothing));
+    let skipped = forkproof(&["run", "listen/socket-activation", "--format", "tap"]);
+    let tap = text(&skipped);
+    assert!(tap.contains("ok 1 - listen/socket-activation # SKIP unsupported: "), "{tap}");
+    // One that skips everything has judged nothing.
+    assert!(tap.contains("\nBail out! "), "{tap}");
+    assert_eq!(skipped.status.code(), Some(3));
+}
+
+/// `-` is standard output wherever a report or a rendering is written; the words go elsewhere.
+#[test]
+fn a_dash_is_standard_output() {
+    let run = |option: &str| forkproof(&["run", "auth/exact-key", option, "-"]);
+    let dir = TempDir::new().unwrap();
+    let json = run("--report");
+    let parsed: Value = serde_json::from_slice(&json.stdout).unwrap();
+    assert_eq!(parsed["schema"], "forkproof-report/1");
+    assert!(String::from_utf8_lossy(&json.stderr).contains("passed (1 of "));
+    junit::suites(&text(&run("--junit")));
+    assert!(text(&run("--summary")).starts_with("## forkproof: passed"));
+    let file = dir.path().join("r.json");
+    std::fs::write(&file, &json.stdout).unwrap();
+    let file = file.display().to_string();
+    assert!(text(&forkproof(&["report", &file, "--html", "-"])).starts_with("<!doctype html>"));
+    assert!(!Path::new("-").exists());
+}
+
+/// One defect fails much of the catalogue; a reader who knows nothing finds its cause at once.
+#[rstest]
+#[case("sysv-signals", &[], &["SIGUSR1", "handler"])]
+#[case("fd-exhausted", &["processes"], &["descriptor"])]
+#[case("short-reads", &["delivery"], &["=barrie"])]
+#[case("no-sa-restart", &[], &[])]
+fn a_cascade_is_short_and_begins_with_its_cause(
+    #[case] personality: &str,
+    #[case] areas: &[&str],
+    #[case] words: &[&str],
+) {
+    let output = forkproof(&[&["run", "--as", personality], areas].concat());
+    let shown = text(&output);
+    let lines: Vec<&str> = shown.lines().collect();
+    assert!(lines.len() <= 200, "{} lines: {shown}", lines.len());
+    let head = lines[..lines.len().min(30)].join("\n");
+    for word in words {
+        assert!(head.contains(word), "`{word}` is not in: {head}");
+    }
 }

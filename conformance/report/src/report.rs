@@ -86,7 +86,7 @@ pub struct RunOptions {
     pub jobs: usize,
     /// Repetitions of each.
     pub repeat: usize,
-    /// Factor of all deadlines.
+    /// Factor of deadlines: the greatest that was used.
     pub slowness: f64,
 }
 

@@ -2,5 +2,7 @@
 
 /// The name and version of a report's format.
 pub const SCHEMA: &str = "forkproof-report/1";
+/// The name and version of the format of a run as it goes on, an event a line.
+pub const EVENTS_SCHEMA: &str = "forkproof-events/1";
 /// The name and version of the format of an operating system's facts.
 pub const PROBE_SCHEMA: &str = "forkproof-probe/1";

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 
-use super::outcome::{CommandError, CommandResult, print};
+use super::outcome::{CommandError, CommandResult, say};
 use crate::personality::{self, Selected};
 use crate::render::catalogue;
 
@@ -27,7 +27,7 @@ pub(super) struct Arguments {
 /// Becomes the command; what is wrong with the personalities or the program is usage.
 pub(super) fn main(arguments: &Arguments) -> CommandResult {
     if arguments.list {
-        return print(&catalogue::personalities());
+        return say(&catalogue::personalities());
     }
     let selected: Result<Vec<Selected<'_>>, String> =
         arguments.personalities.iter().map(|text| Selected::parse(text)).collect();

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use forkproof_report::{ExitStatus, Report};
 
-use super::destination::Destination;
+use super::destination::{Destination, is_output};
 use super::outcome::{CommandError, CommandResult, print};
 use crate::run::{self, FORMAT};
 
@@ -43,7 +43,7 @@ pub(super) fn main(arguments: &Arguments) -> CommandResult {
         })
         .map_err(CommandError::usage)?;
     let Some(path) = &arguments.output else { return print(&text) };
-    if !arguments.force && path.symlink_metadata().is_ok() {
+    if !arguments.force && !is_output(path) && path.symlink_metadata().is_ok() {
         return Err(CommandError::usage(format!(
             "{} is there already: name another file, or replace it with --force",
             path.display()

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::arguments::{catch_interrupts, program_target};
-use super::outcome::{CommandError, CommandResult, print};
+use super::outcome::{CommandError, CommandResult, print, say};
 use super::private::private_dir;
 use crate::bench::Measures;
 use crate::platform;
@@ -58,7 +58,7 @@ pub(super) fn main(arguments: &Arguments) -> CommandResult {
         return Err(CommandError::no_verdict(reason));
     };
     if !arguments.json {
-        return print(&figures::table(&figures, &facts));
+        return say(&figures::table(&figures, &facts));
     }
     let document = serde_json::json!({ "platform": facts, "figures": figures });
     print(&render::json(&document).map_err(CommandError::no_verdict)?)

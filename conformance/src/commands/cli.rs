@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{ColorChoice, Parser, Subcommand};
 use forkproof_report::ExitStatus;
 
 use super::outcome::{CommandError, CommandResult, conclude};
@@ -18,6 +18,10 @@ verdict (the harness or the environment failed, or the run was interrupted) · 4
 #[derive(Parser, Debug)]
 #[command(name = "forkproof", version, after_help = AFTER_HELP, max_term_width = 100)]
 struct Cli {
+    /// When text has colours
+    #[arg(long, global = true, value_name = "WHEN", default_value_t = ColorChoice::Auto)]
+    color: ColorChoice,
+
     #[command(subcommand)]
     command: Command,
 }
@@ -34,7 +38,8 @@ enum Command {
     List(list::Arguments),
     /// Show one requirement: source, trap, fix, and whether it can be checked here
     Explain {
-        /// The requirement's id
+        /// Its id; of an area or a glob, the list
+        #[arg(value_name = "ID")]
         id: String,
     },
     /// Prove that every requirement can fail, and fails for the right reason
@@ -97,7 +102,14 @@ enum Command {
 
 /// The program `forkproof`.
 pub fn main() -> ExitCode {
-    conclude(match Cli::parse().command {
+    let cli = Cli::parse();
+    match cli.color {
+        ColorChoice::Auto => anstream::ColorChoice::Auto,
+        ColorChoice::Always => anstream::ColorChoice::Always,
+        ColorChoice::Never => anstream::ColorChoice::Never,
+    }
+    .write_global();
+    conclude(match cli.command {
         Command::Run(arguments) => run::main(&arguments),
         Command::Init(arguments) => init::main(&arguments),
         Command::List(arguments) => list::main(&arguments),

@@ -6,7 +6,7 @@ use std::fmt::Write;
 use forkproof_report::{ExitStatus, Verdict};
 
 use super::arguments::{Selection, catch_interrupts, parse_scale};
-use super::outcome::{CommandError, CommandResult, print};
+use super::outcome::{CommandError, CommandResult, say};
 use super::private::private_dir;
 use crate::controls::{Answer, Proof};
 use crate::personality;
@@ -70,7 +70,7 @@ fn forward(proof: &Proof, requirements: &[&'static Requirement]) -> CommandResul
             }
             Answer::Caught | Answer::Void => {}
         }
-        let _ = print(&format!("{line}\n"));
+        let _ = say(&format!("{line}\n"));
     });
     let mut text = String::new();
     for requirement in requirements {
@@ -91,7 +91,7 @@ fn forward(proof: &Proof, requirements: &[&'static Requirement]) -> CommandResul
         counted.join(", "),
         begin.elapsed().as_secs_f64()
     );
-    print(&text)?;
+    say(&text)?;
     let count = |word: &str| counts.get(word).copied().unwrap_or(0);
     Ok(if count("missed") + count("void") + count("wrong reason") > 0 {
         ExitStatus::NotConformant
@@ -127,6 +127,6 @@ fn reverse(proof: &Proof, requirements: &[&'static Requirement]) -> CommandResul
             let _ = writeln!(text, "    {id}");
         }
     }
-    print(&text)?;
+    say(&text)?;
     Ok(if seen == total { ExitStatus::Conformant } else { ExitStatus::NoVerdict })
 }

@@ -6,16 +6,31 @@ use std::path::{Path, PathBuf};
 
 use super::private;
 
-/// A file to be written: a temporary file beside it, renamed at the end.
+/// A file to be written: a temporary file beside it, renamed at the end; or standard output.
 pub struct Destination {
     path: PathBuf,
-    file: Option<tempfile::NamedTempFile>,
+    place: Place,
+}
+
+enum Place {
+    Beside(Option<tempfile::NamedTempFile>),
+    /// Printed when it is whole.
+    Output(String),
+}
+
+/// Whether `path` stands for standard output.
+pub fn is_output(path: &Path) -> bool {
+    path == Path::new("-")
 }
 
 impl Destination {
     /// Sees that `path` can be written, and leaves it as it is until [`Destination::keep`].
+    /// `-` is standard output.
     pub fn open(path: &Path) -> Result<Self, String> {
-        let cannot = |error: std::io::Error| format!("cannot write {}: {error}", path.display());
+        if is_output(path) {
+            return Ok(Self { path: path.to_owned(), place: Place::Output(String::new()) });
+        }
+        let cannot = |error: std::io::Error| cannot_write(path, &error);
         if path.is_dir() {
             return Err(format!("cannot write {}: it is a directory", path.display()));
         }
@@ -35,27 +50,40 @@ impl Destination {
             let why = error.get_ref().and_then(|e| e.source()).map(ToString::to_string);
             format!("cannot write {}: {}", path.display(), why.unwrap_or_else(|| error.to_string()))
         })?;
-        Ok(Self { path: path.to_owned(), file: None })
+        Ok(Self { path: path.to_owned(), place: Place::Beside(None) })
     }
 
     /// Writes the text where nobody looks yet: of several files, all are filled before the first
     /// is kept.
     pub fn fill(&mut self, text: &str) -> Result<(), String> {
-        let mut file =
-            private::beside(parent_of(&self.path)).map_err(|error| self.cannot(&error))?;
-        told_of_limits(|| file.write_all(text.as_bytes())).map_err(|error| self.cannot(&error))?;
-        self.file = Some(file);
+        match &mut self.place {
+            Place::Output(whole) => whole.push_str(text),
+            Place::Beside(file) => {
+                let cannot = |error: std::io::Error| cannot_write(&self.path, &error);
+                let mut fresh = private::beside(parent_of(&self.path)).map_err(cannot)?;
+                told_of_limits(|| fresh.write_all(text.as_bytes())).map_err(cannot)?;
+                *file = Some(fresh);
+            }
+        }
         Ok(())
     }
 
     /// Puts the file in its place.
-    pub fn keep(mut self) -> Result<(), String> {
-        let Some(file) = self.file.take() else { return Ok(()) };
-        file.persist(&self.path).map(drop).map_err(|error| self.cannot(&error.error))
-    }
-
-    fn cannot(&self, error: &std::io::Error) -> String {
-        format!("cannot write {}: {error}", self.path.display())
+    pub fn keep(self) -> Result<(), String> {
+        match self.place {
+            // As it is, without anything stripped: it is for a program.
+            Place::Output(text) => match std::io::stdout().write_all(text.as_bytes()) {
+                Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+                    Err(format!("cannot write standard output: {error}"))
+                }
+                _ => Ok(()),
+            },
+            Place::Beside(None) => Ok(()),
+            Place::Beside(Some(file)) => file
+                .persist(&self.path)
+                .map(drop)
+                .map_err(|error| cannot_write(&self.path, &error.error)),
+        }
     }
 
     /// [`Destination::fill`] and [`Destination::keep`].
@@ -63,6 +91,10 @@ impl Destination {
         self.fill(text)?;
         self.keep()
     }
+}
+
+fn cannot_write(path: &Path, error: &std::io::Error) -> String {
+    format!("cannot write {}: {error}", path.display())
 }
 
 fn parent_of(path: &Path) -> &Path {

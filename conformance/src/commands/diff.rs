@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use forkproof_report::ExitStatus;
 
-use super::outcome::{CommandError, CommandResult, print};
+use super::outcome::{CommandError, CommandResult, print, say};
 use crate::diff::{compare, read};
 use crate::render;
 
@@ -40,10 +40,10 @@ pub(super) fn main(arguments: &Arguments) -> CommandResult {
         )));
     }
     let difference = compare(a, b).map_err(CommandError::no_verdict)?;
-    print(&if arguments.json {
-        render::json(&difference).map_err(CommandError::no_verdict)?
+    if arguments.json {
+        print(&render::json(&difference).map_err(CommandError::no_verdict)?)?;
     } else {
-        difference.text(&arguments.a, &arguments.b)
-    })?;
+        say(&difference.text(&arguments.a, &arguments.b))?;
+    }
     Ok(if difference.is_empty() { ExitStatus::Conformant } else { ExitStatus::NotConformant })
 }

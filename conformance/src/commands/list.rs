@@ -1,9 +1,9 @@
 //! `forkproof list` and `forkproof explain`: the catalogue.
 
 use super::arguments::Selection;
-use super::outcome::{CommandError, CommandResult, print};
+use super::outcome::{CommandError, CommandResult, print, say};
 use crate::render::catalogue;
-use crate::requirements;
+use crate::run::{self, SelectionError};
 
 #[derive(clap::Args, Debug)]
 pub(super) struct Arguments {
@@ -25,27 +25,24 @@ enum Format {
 pub(super) fn main(arguments: &Arguments) -> CommandResult {
     let selected = arguments.selection.requirements()?;
     match arguments.format {
-        Format::Text => print(&catalogue::list(&selected)),
+        Format::Text => say(&catalogue::list(&selected)),
         Format::Json => print(&catalogue::as_json(&selected).map_err(CommandError::no_verdict)?),
     }
 }
 
-/// `forkproof explain`.
-pub(super) fn explain(id: &str) -> CommandResult {
-    // The name alone will do, as it does for `run`.
-    let found = requirements::find(id).or_else(|| {
-        let mut named = requirements::all().filter(|r| r.id.split('/').nth(1) == Some(id));
-        named.next().filter(|_| named.next().is_none())
-    });
-    let area: Vec<_> =
-        requirements::all().filter(|r| r.area() == id.trim_end_matches("/*")).collect();
-    if !area.is_empty() {
-        return print(&catalogue::list(&area));
-    }
-    let Some(requirement) = found else {
-        let hint = requirements::did_you_mean(id)
-            .unwrap_or_else(|| "`forkproof list` shows them all".to_owned());
-        return Err(CommandError::usage(format!("no requirement `{id}`: {hint}")));
+/// `forkproof explain`: one requirement in full, or several as a list.
+pub(super) fn explain(name: &str) -> CommandResult {
+    // As `run` takes it: an id, its end alone, an area, or a glob.
+    let found = match run::select(&[name.to_owned()], None) {
+        Ok(found) => found,
+        Err(SelectionError::BadGlob(why)) => return Err(CommandError::usage(why)),
+        Err(SelectionError::NoMatch(_)) => {
+            let hint = run::requirement_hint(name);
+            return Err(CommandError::usage(format!("no requirement `{name}`: {hint}")));
+        }
     };
-    print(&catalogue::explanation(requirement))
+    match found.as_slice() {
+        [requirement] => say(&catalogue::explanation(requirement)),
+        several => say(&catalogue::list(several)),
+    }
 }

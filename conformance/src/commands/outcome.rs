@@ -1,10 +1,11 @@
 //! How a command ends: what it prints, and the one way from an error to an exit status.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
 use forkproof_report::ExitStatus;
 
+use crate::render::wrap;
 use crate::run::SelectionError;
 
 /// Why a command did not do what it was to do: one line, and the exit status.
@@ -52,12 +53,62 @@ pub(super) fn conclude(result: CommandResult) -> ExitCode {
     status.into()
 }
 
-/// Writes to standard output; a reader that has gone, as `head` does, is no error.
-pub(super) fn print(text: &str) -> CommandResult {
-    match anstream::stdout().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(CommandError::no_verdict(error))
-        }
-        _ => Ok(ExitStatus::Conformant),
+/// Where words for people go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Voice {
+    /// Standard output.
+    Output,
+    /// Standard error, since standard output carries a document for programs.
+    Error,
+}
+
+impl Voice {
+    /// Beside a document on standard output, if there is one.
+    pub(super) fn beside(document: bool) -> Self {
+        if document { Self::Error } else { Self::Output }
     }
+
+    /// Whether somebody is looking at it.
+    pub(super) fn is_terminal(self) -> bool {
+        match self {
+            Self::Output => std::io::stdout().is_terminal(),
+            Self::Error => std::io::stderr().is_terminal(),
+        }
+    }
+
+    /// Says it, in lines that fit a terminal; a reader that has gone, as `head` does, is no error.
+    pub(super) fn say(self, text: &str) -> CommandResult {
+        let size = match self {
+            Self::Output => terminal_size::terminal_size_of(std::io::stdout()),
+            Self::Error => terminal_size::terminal_size_of(std::io::stderr()),
+        };
+        match size {
+            Some((width, _)) => self.write(&wrap(text, width.0.into())),
+            // Not broken for a file, in which it is searched.
+            None => self.write(text),
+        }
+    }
+
+    fn write(self, text: &str) -> CommandResult {
+        let said = match self {
+            Self::Output => anstream::stdout().write_all(text.as_bytes()),
+            Self::Error => anstream::stderr().write_all(text.as_bytes()),
+        };
+        match said {
+            Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+                Err(CommandError::no_verdict(error))
+            }
+            _ => Ok(ExitStatus::Conformant),
+        }
+    }
+}
+
+/// Says it on standard output.
+pub(super) fn say(text: &str) -> CommandResult {
+    Voice::Output.say(text)
+}
+
+/// Writes a document for programs to standard output, as it is.
+pub(super) fn print(text: &str) -> CommandResult {
+    Voice::Output.write(text)
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use forkproof_report::{ExitStatus, PROBE_SCHEMA};
 
 use super::arguments::catch_interrupts;
-use super::outcome::{CommandError, CommandResult, print};
+use super::outcome::{CommandError, CommandResult, print, say};
 use super::private::private_dir;
 use crate::platform;
 use crate::probe::{self, Fact, Measured, Probe, ProbeReport};
@@ -67,11 +67,11 @@ pub(super) fn main(arguments: &Arguments) -> CommandResult {
         platform,
         facts: measured,
     };
-    print(&if arguments.json {
-        render::json(&report).map_err(CommandError::no_verdict)?
+    if arguments.json {
+        print(&render::json(&report).map_err(CommandError::no_verdict)?)?;
     } else {
-        facts::table(&report)
-    })?;
+        say(&facts::table(&report))?;
+    }
     Ok(if report.errors() > 0 { ExitStatus::NoVerdict } else { ExitStatus::Conformant })
 }
 

@@ -3,8 +3,8 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use super::destination::Destination;
-use super::outcome::{CommandError, CommandResult, print};
+use super::destination::{Destination, is_output};
+use super::outcome::{CommandError, CommandResult, Voice};
 use crate::render::junit;
 use crate::render::matrix::{Matrix, html, input, markdown, terminal};
 
@@ -63,7 +63,8 @@ pub(super) fn main(arguments: &Arguments) -> CommandResult {
         if outputs[..at].iter().any(|(other, _)| same(path, other)) {
             return Err(CommandError::usage(format!("cannot write two outputs to {shown}")));
         }
-        if let Some(source) = sources.iter().find(|source| same(path, &source.path)) {
+        let read = |source: &&input::Source| !is_output(path) && same(path, &source.path);
+        if let Some(source) = sources.iter().find(read) {
             let source = source.path.display();
             return Err(CommandError::usage(format!(
                 "cannot write {source}: it is one of the reports"
@@ -81,7 +82,7 @@ pub(super) fn main(arguments: &Arguments) -> CommandResult {
     filled
         .and_then(|all| all.into_iter().try_for_each(Destination::keep))
         .map_err(CommandError::no_verdict)?;
-    print(&if outputs.is_empty() {
+    Voice::beside(outputs.iter().any(|(path, _)| is_output(path))).say(&if outputs.is_empty() {
         terminal::render(&matrix)
     } else {
         terminal::summary(&matrix)

@@ -1,7 +1,7 @@
 //! `forkproof run`.
 
 use std::ffi::OsString;
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -9,11 +9,11 @@ use forkproof_report::{Facts, Report, Verdict};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::arguments::{Selection, catch_interrupts, parse_scale, program_target};
-use super::destination::Destination;
-use super::outcome::{CommandError, CommandResult, print};
+use super::destination::{Destination, is_output};
+use super::outcome::{CommandError, CommandResult, Voice, print};
 use super::private::private_dir;
 use crate::personality::{self, Selected};
-use crate::render::run::{markdown, terminal};
+use crate::render::run::{events, markdown, tap, terminal};
 use crate::render::{self, junit};
 use crate::requirement::Requirement;
 use crate::requirements;
@@ -62,11 +62,20 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "REPORT", conflicts_with_all = ["globs", "level", "shard"])]
     rerun_failed: Option<PathBuf>,
 
+    /// When failures are shown in full: as soon as they are known, at the end, or not at all
+    #[arg(long, value_name = "WHEN", value_enum, default_value_t = FailureOutput::Final)]
+    failure_output: FailureOutput,
+
+    /// What is printed on standard output: text for people; a JSON object for each event, one a
+    /// line; or TAP 14 at the end. With the latter two the text goes to standard error
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+
     /// Show no line for what passes or is not run
     #[arg(short, long)]
     quiet: bool,
 
-    /// Show which checks took longest, too
+    /// Show also which checks took longest, and what was not asked
     #[arg(short, long, conflicts_with = "quiet")]
     verbose: bool,
 
@@ -74,21 +83,47 @@ pub(super) struct Arguments {
     #[arg(long)]
     keep: bool,
 
-    /// Write the report as JSON
+    /// Write the report as JSON; `-` is standard output
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
 
-    /// Write the report as JUnit XML
+    /// Write the report as JUnit XML; `-` is standard output
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
 
-    /// Write a summary as Markdown
+    /// Write a summary as Markdown; `-` is standard output
     #[arg(long, value_name = "FILE")]
     summary: Option<PathBuf>,
 
     /// Make all deadlines this many times as long, on top of the measured slowness
     #[arg(long, value_name = "FACTOR", default_value_t = 1.0, value_parser = parse_scale)]
     deadline_scale: f64,
+}
+
+/// When failures are shown in full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum FailureOutput {
+    Immediate,
+    Final,
+    None,
+}
+
+/// What is printed on standard output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Format {
+    Text,
+    Jsonl,
+    Tap,
+}
+
+/// How a run is shown while it goes on.
+#[derive(Debug, Clone, Copy)]
+struct Show {
+    voice: Voice,
+    format: Format,
+    failures: FailureOutput,
+    quiet: bool,
+    verbose: bool,
 }
 
 /// The command.
@@ -120,6 +155,13 @@ pub(super) fn main(arguments: &Arguments) -> CommandResult {
             destinations.push((Destination::open(path).map_err(CommandError::usage)?, render));
         }
     }
+    let show = Show {
+        voice: arguments.voice()?,
+        format: arguments.format,
+        failures: arguments.failure_output,
+        quiet: arguments.quiet,
+        verbose: arguments.verbose,
+    };
     let dir = private_dir(arguments.keep)?;
     catch_interrupts()?;
     let facts = platform::facts(dir.path());
@@ -129,6 +171,7 @@ pub(super) fn main(arguments: &Arguments) -> CommandResult {
         jobs: arguments.jobs.map_or(facts.processors * 3, usize::from),
         target,
         slowness: run::slowness() * arguments.deadline_scale,
+        scale: arguments.deadline_scale,
         dir: dir.path().to_owned(),
         keep: arguments.keep,
         max_fail: match arguments.fail_fast {
@@ -143,14 +186,21 @@ pub(super) fn main(arguments: &Arguments) -> CommandResult {
         exceptions: baseline.holding(&facts).map_err(CommandError::usage)?,
     };
     let started = humantime::format_rfc3339_seconds(std::time::SystemTime::now()).to_string();
-    let execution = watch(&mut plan, &facts, arguments.quiet, arguments.verbose);
+    let execution = watch(&mut plan, &facts, show)?;
     let report = run::report(&plan, &execution, facts, started);
     if arguments.verbose {
-        print(&terminal::slowest(&report))?;
+        show.voice.say(&terminal::slowest(&report, plan.slow()))?;
     }
-    print(&terminal::conclusion(&report, arguments.verbose))?;
+    let failures = arguments.failure_output == FailureOutput::Final;
+    let shown = terminal::Shown { verbose: arguments.verbose, failures };
+    show.voice.say(&terminal::conclusion(&report, shown))?;
     if arguments.keep {
-        print(&format!("Directories kept in {}\n", dir.keep().display()))?;
+        show.voice.say(&format!("Directories kept in {}\n", dir.keep().display()))?;
+    }
+    match arguments.format {
+        Format::Text => {}
+        Format::Jsonl => drop(print(&events::last(&report).map_err(CommandError::no_verdict)?)?),
+        Format::Tap => drop(print(&tap::render(&report))?),
     }
     for (destination, render) in destinations {
         let written = render(&report).and_then(|text| destination.write(&text));
@@ -187,20 +237,45 @@ fn failed_in(path: &Path) -> Result<Vec<&'static Requirement>, CommandError> {
 /// A report as a document; the error says what went wrong.
 type Render = fn(&Report) -> Result<String, String>;
 
+impl Arguments {
+    /// Where text for people goes; standard output carries one document at most.
+    fn voice(&self) -> Result<Voice, CommandError> {
+        let files =
+            [("--report", &self.report), ("--junit", &self.junit), ("--summary", &self.summary)];
+        let mut documents: Vec<&str> = files
+            .iter()
+            .filter(|(_, path)| path.as_deref().is_some_and(is_output))
+            .map(|(option, _)| *option)
+            .collect();
+        if self.format != Format::Text {
+            documents.push("--format");
+        }
+        match documents.as_slice() {
+            [first, second, ..] => Err(CommandError::usage(format!(
+                "{first} and {second} would both write to standard output: name a file for one"
+            ))),
+            documents => Ok(Voice::beside(!documents.is_empty())),
+        }
+    }
+}
+
 /// Executes the plan and shows how it goes: a line for each check that is over, and on a terminal
 /// a bar with the ones that are running.
-fn watch(plan: &mut Plan, facts: &Facts, quiet: bool, verbose: bool) -> Execution {
+fn watch(plan: &mut Plan, facts: &Facts, show: Show) -> Result<Execution, CommandError> {
     let total = plan.requirements.len() * plan.repeat;
-    let mut out = anstream::stdout();
-    let _ = writeln!(
-        out,
-        "forkproof {} checks {} against {} requirements\n{}\n",
+    // A reader that has gone is met again at the summary.
+    let say = |text: &str| drop(show.voice.say(text));
+    say(&format!(
+        "forkproof {} checks {} against {} requirements\n{}\n\n",
         env!("CARGO_PKG_VERSION"),
         settings::printable(&plan.target.name),
         plan.requirements.len(),
         facts.line()
-    );
-    let bar = if std::io::stderr().is_terminal() && std::io::stdout().is_terminal() {
+    ));
+    if show.format == Format::Jsonl {
+        print(&events::first(plan, facts).map_err(CommandError::no_verdict)?)?;
+    }
+    let bar = if std::io::stderr().is_terminal() && show.voice.is_terminal() {
         ProgressBar::new(total as u64)
     } else {
         ProgressBar::hidden()
@@ -210,25 +285,31 @@ fn watch(plan: &mut Plan, facts: &Facts, quiet: bool, verbose: bool) -> Executio
     }
     bar.enable_steady_tick(Duration::from_millis(200));
     let mut running: Vec<&str> = Vec::new();
-    let repeated = plan.repeat > 1;
+    let (repeated, slow, foreign) = (plan.repeat > 1, plan.slow(), plan.target.rehearse);
     let execution = execute(plan, |event| {
+        if show.format == Format::Jsonl {
+            let _ = events::of(event).map(|line| bar.suspend(|| print(&line)));
+        }
         match event {
-            Event::Started(requirement) => running.push(requirement.id),
+            Event::Started(requirement, _) => running.push(requirement.id),
             Event::Finished(record) => {
                 if let Some(at) = running.iter().position(|&id| id == record.requirement.id) {
                     running.remove(at);
                 }
+                let trouble = record.finding.verdict.is_trouble();
                 let shown = match record.finding.verdict {
-                    verdict if verdict.is_trouble() => true,
-                    Verdict::Unsupported => verbose,
-                    _ => !quiet,
+                    _ if trouble => true,
+                    Verdict::Unsupported => show.verbose,
+                    _ => !show.quiet,
                 };
                 if shown {
-                    let line = terminal::record_line(record, repeated);
-                    bar.suspend(|| {
-                        // A reader that has gone is met again at the summary.
-                        let _ = writeln!(out, "{line}");
-                    });
+                    let mut text = terminal::record_line(record, repeated, slow);
+                    text.push('\n');
+                    if trouble && show.failures == FailureOutput::Immediate {
+                        let entry = run::entry(record.requirement, &[record], foreign);
+                        text.extend(entry.as_ref().map(terminal::at_once));
+                    }
+                    bar.suspend(|| say(&text));
                 }
                 bar.inc(1);
             }
@@ -236,5 +317,5 @@ fn watch(plan: &mut Plan, facts: &Facts, quiet: bool, verbose: bool) -> Executio
         bar.set_message(running.join(" "));
     });
     bar.finish_and_clear();
-    execution
+    Ok(execution)
 }

@@ -11,6 +11,8 @@ mod look;
 mod manifest;
 pub mod matrix;
 pub mod run;
+mod wrap;
 
 pub use document::json;
 pub use manifest::{manifest, name_of};
+pub use wrap::wrap;

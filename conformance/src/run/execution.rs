@@ -8,7 +8,7 @@ use forkproof_host::{in_parallel, interrupt};
 use forkproof_report::{Conclusion, Exception, Level, Verdict};
 
 use super::baseline;
-use super::deadlines::CHECK_DEADLINE;
+use super::deadlines::{CHECK_DEADLINE, Pace};
 use super::finding::{Finding, Manners, Product};
 use super::plan::Plan;
 use super::rehearsal;
@@ -38,8 +38,8 @@ pub struct Record {
 /// What a run tells while it goes on.
 #[derive(Debug)]
 pub enum Event {
-    /// A check begins.
-    Started(&'static Requirement),
+    /// A check begins, in that repetition, from 0.
+    Started(&'static Requirement, usize),
     /// A check is over.
     Finished(Box<Record>),
 }
@@ -53,6 +53,8 @@ pub struct Execution {
     pub interrupted: bool,
     /// How long it took.
     pub duration: Duration,
+    /// The greatest factor of deadlines that was used.
+    pub slowness: f64,
     /// What came of the target's rehearsal, when that kept everything else from being run.
     pub rehearsal: Option<Finding>,
 }
@@ -92,6 +94,7 @@ pub fn execute(plan: &mut Plan, mut observe: impl FnMut(&Event)) -> Execution {
                 records: plan.requirements.iter().copied().map(error).collect(),
                 interrupted: interrupt::requested(),
                 duration: begin.elapsed(),
+                slowness: plan.slowness,
                 rehearsal: Some(*finding),
             };
         }
@@ -132,8 +135,9 @@ pub fn execute(plan: &mut Plan, mut observe: impl FnMut(&Event)) -> Execution {
         }
     }
     let failed = AtomicUsize::new(0);
+    let pace = Pace::new(plan.slowness, plan.scale);
     for (queue, jobs) in [(parallel, plan.jobs), (exclusive, 1)] {
-        work(plan, queue, jobs, &failed, |event| {
+        work(plan, &pace, queue, jobs, &failed, |event| {
             observe(&event);
             if let Event::Finished(record) = event {
                 records.push(*record);
@@ -142,7 +146,13 @@ pub fn execute(plan: &mut Plan, mut observe: impl FnMut(&Event)) -> Execution {
     }
     unblock(&mut records);
     let interrupted = interrupt::requested();
-    Execution { records, interrupted, duration: begin.elapsed(), rehearsal: None }
+    Execution {
+        records,
+        interrupted,
+        duration: begin.elapsed(),
+        slowness: pace.greatest(),
+        rehearsal: None,
+    }
 }
 
 /// What is blocked by a step that holds where it is looked at for itself has failed: the server does
@@ -199,6 +209,7 @@ fn rehearse(plan: &Plan) -> Result<Manners, Box<Finding>> {
 /// Works off `queue` with `jobs` threads.
 fn work(
     plan: &Plan,
+    pace: &Pace,
     queue: Vec<Item>,
     jobs: usize,
     failed: &AtomicUsize,
@@ -211,8 +222,8 @@ fn work(
             if plan.max_fail.is_some_and(|most| failed.load(Ordering::Relaxed) >= most) {
                 return;
             }
-            tell(Event::Started(item.requirement));
-            if let Some(record) = check(plan, item) {
+            tell(Event::Started(item.requirement, item.round));
+            if let Some(record) = check(plan, pace.slowness(), item) {
                 // What is informative fails no run, and ends none.
                 let weighs = record.requirement.level != Level::May
                     || record.finding.verdict != Verdict::Fail;
@@ -227,7 +238,7 @@ fn work(
 }
 
 /// Runs one check. None when the run was interrupted meanwhile.
-fn check(plan: &Plan, item: Item) -> Option<Record> {
+fn check(plan: &Plan, slowness: f64, item: Item) -> Option<Record> {
     let begin = Instant::now();
     let name = match plan.repeat {
         1 => item.requirement.id.replace('/', "."),
@@ -241,8 +252,8 @@ fn check(plan: &Plan, item: Item) -> Option<Record> {
         ),
         dir: dir.clone(),
         keep: plan.keep,
-        slowness: plan.slowness,
-        limit: CHECK_DEADLINE.mul_f64(plan.slowness),
+        slowness,
+        limit: CHECK_DEADLINE.mul_f64(slowness),
     };
     let mut finding = run_task(&task)?;
     let exception = plan.exceptions.get(item.requirement.id);

@@ -1,8 +1,10 @@
 //! What a run is to do.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::baseline::Exceptions;
+use super::deadlines::SLOW;
 use crate::requirement::Requirement;
 use crate::subject::Target;
 
@@ -17,8 +19,10 @@ pub struct Plan {
     pub jobs: usize,
     /// The server under test.
     pub target: Target,
-    /// How much longer than usual deadlines are.
+    /// How much longer than usual deadlines are at first, `scale` included.
     pub slowness: f64,
+    /// How much longer they are than the machine's slowness asks for.
+    pub scale: f64,
     /// Where the checks' private directories are made.
     pub dir: PathBuf,
     /// Whether they stay.
@@ -31,4 +35,11 @@ pub struct Plan {
     pub command: Vec<String>,
     /// What a baseline expects on this platform.
     pub exceptions: Exceptions,
+}
+
+impl Plan {
+    /// What takes as long is called slow.
+    pub fn slow(&self) -> Duration {
+        SLOW.mul_f64(self.slowness)
+    }
 }

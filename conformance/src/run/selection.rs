@@ -3,6 +3,7 @@
 
 use std::collections::HashSet;
 
+use crate::personality;
 use crate::requirement::Requirement;
 use crate::requirements;
 use forkproof_report::Level;
@@ -80,10 +81,7 @@ impl Choice<'_> {
                 }
             }
             if !matched {
-                let hint = self
-                    .area_like(pattern)
-                    .or_else(|| settings::did_you_mean(pattern, self.ids))
-                    .unwrap_or_else(|| format!("`{}` shows them all", self.shown_by));
+                let hint = self.hint(pattern);
                 return Err(SelectionError::NoMatch(format!(
                     "no {} matches `{pattern}`: {hint}",
                     self.noun
@@ -95,19 +93,55 @@ impl Choice<'_> {
 }
 
 impl Choice<'_> {
-    /// `did you mean …?` for a pattern that is about a whole area, if one is like it.
+    /// What a pattern that matches nothing may stand for, or where all are shown.
+    pub fn hint(&self, pattern: &str) -> String {
+        if personality::all().iter().any(|personality| personality.name == pattern) {
+            return format!("it is a personality: `forkproof run --as {pattern}`");
+        }
+        self.area_like(pattern)
+            .or_else(|| self.holding(pattern))
+            .or_else(|| settings::did_you_mean(pattern, self.ids))
+            .or_else(|| self.area_perhaps(pattern))
+            .unwrap_or_else(|| format!("`{}` shows them all", self.shown_by))
+    }
+
+    /// `did you mean …?` for a pattern that is an area's name but for its case or its end, or one of
+    /// everything in a misspelt area.
     fn area_like(&self, pattern: &str) -> Option<String> {
-        let (area, rest) = match pattern.split_once('/') {
-            Some((area, "*")) => (area, "/*"),
+        let area = match pattern.split_once('/') {
+            Some((area, "*")) => return self.nearest_area(area, "/*"),
             Some(_) => return None,
-            None => (pattern, ""),
+            None => pattern.to_lowercase(),
         };
+        let mut areas = self.ids.iter().map(|id| forkproof_report::area(id));
+        let begins = |whole: &str, part: &str| part.len() > 2 && whole.starts_with(part);
+        let found = areas.find(|known| begins(known, &area) || begins(&area, known))?;
+        Some(format!("did you mean `{found}`?"))
+    }
+
+    /// `did you mean …?` for a part of a few names.
+    fn holding(&self, pattern: &str) -> Option<String> {
+        const FEW: usize = 3;
+        let pattern = pattern.to_lowercase();
+        let ids: Vec<&str> = self
+            .ids
+            .iter()
+            .copied()
+            .filter(|id| pattern.len() > 3 && id.contains(&pattern))
+            .collect();
+        let few = (1..=FEW).contains(&ids.len());
+        few.then(|| format!("did you mean `{}`?", ids.join("` or `")))
+    }
+
+    /// `did you mean …?` for a single word that is like no requirement's name.
+    fn area_perhaps(&self, pattern: &str) -> Option<String> {
+        if pattern.contains('/') { None } else { self.nearest_area(pattern, "") }
+    }
+
+    fn nearest_area(&self, area: &str, rest: &str) -> Option<String> {
         let areas: Vec<&str> = self.ids.iter().map(|id| forkproof_report::area(id)).collect();
-        let nearest = *settings::nearest(area, &areas).first()?;
-        // A single word may be a requirement's name as well: then its likeness decides.
-        let by_name = rest.is_empty() && !settings::nearest(area, self.ids).is_empty();
-        let alike = nearest.eq_ignore_ascii_case(area) || !by_name;
-        alike.then(|| format!("did you mean `{nearest}{rest}`?"))
+        let nearest = settings::nearest(area, &areas);
+        Some(format!("did you mean `{}{rest}`?", nearest.first()?))
     }
 }
 
@@ -124,15 +158,27 @@ pub(super) fn refuse_open(pattern: &str) -> Result<(), SelectionError> {
     Ok(())
 }
 
+fn ids() -> Vec<&'static str> {
+    requirements::all().map(|requirement| requirement.id).collect()
+}
+
+fn catalogue<'a>(ids: &'a [&'static str]) -> Choice<'a> {
+    Choice { ids, noun: "requirement", shown_by: "forkproof list" }
+}
+
+/// What a name that no requirement has may stand for; see [`Choice::hint`].
+pub fn requirement_hint(name: &str) -> String {
+    catalogue(&ids()).hint(name)
+}
+
 /// The requirements whose ids match any of `globs` (see [`Choice::matching`]), of at least `level`,
 /// in the catalogue's order.
 pub fn select(
     globs: &[String],
     level: Option<Level>,
 ) -> Result<Vec<&'static Requirement>, SelectionError> {
-    let ids: Vec<&'static str> = requirements::all().map(|requirement| requirement.id).collect();
-    let choice = Choice { ids: &ids, noun: "requirement", shown_by: "forkproof list" };
-    let chosen = choice.matching(globs)?;
+    let ids = ids();
+    let chosen = catalogue(&ids).matching(globs)?;
     Ok(requirements::all()
         .filter(|requirement| chosen.contains(requirement.id))
         .filter(|requirement| level.is_none_or(|level| requirement.level <= level))
@@ -182,6 +228,11 @@ mod tests {
     #[case("xyzzy", "forkproof list")]
     #[case("signal/*", "did you mean `signals/*`?")]
     #[case("SIGNALS", "did you mean `signals`?")]
+    #[case("signal", "did you mean `signals`?")]
+    #[case("Process", "did you mean `processes`?")]
+    #[case("prossesses", "did you mean `processes`?")]
+    #[case("persists", "did you mean `signals/handler-persists`?")]
+    #[case("sysv-signals", "it is a personality: `forkproof run --as sysv-signals`")]
     fn a_pattern_without_a_match_is_an_error(#[case] pattern: &str, #[case] words: &str) {
         let error = select(&[pattern.to_owned()], None).unwrap_err();
         assert!(matches!(error, SelectionError::NoMatch(_)));

@@ -1,6 +1,7 @@
 //! For people at a terminal, or reading a CI log.
 
 use std::fmt::Write;
+use std::time::Duration;
 
 use forkproof_report::{Entry, Evidence, Report, Verdict};
 use settings::printable;
@@ -9,8 +10,20 @@ use crate::render::look::{BOLD, DIM, look, look_of};
 use crate::run::Record;
 use crate::subject::Claim;
 
-/// The line of one finished check.
-pub fn record_line(record: &Record, repeated: bool) -> String {
+/// How a command begins that stands in a text, to be copied.
+pub const COMMAND: &str = "forkproof run ";
+
+/// What is shown of a run.
+#[derive(Debug, Clone, Copy)]
+pub struct Shown {
+    /// What was not asked, with the reasons, too.
+    pub verbose: bool,
+    /// Failures in full at the end.
+    pub failures: bool,
+}
+
+/// The line of one finished check; `slow` is what took long.
+pub fn record_line(record: &Record, repeated: bool, slow: Duration) -> String {
     /// Where the words begin that stand behind the ids.
     const WORDS: usize = 44;
     let look = look(record.finding.verdict);
@@ -26,23 +39,39 @@ pub fn record_line(record: &Record, repeated: bool) -> String {
         }
     };
     let style = look.style;
-    format!("{style}{:<11}{style:#} {name:<WORDS$}  {words}", look.word)
+    let mark = if record.duration >= slow { slow_mark(record.duration) } else { String::new() };
+    format!("{style}{:<11}{style:#} {name:<WORDS$}  {words}{mark}", look.word)
+}
+
+fn slow_mark(duration: Duration) -> String {
+    let style = look(Verdict::NotRun).style;
+    format!("  {style}slow: {:.0} s{style:#}", duration.as_secs_f64())
+}
+
+/// A failure in full, as soon as it is known.
+pub fn at_once(entry: &Entry) -> String {
+    let mut text = String::new();
+    failure(&mut text, entry, usize::MAX);
+    text.push('\n');
+    text
 }
 
 /// The checks that took longest.
-pub fn slowest(report: &Report) -> String {
+pub fn slowest(report: &Report, slow: Duration) -> String {
     const SHOWN: usize = 10;
     let mut entries: Vec<&Entry> = report.requirements.iter().collect();
     entries.sort_by_key(|entry| std::cmp::Reverse(entry.duration_ms));
     let mut text = format!("\n{BOLD}Slowest:{BOLD:#}\n");
     for entry in entries.into_iter().take(SHOWN) {
-        let _ = writeln!(text, "  {:>7.2} s  {}", entry.duration().as_secs_f64(), entry.id);
+        let mark =
+            if entry.duration() >= slow { slow_mark(entry.duration()) } else { String::new() };
+        let _ = writeln!(text, "  {:>7.2} s  {}{mark}", entry.duration().as_secs_f64(), entry.id);
     }
     text
 }
 
 /// The end of a run: every failure in full, then the summary.
-pub fn conclusion(report: &Report, verbose: bool) -> String {
+pub fn conclusion(report: &Report, show: Shown) -> String {
     let mut text = String::new();
     // Writing to a String cannot fail.
     if let Some(rehearsal) = &report.rehearsal {
@@ -57,7 +86,11 @@ pub fn conclusion(report: &Report, verbose: bool) -> String {
     // With a rehearsal all have the one reason.
     let groups = if report.rehearsal.is_some() { Vec::new() } else { alike(report) };
     let cascade = groups.iter().map(Vec::len).sum::<usize>() > CASCADE;
-    let shown = if cascade { SHOWN_OF_CASCADE.min(groups.len()) } else { groups.len() };
+    let shown = match (show.failures, cascade) {
+        (false, _) => 0,
+        (true, true) => SHOWN_OF_CASCADE.min(groups.len()),
+        (true, false) => groups.len(),
+    };
     for (at, group) in groups[..shown].iter().enumerate() {
         let events = match (cascade, at) {
             (false, _) => usize::MAX,
@@ -67,23 +100,14 @@ pub fn conclusion(report: &Report, verbose: bool) -> String {
         trouble(&mut text, report, group, events);
     }
     let rest: Vec<&str> = groups[shown..].iter().flatten().map(|e| e.id.as_str()).collect();
-    if !rest.is_empty() {
+    if !rest.is_empty() && show.failures {
         let _ = writeln!(
             text,
             "\nIn other words, which stand in the lines above, and in full in --report FILE: {}",
             rest.join(" ")
         );
     }
-    if report.options.repeat > 1 {
-        let flaky: Vec<&Entry> =
-            report.requirements.iter().filter(|entry| entry.is_flaky()).collect();
-        if !flaky.is_empty() {
-            let _ = writeln!(text, "\nFlaky:");
-            for entry in flaky {
-                let _ = writeln!(text, "  {} of {}  {}", entry.not_passed, entry.runs, entry.id);
-            }
-        }
-    }
+    text.push_str(&flaky(report));
     let ids: Vec<&str> = groups.iter().flatten().map(|entry| entry.id.as_str()).collect();
     if ids.len() > 1 {
         let _ = writeln!(text, "\n{BOLD}To look at again:{BOLD:#} {}", again(report, &ids));
@@ -100,7 +124,7 @@ pub fn conclusion(report: &Report, verbose: bool) -> String {
     );
     let unsupported =
         report.requirements.iter().filter(|entry| entry.verdict == Verdict::Unsupported).count();
-    if unsupported > 0 && !verbose {
+    if unsupported > 0 && !show.verbose {
         let _ = writeln!(
             text,
             "{DIM}Not asked, since the server does not claim or speak it: {unsupported}; --verbose \
@@ -112,6 +136,33 @@ pub fn conclusion(report: &Report, verbose: bool) -> String {
             text,
             "This machine is slow: deadlines are × {}, so times were not judged strictly.",
             report.options.slowness
+        );
+    }
+    text
+}
+
+/// A table of what did not come to the same in every round.
+fn flaky(report: &Report) -> String {
+    let mut entries: Vec<&Entry> =
+        report.requirements.iter().filter(|entry| entry.is_flaky()).collect();
+    if entries.is_empty() {
+        return String::new();
+    }
+    let share = |entry: &Entry| entry.not_passed as f64 / entry.runs as f64;
+    entries.sort_by(|a, b| share(b).total_cmp(&share(a)));
+    let mut text = format!(
+        "\n{BOLD}Flaky:{BOLD:#}\n  {DIM}{:>10} {:>6} {:>6} {:>9}{DIM:#}\n",
+        "not passed", "rounds", "share", "longest"
+    );
+    for entry in entries {
+        let _ = writeln!(
+            text,
+            "  {:>10} {:>6} {:>4.0} % {:>7.2} s  {}",
+            entry.not_passed,
+            entry.runs,
+            share(entry) * 100.0,
+            entry.duration().as_secs_f64(),
+            entry.id
         );
     }
     text
@@ -185,6 +236,20 @@ fn signature(entry: &Entry) -> String {
 /// `events` is how much of a timeline is shown, from its end; of none, no evidence at all.
 fn trouble(text: &mut String, report: &Report, group: &[&Entry], events: usize) {
     let Some((entry, others)) = group.split_first() else { return };
+    failure(text, entry, events);
+    if let Some(directory) = &entry.directory {
+        let _ = writeln!(text, "  {:<13} {}", "Files:", printable(directory));
+    }
+    let _ = writeln!(text, "  {:<13} {}", "Again:", again(report, &[&entry.id]));
+    if !others.is_empty() {
+        let ids: Vec<&str> = others.iter().map(|entry| entry.id.as_str()).collect();
+        let _ =
+            writeln!(text, "  {:<13} {} more: {}", "In the same words:", ids.len(), ids.join(" "));
+    }
+}
+
+/// What failed, how, and as much evidence as [`trouble`] says.
+fn failure(text: &mut String, entry: &Entry, events: usize) {
     let look = look(entry.verdict);
     let colour = look.style;
     let _ = writeln!(text, "\n{colour}{}{colour:#} {BOLD}{}{BOLD:#}", look.word, entry.id);
@@ -201,15 +266,6 @@ fn trouble(text: &mut String, report: &Report, group: &[&Entry], events: usize) 
         for line in evidence_text(&evidence).lines() {
             let _ = writeln!(text, "  {line}");
         }
-    }
-    if let Some(directory) = &entry.directory {
-        let _ = writeln!(text, "  {:<13} {}", "Files:", printable(directory));
-    }
-    let _ = writeln!(text, "  {:<13} {}", "Again:", again(report, &[&entry.id]));
-    if !others.is_empty() {
-        let ids: Vec<&str> = others.iter().map(|entry| entry.id.as_str()).collect();
-        let _ =
-            writeln!(text, "  {:<13} {} more: {}", "In the same words:", ids.len(), ids.join(" "));
     }
 }
 
@@ -282,15 +338,47 @@ pub fn evidence_text(evidence: &Evidence) -> String {
     let mut text = String::new();
     for (name, lines) in evidence.parts() {
         let _ = writeln!(text, "{name}:");
-        for group in lines.chunk_by(|a, b| a == b) {
-            let times = match group.len() {
-                1 => String::new(),
-                times => format!("  (× {times})"),
+        // What happens again and again happens at times of its own.
+        let many = if name == "Timeline" { usize::MAX } else { MANY };
+        for fold in folded(lines, many) {
+            let times = match (fold.times, fold.exact) {
+                (1, _) => String::new(),
+                (times, true) => format!("  (× {times})"),
+                (times, false) => format!("  (× {times}, with other numbers)"),
             };
-            let _ = writeln!(text, "    {}{times}", printable(&group[0]));
+            let _ = writeln!(text, "    {}{times}", printable(fold.line));
         }
     }
     text
+}
+
+/// A line, and how often it stands there.
+struct Fold<'a> {
+    line: &'a str,
+    times: usize,
+    /// Whether all of them are the same, also in their numbers.
+    exact: bool,
+}
+
+/// From so many on, lines that differ in nothing but numbers are shown as one.
+const MANY: usize = 4;
+
+/// `lines`, with those as one that follow each other and are the same, or are as `many` and differ in
+/// numbers only.
+fn folded(lines: &[String], many: usize) -> Vec<Fold<'_>> {
+    let words = |line: &str| line.split(|c: char| c.is_ascii_digit()).collect::<String>();
+    let mut folds = Vec::new();
+    for alike in lines.chunk_by(|a, b| words(a) == words(b)) {
+        let exact = alike.iter().all(|line| *line == alike[0]);
+        if exact || alike.len() >= many {
+            folds.push(Fold { line: &alike[0], times: alike.len(), exact });
+            continue;
+        }
+        for same in alike.chunk_by(|a, b| a == b) {
+            folds.push(Fold { line: &same[0], times: same.len(), exact: true });
+        }
+    }
+    folds
 }
 
 #[cfg(test)]
@@ -302,5 +390,15 @@ mod tests {
         let output = ["a", "b", "b", "b", "a"].map(String::from).to_vec();
         let text = evidence_text(&Evidence { output, ..Evidence::default() });
         assert_eq!(text, "The server's output:\n    a\n    b  (× 3)\n    a\n");
+        let output = (1..=64).map(|n| format!("chatd[{n}]: joined")).collect();
+        let text = evidence_text(&Evidence { output, ..Evidence::default() });
+        assert_eq!(
+            text,
+            "The server's output:\n    chatd[1]: joined  (× 64, with other numbers)\n"
+        );
+        // A few that differ are all told.
+        let output = ["1 left", "2 left", "2 left"].map(String::from).to_vec();
+        let text = evidence_text(&Evidence { output, ..Evidence::default() });
+        assert_eq!(text, "The server's output:\n    1 left\n    2 left  (× 2)\n");
     }
 }
