@@ -39,6 +39,7 @@ impl Check {
                 orders,
                 timeline: RefCell::new(Timeline::new()),
                 ended: RefCell::default(),
+                seen: RefCell::default(),
                 servers: RefCell::default(),
                 remarks: RefCell::default(),
                 evidence_from_below: RefCell::default(),

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, poll};
 
+use super::deadline::Deadline;
 use super::record::excerpt;
 use super::world::World;
 use crate::stop::{OrError, Outcome, Step, Stop, fail};
@@ -361,7 +362,9 @@ pub(super) fn wait_for(
     limit: Duration,
     mut done: impl FnMut(&[&mut Client]) -> bool,
 ) -> Step<bool> {
-    let deadline = Instant::now() + limit;
+    /// How long to wait for something at most before it is looked how punctual this process is.
+    const LOOK: Duration = Duration::from_millis(100);
+    let mut deadline = Deadline::after(limit);
     loop {
         for client in clients.iter_mut() {
             client.pump();
@@ -369,7 +372,7 @@ pub(super) fn wait_for(
         if done(clients) {
             return Ok(true);
         }
-        let Some(left) = deadline.checked_duration_since(Instant::now()) else { return Ok(false) };
+        let Some(left) = deadline.left() else { return Ok(false) };
         let mut ready: Vec<PollFd> = clients
             .iter()
             .filter(|client| client.ended.is_none())
@@ -379,8 +382,10 @@ pub(super) fn wait_for(
             return Ok(false);
         }
         // Rounded up, so that the last wait is not a busy one.
-        let milliseconds = u16::try_from(left.as_millis() + 1).unwrap_or(u16::MAX);
+        let milliseconds = left.min(LOOK).as_millis() as u16 + 1;
+        let begin = Instant::now();
         match poll(&mut ready, milliseconds) {
+            Ok(0) => deadline.slept(Duration::from_millis(milliseconds.into()), begin),
             Ok(_) | Err(Errno::EINTR) => {}
             Err(errno) => return Err(Stop::Error(format!("poll: {}", errno.desc()))),
         }

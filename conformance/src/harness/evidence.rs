@@ -6,17 +6,31 @@ use std::os::unix::fs::MetadataExt;
 use forkproof_report::Evidence;
 
 use super::record::Scene;
+use super::seen::{names, tells_of_an_end};
 use super::world::World;
-use crate::platform::{self, signal_names};
+use crate::platform::{self, State, signal_names};
 
 /// How much of a server's output is kept, in bytes from its end.
 const OUTPUT: u64 = 4096;
+/// Of how many processes that have gone is told at most, those first of which the server says how.
+const MOST_GONE: usize = 8;
 
 /// What is there right now.
 pub(super) fn scene(world: &World) -> Scene {
     let mut scene = Scene::default();
     if let Ok(table) = platform::process_table() {
-        for process in platform::descendants(&table, std::process::id() as i32) {
+        let mut processes = platform::descendants(&table, std::process::id() as i32);
+        world.look_at(&processes);
+        // Those of a kind together.
+        let seen = world.seen.borrow();
+        processes.sort_by_key(|process| seen.get(process.pid).map(|seen| seen.role));
+        drop(seen);
+        for process in processes {
+            let name = world.name(process.pid);
+            scene.there.push(process.pid);
+            if process.state == State::Stopped {
+                scene.stopped.push(format!("{name} is stopped"));
+            }
             let signals = match platform::signal_state(process.pid) {
                 Ok(state) => format!(
                     "ignored {} · caught {} · blocked {} · pending {}",
@@ -28,8 +42,7 @@ pub(super) fn scene(world: &World) -> Scene {
                 Err(reason) => reason,
             };
             scene.processes.push(format!(
-                "{} (parent {}, group {}, session {}) {} {}: {signals}",
-                process.pid,
+                "{name} (parent {}, group {}, session {}) {} {}: {signals}",
                 process.parent,
                 process.group,
                 process.session,
@@ -62,14 +75,58 @@ pub(super) fn scene(world: &World) -> Scene {
 
 /// All there is to show: what happened, and the scene of the last failure, if there was one.
 pub(super) fn gather(world: &World) -> Evidence {
-    let Scene { mut processes, locks } =
+    let Scene { mut processes, locks, there, .. } =
         world.scene.borrow_mut().take().unwrap_or_else(|| scene(world));
-    for (pid, status) in world.ended.borrow().iter() {
-        processes.push(format!("{pid} has ended: {}", status));
+    let ended = world.ended.borrow();
+    for (pid, ending, at) in ended.iter() {
+        let at = at.as_secs_f64() * 1e3;
+        processes.push(format!("{} {ending} at {at:.0} ms", world.name(*pid)));
+    }
+    let reaped = |pid: i32| ended.iter().any(|(ended, ..)| *ended == pid);
+    let seen = world.seen.borrow();
+    let gone: Vec<_> =
+        seen.iter().filter(|(pid, _)| !there.contains(pid) && !reaped(*pid)).collect();
+    let (told, quiet): (Vec<_>, Vec<_>) = gone
+        .into_iter()
+        .map(|(pid, known)| (pid, known, words_about(world, pid)))
+        .partition(|(_, _, words)| words.is_some());
+    let shown = told.into_iter().chain(quiet);
+    let total = seen.len();
+    for (at, (pid, known, words)) in shown.enumerate() {
+        if at == MOST_GONE {
+            processes.push(format!("others that have gone too; {total} in all were seen"));
+            break;
+        }
+        let last = known.last.as_secs_f64() * 1e3;
+        let how = match words {
+            Some(words) => format!("the server says: {words}"),
+            None => "its parent knows how".to_owned(),
+        };
+        processes.push(format!("{} {pid} has gone, last seen at {last:.0} ms; {how}", known.role));
     }
     let mut output = Vec::new();
     for server in world.servers.borrow().iter() {
         output.extend(server.output_tail(OUTPUT).lines().map(str::to_owned));
     }
     Evidence { timeline: world.timeline.borrow().lines(), processes, locks, output }
+}
+
+/// What a server says of the end of its process `pid`, in a line that names it; or that is by its
+/// parent and names nobody else.
+fn words_about(world: &World, pid: i32) -> Option<String> {
+    let seen = world.seen.borrow();
+    let parent = seen.get(pid)?.parent;
+    let of_parent = |line: &str| {
+        names(line, parent)
+            && !seen.iter().any(|(other, _)| other != parent && other != pid && names(line, other))
+    };
+    world.servers.borrow().iter().find_map(|server| {
+        let output = server.output_tail(OUTPUT);
+        let tells: Vec<&str> = output.lines().filter(|line| tells_of_an_end(line)).collect();
+        let line = tells
+            .iter()
+            .find(|line| names(line, pid))
+            .or_else(|| tells.iter().find(|line| of_parent(line)))?;
+        Some(line.trim().to_owned())
+    })
 }

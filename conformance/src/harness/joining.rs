@@ -68,6 +68,7 @@ impl Server {
         let before = self.living().ok();
         let mut client = self.enter_anyhow(name, address)?;
         client.let_in()?;
+        self.gets_to_know()?;
         if client.wire().again() == Again::Reconnect {
             self.lets_go(before)?;
             client.reconnect()?;
@@ -82,6 +83,19 @@ impl Server {
             }
         }
         Ok(client)
+    }
+
+    /// Looks who serves the first few clients, so that those are known when they have gone.
+    fn gets_to_know(&self) -> Outcome {
+        const FEW: usize = 12;
+        if self.world.seen.borrow().len() >= FEW {
+            return Ok(());
+        }
+        match self.processes() {
+            // Where nothing tells about processes, nothing is known of them.
+            Ok(_) | Err(Stop::NotRun(_)) => Ok(()),
+            Err(other) => Err(other),
+        }
     }
 
     /// Where the manifest tells how many places there are: waits, for a while, for a free one.

@@ -2,7 +2,7 @@
 //! there at the moment of a failure.
 
 use std::collections::VecDeque;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// How many events are kept: the first ones and the last ones tell the story.
 const FIRST_EVENTS: usize = 20;
@@ -20,6 +20,11 @@ pub struct Timeline {
 impl Timeline {
     pub(super) fn new() -> Self {
         Self { start: Instant::now(), first: Vec::new(), last: VecDeque::new(), dropped: 0 }
+    }
+
+    /// How long it has been since the check began.
+    pub(super) fn now(&self) -> Duration {
+        self.start.elapsed()
     }
 
     pub(super) fn note(&mut self, who: &str, what: String) {
@@ -60,5 +65,9 @@ pub fn excerpt(bytes: &[u8]) -> String {
 #[derive(Debug, Clone, Default)]
 pub struct Scene {
     pub(super) processes: Vec<String>,
+    /// The ids of those processes.
+    pub(super) there: Vec<i32>,
+    /// Those that stand still, in words.
+    pub(super) stopped: Vec<String>,
     pub(super) locks: Vec<String>,
 }

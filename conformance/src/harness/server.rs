@@ -200,12 +200,14 @@ impl Server {
 
     /// The server's processes that are still there, zombies included.
     pub fn processes(&self) -> Step<Vec<Process>> {
-        descends()
+        let processes = descends()?;
+        self.world.look_at(&processes);
+        Ok(processes)
     }
 
     /// The process `pid`, if it is still there.
     pub fn process(&self, pid: i32) -> Step<Option<Process>> {
-        Ok(descends()?.into_iter().find(|process| process.pid == pid))
+        Ok(self.processes()?.into_iter().find(|process| process.pid == pid))
     }
 
     /// What the system tells of its process `pid`. One that has gone is a failure of the server,
@@ -220,8 +222,8 @@ impl Server {
             _ => {
                 self.world.reap();
                 let how = match self.world.ending_of(pid) {
-                    Some(ending) => format!("process {pid} {ending}"),
-                    None => format!("process {pid} has ended, and its parent knows how"),
+                    Some(ending) => format!("{} {ending}", self.world.name(pid)),
+                    None => format!("{} has ended, and its parent knows how", self.world.name(pid)),
                 };
                 fail("the server's processes are there to be looked at", how)
                     .map_err(|stop| covered_by(stop, SERVES))
@@ -259,7 +261,7 @@ impl Server {
             Duration::from_secs(5),
             "a process stops at SIGSTOP",
             || Ok(self.process(pid)?.is_some_and(|p| p.state == platform::State::Stopped)),
-            || format!("process {pid} did not stop"),
+            || format!("{} did not stop when it was sent SIGSTOP", self.world.name(pid)),
         )
     }
 
@@ -297,7 +299,7 @@ impl Server {
             Duration::from_secs(5),
             "a killed daemon is gone",
             || Ok(self.process(self.daemon())?.is_none()),
-            || "it is still there".into(),
+            || format!("{} is still there", self.world.name(self.daemon())),
         )
     }
 

@@ -15,8 +15,11 @@ use nix::errno::Errno;
 use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 
+use super::deadline::Deadline;
 use super::prepare::User;
 use super::record::{Scene, Timeline, excerpt};
+use super::seen::{Register, tells_of_an_end};
+use crate::platform::Process;
 use crate::stop::{OrError, Outcome, Step, Stop, covered_by, fail};
 use crate::subject::{Ends, Target, Values};
 
@@ -99,8 +102,10 @@ pub struct Orders {
 pub(super) struct World {
     pub(super) orders: Orders,
     pub(super) timeline: RefCell<Timeline>,
-    /// Orphans that this process has reaped, with how they ended.
-    pub(super) ended: RefCell<Vec<(i32, Ending)>>,
+    /// Orphans that this process has reaped, with how they ended, and when.
+    pub(super) ended: RefCell<Vec<(i32, Ending, Duration)>>,
+    /// The servers' processes.
+    pub(super) seen: RefCell<Register>,
     pub(super) servers: RefCell<Vec<Rc<Running>>>,
     /// What is to be told beside the verdict.
     pub(super) remarks: RefCell<Vec<String>>,
@@ -238,18 +243,20 @@ impl World {
         limit: Duration,
         mut condition: impl FnMut() -> Step<Option<T>>,
     ) -> Step<Option<T>> {
-        let deadline = Instant::now() + limit;
+        let mut deadline = Deadline::after(limit);
         let mut pause = Duration::from_micros(200);
         loop {
             self.reap();
             if let Some(found) = condition()? {
                 return Ok(Some(found));
             }
-            if Instant::now() >= deadline {
+            if deadline.left().is_none() {
                 return Ok(None);
             }
             // Between two looks at a condition that nothing announces.
+            let begin = Instant::now();
             std::thread::sleep(pause);
+            deadline.slept(pause, begin);
             pause = (pause * 2).min(Duration::from_millis(10));
         }
     }
@@ -269,30 +276,37 @@ impl World {
             };
             let Some(pid) = status.pid() else { return true };
             let Some(ending) = Ending::of(status) else { continue };
-            self.note("system", format!("process {pid} {ending}"));
-            self.ended.borrow_mut().push((pid.as_raw(), ending));
+            self.note("system", format!("{} {ending}", self.name(pid.as_raw())));
+            let now = self.timeline.borrow().now();
+            self.ended.borrow_mut().push((pid.as_raw(), ending, now));
         }
     }
 
     /// How the process `pid` has ended, if it has.
     pub(super) fn ending_of(&self, pid: i32) -> Option<Ending> {
-        self.ended.borrow().iter().find(|(ended, _)| *ended == pid).map(|(_, ending)| *ending)
+        self.ended.borrow().iter().find(|(ended, ..)| *ended == pid).map(|(_, ending, _)| *ending)
+    }
+
+    /// Remembers processes of the servers.
+    pub(super) fn look_at(&self, processes: &[Process]) {
+        let model = self.orders.target.manifest.processes.model;
+        let daemons: Vec<i32> =
+            self.servers.borrow().iter().map(|server| server.daemon.get()).collect();
+        let now = self.timeline.borrow().now();
+        self.seen.borrow_mut().look(processes, &daemons, model, now);
+    }
+
+    /// `receiver 4711`, or `process 4711` where nothing tells what that is for.
+    pub(super) fn name(&self, pid: i32) -> String {
+        self.seen.borrow().name(pid)
     }
 
     /// What a server says of a process of its own that a signal ended, if it says so: of those that
     /// it reaps itself nobody else is told. What the check did itself is no news.
     fn obituary(&self) -> Option<String> {
-        const WORDS: [&str; 5] = [
-            "killed by",
-            "terminated by signal",
-            "exited on signal",
-            "was sent SIG",
-            "died of SIG",
-        ];
         let own = self.sent.borrow();
         let is_news = |line: &&str| {
-            WORDS.iter().any(|words| line.contains(words))
-                && !own.iter().any(|signal| line.contains(signal.as_str()))
+            tells_of_an_end(line) && !own.iter().any(|signal| line.contains(signal.as_str()))
         };
         self.servers.borrow().iter().find_map(|server| {
             let output = server.output_tail(4096);
@@ -315,7 +329,22 @@ impl World {
             }
             _ => {}
         }
+        for words in self.stood_still() {
+            if !actual.contains(&words) {
+                actual = format!("{actual}; {words}");
+            }
+        }
         Failure { actual, ..failure }
+    }
+
+    /// The processes that stood still when the check failed, if it has not stopped any itself.
+    fn stood_still(&self) -> Vec<String> {
+        const STOPS: [Signal; 4] =
+            [Signal::SIGSTOP, Signal::SIGTSTP, Signal::SIGTTIN, Signal::SIGTTOU];
+        if self.sent.borrow().iter().any(|signal| STOPS.contains(signal)) {
+            return Vec::new();
+        }
+        self.scene.borrow().as_ref().map_or_else(Vec::new, |scene| scene.stopped.clone())
     }
 
     /// How a daemon has ended that nobody has ended, and its last words.

@@ -1,0 +1,137 @@
+//! Which processes a server has had, and what part they play: so that one that has gone is still told of.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::platform::{Process, State};
+use crate::subject::Model;
+
+/// A process as it was seen last.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seen {
+    /// What it is for: `daemon`, `receiver`, `sender`, `worker`, or just `process`.
+    pub(super) role: &'static str,
+    /// Its parent when it was seen first.
+    pub(super) parent: i32,
+    /// When it was seen last, since the check began.
+    pub(super) last: Duration,
+}
+
+/// Every process of the servers that was seen, by its id.
+#[derive(Debug, Default)]
+pub struct Register {
+    seen: BTreeMap<i32, Seen>,
+}
+
+impl Register {
+    /// Remembers `processes`, of servers with these `daemons`.
+    pub(super) fn look(
+        &mut self,
+        processes: &[Process],
+        daemons: &[i32],
+        model: Model,
+        now: Duration,
+    ) {
+        for process in processes.iter().filter(|process| process.state != State::Zombie) {
+            let role = role_of(process, processes, daemons, model);
+            let seen = self.seen.entry(process.pid).or_insert(Seen {
+                role,
+                parent: process.parent,
+                last: now,
+            });
+            seen.last = now;
+            // What plays a part may lose its parent, by which it was known.
+            if seen.role == "process" {
+                (seen.role, seen.parent) = (role, process.parent);
+            }
+        }
+    }
+
+    /// What is known of `pid`.
+    pub(super) fn get(&self, pid: i32) -> Option<&Seen> {
+        self.seen.get(&pid)
+    }
+
+    /// How many there were.
+    pub(super) fn len(&self) -> usize {
+        self.seen.len()
+    }
+
+    /// All of them.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (i32, &Seen)> {
+        self.seen.iter().map(|(pid, seen)| (*pid, seen))
+    }
+
+    /// `receiver 4711`, for a sentence.
+    pub(super) fn name(&self, pid: i32) -> String {
+        format!("{} {pid}", self.get(pid).map_or("process", |seen| seen.role))
+    }
+}
+
+fn role_of(process: &Process, all: &[Process], daemons: &[i32], model: Model) -> &'static str {
+    let parent_of = |pid: i32| all.iter().find(|other| other.pid == pid).map(|other| other.parent);
+    let is_daemon = |pid: i32| daemons.contains(&pid);
+    if is_daemon(process.pid) {
+        return "daemon";
+    }
+    match model {
+        Model::Clusters if is_daemon(process.parent) => "receiver",
+        Model::Clusters if parent_of(process.parent).is_some_and(is_daemon) => "sender",
+        Model::Workers if is_daemon(process.parent) => "worker",
+        Model::PerClient if is_daemon(process.parent) => "child",
+        _ => "process",
+    }
+}
+
+/// Whether a server's `line` tells that a process was ended by something.
+pub fn tells_of_an_end(line: &str) -> bool {
+    const SIGNALLED: [&str; 5] =
+        ["killed by", "terminated by signal", "exited on signal", "was sent SIG", "died of SIG"];
+    const EXITED: [&str; 3] = ["exited with status ", "exit status ", "exit code "];
+    let failed = |words: &&str| {
+        line.split_once(*words)
+            .is_some_and(|(_, status)| status.starts_with(|c: char| ('1'..='9').contains(&c)))
+    };
+    SIGNALLED.iter().any(|words| line.contains(words)) || EXITED.iter().any(|words| failed(&words))
+}
+
+/// Whether the number `pid` stands in `line`.
+pub fn names(line: &str, pid: i32) -> bool {
+    let pid = pid.to_string();
+    line.split(|c: char| !c.is_ascii_digit()).any(|number| number == pid)
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    fn process(pid: i32, parent: i32) -> Process {
+        let name = "chatd".to_owned();
+        let state = State::Sleeping;
+        Process { pid, parent, group: pid, session: 1, has_terminal: false, state, name }
+    }
+
+    #[test]
+    fn an_orphan_keeps_its_part() {
+        let mut register = Register::default();
+        let all = [process(10, 1), process(11, 10), process(12, 11)];
+        register.look(&all, &[10], Model::Clusters, Duration::ZERO);
+        assert_eq!(register.name(11), "receiver 11");
+        register.look(&[process(12, 1)], &[10], Model::Clusters, Duration::from_secs(1));
+        assert_eq!(register.name(12), "sender 12");
+        assert_eq!(register.get(12).unwrap().parent, 11);
+        assert_eq!(register.name(13), "process 13");
+    }
+
+    #[rstest]
+    #[case("chatd[12]: receiver 13 was killed by SIGSEGV", true)]
+    #[case("worker 13 exited with status 3", true)]
+    #[case("worker 13 exited with status 0", false)]
+    #[case("listening on 127.0.0.1:3", false)]
+    fn servers_tell_of_ends(#[case] line: &str, #[case] told: bool) {
+        assert_eq!(tells_of_an_end(line), told);
+        assert!(!names(line, 1));
+    }
+}
