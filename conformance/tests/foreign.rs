@@ -77,7 +77,7 @@ const DEFECTS: &[(&str, &[Defect])] = &[
             defect(
                 "falls-back-to-another-port",
                 "listen/privileged-port",
-                "it listens on 127.0.0.1",
+                "the server listens on 127.0.0.1",
             ),
             defect("ignores-bad-address", "listen/bad-address", "it starts and listens"),
             defect("gai-error-by-perror", "listen/unresolvable-host", "Success"),

@@ -413,7 +413,7 @@ fn idle_strangers_block_nobody(check: &mut Check) -> Outcome {
     // One stranger costs a second when strangers are in the way; nothing else here takes long.
     let limit = check.scaled(Duration::from_secs(3));
     ensure(took < limit, "a client joins at once although 200 strangers are connected", || {
-        format!("it took {took:.1?}")
+        format!("joining took {took:.1?}")
     })?;
     for stranger in &mut strangers {
         is_refused(stranger, "a stranger")?;

@@ -511,7 +511,7 @@ fn port_in_use(check: &mut Check) -> Outcome {
         Duration::from_secs(5),
         "the port's owner still gets its clients",
         || Ok(owner.accept().is_ok()),
-        || "it gets none".into(),
+        || "the port's owner gets no clients".into(),
     )
 }
 
@@ -527,7 +527,7 @@ fn privileged_port(check: &mut Check) -> Outcome {
             ensure(
                 server.address().port() == port,
                 format!("the server listens on port {port}, which it was told, or on none"),
-                || format!("it listens on {}", server.address()),
+                || format!("the server listens on {}", server.address()),
             )?;
             return Err(Stop::NotRun(format!("this system lets every user bind port {port}")));
         }
@@ -762,7 +762,7 @@ fn peer_address_is_plain(check: &mut Check) -> Outcome {
         Duration::from_secs(2),
         &format!("the server's messages name the client as {own}"),
         || Ok(server.output().contains(&own)),
-        || format!("they are: {}", server.output().trim().replace('\n', " / ")),
+        || format!("the server's messages are: {}", server.output().trim().replace('\n', " / ")),
     )?;
     let output = server.output();
     ensure(!output.to_lowercase().contains("::ffff:"), "no IPv4-mapped address is shown", || {
@@ -788,7 +788,7 @@ fn link_local_with_scope(check: &mut Check) -> Outcome {
         Duration::from_secs(5),
         "a new address of the loopback interface can be bound",
         || Ok(std::net::UdpSocket::bind(at).is_ok()),
-        || "it cannot".into(),
+        || "the new address cannot be bound".into(),
     )?;
     for scope in [name.to_owned(), index.to_string()] {
         let server = check.server_with(Options::new().listen(format!("[{address}%{scope}]:0")))?;

@@ -311,8 +311,8 @@ fn log_holds_each_once(server: &Server, said: &[Vec<u8>]) -> Outcome {
         found == expected,
         format!("the log holds each of the {} lines once, unbroken", expected.len()),
         || match different {
-            Some((found, _)) => format!("it holds {}", crate::harness::excerpt(found)),
-            None => format!("it holds {} lines", found.len()),
+            Some((found, _)) => format!("the log holds {}", crate::harness::excerpt(found)),
+            None => format!("the log holds {} lines", found.len()),
         },
     )
 }
@@ -447,7 +447,9 @@ fn clients_exclude_each_other(check: &mut Check) -> Outcome {
         || "bob's line is in the log although alice's receiver holds the lock".into(),
     )?;
     if platform::lock_table().is_ok() {
-        ensure(waits, "bob's receiver waits for the lock", || "it was never seen waiting".into())?;
+        ensure(waits, "bob's receiver waits for the lock", || {
+            format!("receiver {} was never seen waiting", second.receiver)
+        })?;
     }
     server.signal(first.receiver, Signal::SIGCONT)?;
     finish_talking(&mut alice)?;
@@ -464,7 +466,7 @@ fn hears_line_among_others(check: &Check, client: &mut Client, line: &[u8]) -> O
         Duration::from_secs(10),
         &format!("{} hears {}", client.name.clone(), crate::harness::excerpt(line)),
         || Ok(client.heard_so_far().split_inclusive(|&byte| byte == b'\n').any(|l| l == line)),
-        || "it does not".into(),
+        || "the client does not hear the line".into(),
     )
 }
 
@@ -528,7 +530,7 @@ fn locking_process(check: &Check, log: &Path) -> Step<i32> {
                 Duration::from_secs(5),
                 "another program can lock the log",
                 || Ok(check.try_lock(log, LockMode::Shared)?.is_none()),
-                || "it could not".into(),
+                || "the other program could not".into(),
             )?;
             Ok(Pid::as_raw(child))
         }
@@ -595,13 +597,13 @@ fn lock_not_lost_by_close(check: &mut Check) -> Outcome {
                 .collect();
             Ok(!held.borrow().is_empty())
         },
-        || "it is not there".into(),
+        || "no lock of the receiver's on the log is seen".into(),
     )?;
     let held = held.into_inner();
     ensure(
         held == ["FLOCK exclusive"],
         "the receiver's lock on the log is an exclusive flock, which closing does not drop",
-        || format!("it holds {}", held.join(", ")),
+        || format!("the receiver holds {}", held.join(", ")),
     )?;
     server.signal(cluster.receiver, Signal::SIGCONT)?;
     finish_talking(&mut alice)

@@ -566,7 +566,7 @@ fn descriptors_exhausted(check: &mut Check) -> Outcome {
     ensure(
         looks.get() < 10 || active.get() * 4 < looks.get() * 3,
         "the daemon does not spin while it has no descriptors",
-        || format!("it was ready to run at {} of {} looks", active.get(), looks.get()),
+        || format!("the daemon was ready to run at {} of {} looks", active.get(), looks.get()),
     )?;
     // Whose process is another one has descriptors of its own.
     let apart = check.has(Claim::ProcessPerClient) && check.has(Claim::Again);
@@ -652,7 +652,7 @@ fn no_descriptor_leak(check: &mut Check) -> Outcome {
             after.set(most_of_acceptors(check, &server, count)?);
             Ok(after.get() <= before)
         },
-        || format!("it has {} descriptors open", after.get()),
+        || format!("the daemon has {} descriptors open", after.get()),
     )
 }
 
@@ -734,12 +734,14 @@ fn daemonizes(check: &mut Check) -> Outcome {
     let daemon = server.process(pid)?.ok_or_else(|| Stop::Error("no such process".into()))?;
     let own = nix::unistd::getsid(None).or_error("getsid")?.as_raw();
     ensure(daemon.session != own, "the daemon is in a session of its own", || {
-        "it is in its launcher's".into()
+        "the daemon is in its launcher's session".into()
     })?;
-    ensure(!daemon.has_terminal, "the daemon has no controlling terminal", || "it has one".into())?;
+    ensure(!daemon.has_terminal, "the daemon has no controlling terminal", || {
+        "the daemon has a controlling terminal".into()
+    })?;
     let directory = server.ask(pid, platform::working_directory)?;
     ensure(directory == std::path::Path::new("/"), "the daemon's directory is /", || {
-        format!("it is {}", directory.display())
+        format!("the daemon's directory is {}", directory.display())
     })?;
     let descriptors = server.ask(pid, platform::standard_descriptors)?;
     ensure(
@@ -747,7 +749,10 @@ fn daemonizes(check: &mut Check) -> Outcome {
         "standard input, output and error are /dev/null",
         || {
             let names = descriptors.iter().map(|target| target.as_deref().unwrap_or("closed"));
-            format!("they are {}", names.collect::<Vec<_>>().join(", "))
+            format!(
+                "the daemon's standard descriptors are {}",
+                names.collect::<Vec<_>>().join(", ")
+            )
         },
     )?;
     Ok(())
@@ -833,7 +838,7 @@ fn launcher_status_is_honest(check: &mut Check) -> Outcome {
             ensure(
                 names(check, &launched.output, &named),
                 format!("with {what} the launcher's message names it ({named})"),
-                || format!("it says: {}", launched.output.trim()),
+                || format!("the launcher says: {}", launched.output.trim()),
             )?;
         }
     }
@@ -862,7 +867,7 @@ fn drops_privileges(check: &mut Check) -> Outcome {
         ensure(
             ids == [wanted; 3],
             format!("the {role}'s real, effective and saved ids are {wanted}"),
-            || format!("they are {}, {} and {}", ids[0], ids[1], ids[2]),
+            || format!("the {role}'s ids are {}, {} and {}", ids[0], ids[1], ids[2]),
         )?;
         ensure(!groups.contains(&0), format!("the {role} is in none of root's groups"), || {
             let names: Vec<String> = groups.iter().map(u32::to_string).collect();

@@ -488,7 +488,7 @@ fn waiting_for_lock_survives_signal(check: &mut Check) -> Outcome {
             Duration::from_secs(5),
             "alice's receiver waits for the lock that another program holds",
             || Ok(lock_waiters(server.log())?.contains(&cluster.receiver)),
-            || "it does not wait for it".into(),
+            || format!("receiver {} does not wait for the lock", cluster.receiver),
         )?;
         server.signal(cluster.receiver, Signal::SIGUSR1)?;
         server.signal(cluster.sender, Signal::SIGUSR1)?;
@@ -496,7 +496,7 @@ fn waiting_for_lock_survives_signal(check: &mut Check) -> Outcome {
             Duration::from_secs(5),
             "alice's sender, once woken, waits for the lock that another program holds",
             || Ok(lock_waiters(server.log())?.contains(&cluster.sender)),
-            || "it does not wait for it".into(),
+            || format!("sender {} does not wait for the lock", cluster.sender),
         )?;
     }
     drop(held);
@@ -593,7 +593,7 @@ fn sigterm_under_load(check: &mut Check) -> Outcome {
         None => Ok(()),
         Some(line) => fail(
             "the log holds whole lines only",
-            format!("it holds {}", crate::harness::excerpt(line)),
+            format!("the log holds {}", crate::harness::excerpt(line)),
         ),
     }
 }
@@ -637,7 +637,7 @@ fn client_reset(check: &mut Check) -> Outcome {
             Duration::from_secs(5),
             "the processes of a client that reset its connection end within 5 s",
             || Ok(!server.processes()?.iter().any(|p| cluster.pids().contains(&p.pid))),
-            || format!("{cluster} is still there"),
+            || format!("some of {cluster} are still there"),
         )?;
     }
     alice.barrier()?;
@@ -824,7 +824,7 @@ fn stop_and_continue(check: &mut Check) -> Outcome {
         ensure(
             alice.is_let_in(&asked)?,
             "a process that was stopped serves its client on",
-            || "it closes the connection".into(),
+            || "the server closes the connection".into(),
         )?;
     }
     server.freeze(server.daemon())?;

@@ -217,7 +217,7 @@ fn is_refused_whole(
     ensure(
         heard.is_empty(),
         format!("{condition} nobody hears a message that was not kept"),
-        || format!("its speaker hears {}", excerpt(&heard)),
+        || format!("the speaker hears {}", excerpt(&heard)),
     )?;
     let after = server.log_content()?;
     ensure(
@@ -241,7 +241,7 @@ fn says_why(check: &Check, server: &Server, errno: Errno) -> Outcome {
         Duration::from_secs(2),
         &format!("the server's messages name the reason: {}", errno.desc()),
         || Ok(server.output().to_lowercase().contains(&errno.desc().to_lowercase())),
-        || format!("they are: {}", server.output().trim().replace('\n', " / ")),
+        || format!("the server's messages are: {}", server.output().trim().replace('\n', " / ")),
     )
 }
 
@@ -280,7 +280,7 @@ fn disk_full(check: &mut Check) -> Outcome {
     }
     let log = server.log_content()?;
     ensure(log.ends_with(b"\n"), "the log ends with a whole line", || {
-        format!("it ends with {}", excerpt(&log[log.len().saturating_sub(50)..]))
+        format!("the log ends with {}", excerpt(&log[log.len().saturating_sub(50)..]))
     })
 }
 
@@ -441,7 +441,7 @@ fn log_is_a_symlink(check: &mut Check) -> Outcome {
     bob.hears("said beside a link")?;
     let content = server.as_owner(|_| std::fs::read(&elsewhere))?.or_error("elsewhere")?;
     ensure(content == b"not yours\n", "what a link points to is left alone", || {
-        format!("it holds {}", excerpt(&content))
+        format!("the file that the link points to holds {}", excerpt(&content))
     })?;
     std::fs::remove_file(&log).or_error(log.display())?;
     std::fs::rename(&aside, &log).or_error("rename")
@@ -466,9 +466,9 @@ fn log_link_is_followed(check: &mut Check) -> Outcome {
     ensure(
         lines.collect::<Vec<_>>().concat() == b"said before\nthrough the link\n",
         "the file that the link points to is the log",
-        || format!("it holds {}", excerpt(&content)),
+        || format!("that file holds {}", excerpt(&content)),
     )?;
-    ensure(log.is_symlink(), "the link stays one", || "it was replaced".into())
+    ensure(log.is_symlink(), "the link stays one", || "the link was replaced".into())
 }
 
 fn mode_of(path: &Path) -> Step<u32> {
@@ -514,7 +514,7 @@ fn log_mode(check: &mut Check) -> Outcome {
 fn has_mode(path: &Path, expected: u32, what: &str) -> Outcome {
     let mode = mode_of(path)?;
     ensure(mode == expected, format!("{what} has mode {expected:04o}"), || {
-        format!("it has {mode:04o}")
+        format!("{what} has mode {mode:04o}")
     })
 }
 
@@ -555,7 +555,7 @@ fn log_deleted_while_running(check: &mut Check) -> Outcome {
             Err(error) => return Err(Stop::Error(format!("chat log: {error}"))),
         };
         ensure(log == said.concat(), "the new log holds what was said since", || {
-            format!("it holds {}", excerpt(&log))
+            format!("the new log holds {}", excerpt(&log))
         })?;
         let mut late = server.enter("late")?;
         late.hears_bytes(&log)?;

@@ -379,7 +379,7 @@ fn line_across(check: &mut Check, boundary: u64) -> Outcome {
         }
         let appended = server.log_from(begin)?;
         ensure(appended == said.concat(), "the log holds the lines one after the other", || {
-            format!("it holds {}", crate::harness::excerpt(&appended))
+            format!("the log holds {}", crate::harness::excerpt(&appended))
         })
     })();
     with_output(&server, outcome)
@@ -539,18 +539,18 @@ fn uid_above_65535(check: &mut Check) -> Outcome {
     for &pid in [server.daemon()].iter().chain(cluster.pids()) {
         let (ids, _) = server.ask(pid, platform::credentials)?;
         ensure(ids == [user; 3], format!("process {pid} runs as user {user}"), || {
-            format!("its ids are {}, {} and {}", ids[0], ids[1], ids[2])
+            format!("the ids of process {pid} are {}, {} and {}", ids[0], ids[1], ids[2])
         })?;
     }
     if check.has(Claim::ChatLog) {
         let owner = std::fs::metadata(server.log()).or_error("chat log")?.uid();
         ensure(owner == user, format!("the log belongs to user {user}"), || {
-            format!("it belongs to {owner}")
+            format!("the log belongs to user {owner}")
         })?;
         ensure(
             !server.output().contains("root"),
             "the server does not take its user for root",
-            || format!("it says: {}", server.output().trim().replace('\n', " / ")),
+            || format!("the server says: {}", server.output().trim().replace('\n', " / ")),
         )?;
     }
     both_are_served(check, &mut bob, &mut alice, "from a high user")
@@ -726,7 +726,7 @@ fn inode_above_32_bit(check: &mut Check) -> Outcome {
             ensure(
                 content.ends_with(crate::harness::line_of(&line).as_slice()),
                 "what is said is at the end of the log",
-                || format!("it ends otherwise, round {round}"),
+                || format!("the log ends otherwise in round {round}"),
             )?;
             if round + 1 < rounds {
                 std::fs::rename(&log, log.with_extension("log.1")).or_error("rename")?;
