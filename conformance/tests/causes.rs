@@ -65,7 +65,8 @@ fn the_evidence_names_process_part_and_cause(
         .map(|line| line.as_str().unwrap())
         .collect();
     let cause = match how {
-        "exit 3" => "exited with status 3",
+        // Of a process of its own the server tells it, in its words.
+        "exit 3" => "ed with status 3",
         "SIGSTOP" => "stopped",
         _ => &format!("was killed by {how}"),
     };

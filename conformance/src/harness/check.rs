@@ -295,6 +295,7 @@ impl Check {
 
     /// A failure with the cause that the server itself tells, if it does.
     pub fn with_cause(&self, failure: Failure) -> Failure {
+        evidence::await_last_words(&self.world);
         self.world.with_cause(failure)
     }
 

@@ -2,6 +2,7 @@
 //! times, the processes with their signal states, the locks, the server's own words.
 
 use std::os::unix::fs::MetadataExt;
+use std::time::Duration;
 
 use forkproof_report::Evidence;
 
@@ -27,6 +28,10 @@ pub(super) fn scene(world: &World) -> Scene {
         drop(seen);
         for process in processes {
             let name = world.name(process.pid);
+            if process.state == State::Zombie {
+                scene.zombies.push(process.pid);
+                continue;
+            }
             scene.there.push(process.pid);
             if process.state == State::Stopped {
                 scene.stopped.push(format!("{name} is stopped"));
@@ -75,7 +80,7 @@ pub(super) fn scene(world: &World) -> Scene {
 
 /// All there is to show: what happened, and the scene of the last failure, if there was one.
 pub(super) fn gather(world: &World) -> Evidence {
-    let Scene { mut processes, locks, there, .. } =
+    let Scene { mut processes, locks, there, zombies, .. } =
         world.scene.borrow_mut().take().unwrap_or_else(|| scene(world));
     let ended = world.ended.borrow();
     for (pid, ending, at) in ended.iter() {
@@ -100,6 +105,7 @@ pub(super) fn gather(world: &World) -> Evidence {
         let last = known.last.as_secs_f64() * 1e3;
         let how = match words {
             Some(words) => format!("the server says: {words}"),
+            None if zombies.contains(&pid) => "its parent had not waited for it yet".to_owned(),
             None => "its parent knows how".to_owned(),
         };
         processes.push(format!("{} {pid} has gone, last seen at {last:.0} ms; {how}", known.role));
@@ -109,6 +115,24 @@ pub(super) fn gather(world: &World) -> Evidence {
         output.extend(server.output_tail(OUTPUT).lines().map(str::to_owned));
     }
     Evidence { timeline: world.timeline.borrow().lines(), processes, locks, output }
+}
+
+/// Waits a moment for what a server says of processes of its own that have gone: they end before it can
+/// tell so.
+pub(super) fn await_last_words(world: &World) {
+    const A_MOMENT: Duration = Duration::from_millis(250);
+    let Some(there) = world.scene.borrow().as_ref().map(|scene| scene.there.clone()) else {
+        return;
+    };
+    let unexplained = || {
+        let seen = world.seen.borrow();
+        let mut gone = seen.iter().filter(|(pid, known)| {
+            known.role != "process" && !there.contains(pid) && world.ending_of(*pid).is_none()
+        });
+        gone.any(|(pid, _)| words_about(world, pid).is_none())
+    };
+    // What does not come is told as unknown.
+    let _ = world.wait(world.scaled(A_MOMENT), || Ok((!unexplained()).then_some(())));
 }
 
 /// What a server says of the end of its process `pid`, in a line that names it; or that is by its

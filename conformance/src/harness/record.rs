@@ -65,8 +65,10 @@ pub fn excerpt(bytes: &[u8]) -> String {
 #[derive(Debug, Clone, Default)]
 pub struct Scene {
     pub(super) processes: Vec<String>,
-    /// The ids of those processes.
+    /// The ids of those processes; what has ended and is not reaped is not among them.
     pub(super) there: Vec<i32>,
+    /// Those that have ended and are not reaped.
+    pub(super) zombies: Vec<i32>,
     /// Those that stand still, in words.
     pub(super) stopped: Vec<String>,
     pub(super) locks: Vec<String>,

@@ -87,7 +87,8 @@ fn role_of(process: &Process, all: &[Process], daemons: &[i32], model: Model) ->
 pub fn tells_of_an_end(line: &str) -> bool {
     const SIGNALLED: [&str; 5] =
         ["killed by", "terminated by signal", "exited on signal", "was sent SIG", "died of SIG"];
-    const EXITED: [&str; 3] = ["exited with status ", "exit status ", "exit code "];
+    const EXITED: [&str; 4] =
+        ["exited with status ", "ended with status ", "exit status ", "exit code "];
     let failed = |words: &&str| {
         line.split_once(*words)
             .is_some_and(|(_, status)| status.starts_with(|c: char| ('1'..='9').contains(&c)))
@@ -128,6 +129,7 @@ mod tests {
     #[rstest]
     #[case("chatd[12]: receiver 13 was killed by SIGSEGV", true)]
     #[case("worker 13 exited with status 3", true)]
+    #[case("chatd[12]: receiver 13 ended with status 3", true)]
     #[case("worker 13 exited with status 0", false)]
     #[case("listening on 127.0.0.1:3", false)]
     fn servers_tell_of_ends(#[case] line: &str, #[case] told: bool) {

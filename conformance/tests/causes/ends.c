@@ -1,5 +1,5 @@
 /* Put before the reference server: the process that plays ROLE comes to the end that HOW names, when it
- * gets as far as "message 7". The daemon, which gets no messages, when the second client comes. */
+ * gets as far as "message 7". The daemon, which gets no messages, instead of serving a second client. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <signal.h>
@@ -34,21 +34,15 @@ static int plays(const char *role)
 
 pid_t fork(void)
 {
+    static int forked;
     pid_t (*real)(void) = dlsym(RTLD_NEXT, "fork");
-    pid_t pid = real();
+    pid_t pid;
+    if (depth == 0 && ++forked == 2 && plays("daemon"))
+        end_as_told();
+    pid = real();
     if (pid == 0)
         depth++;
     return pid;
-}
-
-int accept4(int fd, struct sockaddr *address, socklen_t *length, int flags)
-{
-    static int accepted;
-    int (*real)(int, struct sockaddr *, socklen_t *, int) = dlsym(RTLD_NEXT, "accept4");
-    int result = real(fd, address, length, flags);
-    if (result >= 0 && ++accepted == 2 && depth == 0 && plays("daemon"))
-        end_as_told();
-    return result;
 }
 
 ssize_t recv(int fd, void *buffer, size_t size, int flags)
