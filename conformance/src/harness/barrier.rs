@@ -179,6 +179,7 @@ impl Client {
         if let Some(how) = self.ended {
             return fail(expected, format!("{how} (after {} bytes)", self.inbox.len()));
         }
+        let had = self.inbox.len() - self.cursor;
         let heard = excerpt(&self.inbox[self.cursor..]);
         let actual = format!(
             "{} does not hear it within {patience:.1?}; so far it heard {heard}",
@@ -191,7 +192,19 @@ impl Client {
             clients[0].find(token).is_some() || clients[0].ended.is_some()
         })?;
         if self.find(token).is_none() {
-            return failed;
+            let more = self.inbox.len() - self.cursor - had;
+            if !(1..token.len()).contains(&had) || more == 0 {
+                return failed;
+            }
+            return fail(
+                expected,
+                format!(
+                    "{} hears {had} of the {} bytes within {patience:.1?}, and {more} more when \
+                     something else is said: a read or a write was cut short and not gone on with",
+                    self.name,
+                    token.len()
+                ),
+            );
         }
         fail(
             expected,

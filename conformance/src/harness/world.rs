@@ -314,6 +314,32 @@ impl World {
         })
     }
 
+    /// What a server says last that it could not do, in the system's words.
+    fn complaint(&self) -> Option<String> {
+        const ERRNOS: [Errno; 12] = [
+            Errno::EMFILE,
+            Errno::ENFILE,
+            Errno::ENOMEM,
+            Errno::EAGAIN,
+            Errno::ENOSPC,
+            Errno::EFBIG,
+            Errno::EACCES,
+            Errno::EPERM,
+            Errno::ENOLCK,
+            Errno::ENOSYS,
+            Errno::EINVAL,
+            Errno::EINTR,
+        ];
+        let tells = |line: &&str| {
+            let line = line.to_lowercase();
+            ERRNOS.iter().any(|errno| line.contains(&errno.desc().to_lowercase()))
+        };
+        self.servers.borrow().iter().find_map(|server| {
+            let output = server.output_tail(4096);
+            Some(output.lines().rev().find(tells)?.trim().to_owned())
+        })
+    }
+
     /// A failure with the cause that the server itself tells, if it does.
     pub(super) fn with_cause(&self, failure: Failure) -> Failure {
         let mut actual = failure.actual;
@@ -327,7 +353,12 @@ impl World {
             Some(words) if !actual.contains(&words) => {
                 actual = format!("{actual}; the server says: {words}");
             }
-            _ => {}
+            Some(_) => {}
+            None => {
+                if let Some(words) = self.complaint().filter(|words| !actual.contains(words)) {
+                    actual = format!("{actual}; the server says: {words}");
+                }
+            }
         }
         for words in self.stood_still() {
             if !actual.contains(&words) {

@@ -158,8 +158,12 @@ impl Daemon {
 
     fn refuse_for_want_of_descriptors(&mut self, index: usize) {
         self.reserve = None;
-        if let Ok((_refused, peer)) = accept(&self.listeners[index].socket) {
-            self.refusals.tell(peer, "out of descriptors or memory");
+        match accept(&self.listeners[index].socket) {
+            Ok((_refused, peer)) => self.refusals.tell(peer, "out of descriptors or memory"),
+            // It stays in the queue, and so does everybody behind it.
+            Err(errno) => {
+                self.refusals.warn(format_args!("clients wait: accept: {}", errno.desc()))
+            }
         }
         self.reserve = open_reserve();
         self.pause_until = Some(Instant::now() + PAUSE);

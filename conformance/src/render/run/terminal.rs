@@ -97,7 +97,7 @@ pub fn conclusion(report: &Report, show: Shown) -> String {
             (true, 0) => EVENTS_OF_CASCADE,
             (true, _) => 0,
         };
-        trouble(&mut text, report, group, events);
+        trouble(&mut text, report, group, cascade, events);
     }
     let rest: Vec<&str> = groups[shown..].iter().flatten().map(|e| e.id.as_str()).collect();
     if !rest.is_empty() && show.failures {
@@ -203,12 +203,15 @@ fn cause(actual: &str) -> &str {
 fn likeness(entry: &Entry) -> usize {
     /// Shorter words stand everywhere.
     const TELLING: usize = 5;
+    /// And so do these.
+    const ANYWHERE: [&str; 5] = ["client", "clients", "server", "process", "within"];
     let (Some(actual), Some(trap)) = (&entry.actual, &entry.trap) else { return 0 };
     let actual = cause(actual);
     let mut words: Vec<&str> = actual.split(|c: char| !c.is_alphanumeric()).collect();
     words.sort_unstable();
     words.dedup();
-    words.iter().filter(|word| word.len() >= TELLING && trap.contains(*word)).count()
+    let telling = |word: &&&str| word.len() >= TELLING && !ANYWHERE.contains(*word);
+    words.iter().filter(telling).filter(|word| trap.contains(**word)).count()
 }
 
 /// What happened, without what differs from check to check: numbers, quotations, clients' names.
@@ -234,8 +237,14 @@ fn signature(entry: &Entry) -> String {
 
 /// One kind of failure: the first of it, and how many more there are.
 /// `events` is how much of a timeline is shown, from its end; of none, no evidence at all.
-fn trouble(text: &mut String, report: &Report, group: &[&Entry], events: usize) {
+fn trouble(text: &mut String, report: &Report, group: &[&Entry], cascade: bool, events: usize) {
     let Some((entry, others)) = group.split_first() else { return };
+    let mut entry = (*entry).clone();
+    if !others.is_empty() && cascade && likeness(&entry) == 0 {
+        // Of many that failed alike no single one's usual cause is the cause.
+        (entry.trap, entry.fix) = (None, None);
+    }
+    let entry = &entry;
     failure(text, entry, events);
     if let Some(directory) = &entry.directory {
         let _ = writeln!(text, "  {:<13} {}", "Files:", printable(directory));

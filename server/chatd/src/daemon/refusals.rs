@@ -32,6 +32,16 @@ impl Refusals {
         }
     }
 
+    /// Tells that nobody can be served just now, as often as refusals are told.
+    pub(super) fn warn(&mut self, what: impl Display) {
+        self.settle();
+        self.since.get_or_insert_with(Instant::now);
+        if self.told < TOLD {
+            self.told += 1;
+            diagnostics::warning(&what.to_string());
+        }
+    }
+
     /// Tells how many were only counted, once the window is over.
     pub(super) fn settle(&mut self) {
         if self.since.is_some_and(|since| since.elapsed() >= WINDOW) {
