@@ -95,6 +95,27 @@ impl Need {
         }
     }
 
+    /// What usually supplies it where it is missing: a command, or a sentence.
+    pub fn remedy(self) -> String {
+        match self {
+            Self::Root => "sudo forkproof run".to_owned(),
+            Self::Ipv6 => platform::how_to_enable_ipv6().to_owned(),
+            Self::NetworkNamespace | Self::MountNamespace | Self::ProcessNamespace => {
+                platform::how_to_allow_namespaces()
+            }
+            Self::LoopbackNet => "sudo ifconfig lo0 alias 127.0.0.2/8".to_owned(),
+            Self::ProcessTable
+            | Self::DescriptorTable
+            | Self::LockTable
+            | Self::ProcessorTime
+            | Self::ProcessMemory
+            | Self::Credentials
+            | Self::ForeignLimits
+            | Self::Ipv6Absence
+            | Self::Retransmissions => platform::how_to_see_processes().to_owned(),
+        }
+    }
+
     /// Why the first unmet one of `needs` is not met.
     pub fn first_missing(needs: &[Self]) -> Option<Stop> {
         needs.iter().find_map(|need| need.missing())

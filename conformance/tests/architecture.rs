@@ -91,6 +91,7 @@ const CRATES: &[(&str, &[&str])] = &[
             "machine",
             "payload",
             "job",
+            "readiness",
             "commands",
         ],
     ),

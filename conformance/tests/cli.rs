@@ -40,7 +40,7 @@ fn impostor(dir: &Path, script: &str) -> std::path::PathBuf {
 #[case(&["run", "hander-persists"], 4, "did you mean `signals/handler-persists`?")]
 #[case(&["run", "xyz*"], 4, "no requirement matches `xyz*`")]
 #[case(&["run", "[bad"], 2, "`[bad` is no glob")]
-#[case(&["run", "auth", "--shard", "15/15"], 4, "the level or the shard leaves none")]
+#[case(&["run", "auth", "--shard", "15/15"], 4, "--level and --shard leave no requirement")]
 #[case(&["run", "--shard", "3/2"], 2, "write K/N")]
 #[case(&["run", "--jobs", "0"], 2, "--jobs")]
 #[case(&["run", "--repeat", "0"], 2, "--repeat")]

@@ -5,6 +5,7 @@
 //! | layer | what it is |
 //! |---|---|
 //! | `commands` | a file per subcommand: arguments, printing, exit status |
+//! | `readiness` | what this host has of all that machines take |
 //! | `job` | the suite in many machines, or a shell in one |
 //! | `payload` | which `forkproof` goes into a guest |
 //! | `machine` | a QEMU process: command line, console, logging in, how it ended |
@@ -25,5 +26,7 @@ mod machine;
 mod obtain;
 mod payload;
 mod platform;
+mod readiness;
 
 pub use commands::{Arguments, main};
+pub use readiness::{Means, means};

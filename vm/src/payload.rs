@@ -46,7 +46,7 @@ impl Wanted {
     }
 
     /// "a 32-bit x86 Linux guest".
-    fn words(self) -> String {
+    pub(crate) fn words(self) -> String {
         let system = match self.system {
             System::Linux => "Linux",
             System::FreeBsd => "FreeBSD",
@@ -72,6 +72,19 @@ struct Program {
     bits: u8,
     /// Its dynamic loader; none when it is static.
     interpreter: Option<String>,
+}
+
+/// How to make a program for such a guest.
+pub(crate) fn how_to_make(wanted: Wanted) -> String {
+    let build = "build --release --package forkproof --no-default-features --target";
+    let targets = wanted.targets();
+    match wanted.system {
+        System::Linux => {
+            let plain = targets[targets.len() - 1];
+            format!("rustup target add {plain} && cargo {build} {plain}")
+        }
+        System::FreeBsd => format!("CROSS_CONFIG=cross.toml cross {build} {}", targets[0]),
+    }
 }
 
 /// The executable for a guest: one of `named`, or of the places that the documentation lists.

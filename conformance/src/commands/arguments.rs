@@ -15,22 +15,27 @@ pub(super) struct Selection {
     #[arg(value_name = "GLOB")]
     globs: Vec<String>,
 
-    /// Only requirements of this level or a stronger one: must, should, may
+    /// Only requirements of this level or a stronger one (must, should, may)
     #[arg(long, value_name = "LEVEL")]
     level: Option<Level>,
 
-    /// Only the Kth of N parts
+    /// Only part K of N
     #[arg(long, value_name = "K/N")]
     shard: Option<Shard>,
 }
 
 impl Selection {
+    /// Takes this level where none is named.
+    pub(super) fn level_or(&mut self, level: Option<Level>) {
+        self.level = self.level.or(level);
+    }
+
     /// The requirements that it selects; never none.
     pub(super) fn requirements(&self) -> Result<Vec<&'static Requirement>, CommandError> {
         let selected = run::shard(run::select(&self.globs, self.level)?, self.shard);
         if selected.is_empty() {
             return Err(CommandError::nothing_selected(
-                "nothing is selected: the level or the shard leaves none",
+                "nothing is selected: --level and --shard leave no requirement",
             ));
         }
         Ok(selected)

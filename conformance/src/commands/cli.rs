@@ -3,11 +3,13 @@
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::{ColorChoice, Parser, Subcommand};
+use clap::{ColorChoice, CommandFactory, Parser, Subcommand};
 use forkproof_report::ExitStatus;
 
 use super::outcome::{CommandError, CommandResult, conclude};
-use super::{as_personality, baseline, bench, controls, diff, init, list, probe, report, run};
+use super::{
+    as_personality, baseline, bench, controls, diff, doctor, init, list, manual, probe, report, run,
+};
 use crate::platform::{Namespace, try_namespace};
 
 const AFTER_HELP: &str = "\
@@ -31,7 +33,7 @@ enum Command {
     /// Check a server on this host
     #[command(after_help = AFTER_HELP)]
     Run(run::Arguments),
-    /// Write a first manifest for your server: it is started, looked at and ended
+    /// Write a first manifest for your server, by starting it and looking at it
     #[command(after_help = init::AFTER_HELP)]
     Init(init::Arguments),
     /// Show the catalogue
@@ -49,43 +51,50 @@ enum Command {
     As(as_personality::Arguments),
     /// Measure a server's speed, latency, memory and idle cost on this host
     Bench(bench::Arguments),
-    /// Measure this operating system's own facts; no server is judged
+    /// Measure what this operating system does, without a server
     #[command(after_help = probe::AFTER_HELP)]
     Probe(probe::Arguments),
-    /// Show what changed between two files of facts, or two reports
+    /// Compare two reports, or two files written by `probe --json`
     #[command(after_help = diff::AFTER_HELP)]
     Diff(diff::Arguments),
-    /// Merge reports of several platforms into one matrix: a page, Markdown, JUnit, or a table here
+    /// Merge the reports of several platforms into one matrix: HTML, Markdown, JUnit, or text
     #[command(after_help = report::AFTER_HELP)]
     Report(report::Arguments),
     /// Write a first baseline of known failures from a report
     #[command(after_help = baseline::AFTER_HELP, after_long_help = baseline::long_help())]
     Baseline(baseline::Arguments),
-    /// Images and machines: run the suite on other systems
+    /// Show what this machine lacks, what that costs, and how to get it
+    #[command(after_help = doctor::AFTER_HELP)]
+    Doctor,
+    /// Run the suite on other systems, in virtual machines
     #[cfg(feature = "vm")]
     #[command(subcommand)]
     Vm(forkproof_vm::Arguments),
-    /// Run the reference server, which is part of this program
+    /// Run the reference chat server
     #[command(disable_help_flag = true)]
     Chatd {
         /// Its arguments; see `forkproof chatd --help`
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },
-    /// Run its client
+    /// Run the client of the reference chat server
     #[command(disable_help_flag = true)]
     Chat {
         /// Its arguments; see `forkproof chat --help`
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },
-    /// Run the other reference server: a web server, a master and its workers
+    /// Run the reference web server, a master with workers
     #[command(disable_help_flag = true)]
     Webd {
         /// Its arguments; see `forkproof webd --help`
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },
+    /// Write the manual pages of forkproof, chatd, chat and webd to a directory
+    Man(manual::Pages),
+    /// Write a completion script for a shell to standard output
+    Completions(manual::Completions),
     /// The process around one check
     #[command(name = "__check", hide = true)]
     Check { task: String },
@@ -110,7 +119,7 @@ pub fn main() -> ExitCode {
     }
     .write_global();
     conclude(match cli.command {
-        Command::Run(arguments) => run::main(&arguments),
+        Command::Run(arguments) => run::main(arguments),
         Command::Init(arguments) => init::main(&arguments),
         Command::List(arguments) => list::main(&arguments),
         Command::Explain { id } => list::explain(&id),
@@ -121,6 +130,9 @@ pub fn main() -> ExitCode {
         Command::Diff(arguments) => diff::main(&arguments),
         Command::Report(arguments) => report::main(&arguments),
         Command::Baseline(arguments) => baseline::main(&arguments),
+        Command::Doctor => doctor::main(),
+        Command::Man(arguments) => manual::pages(&arguments, &Cli::command()),
+        Command::Completions(arguments) => manual::completions(&arguments, Cli::command()),
         Command::ExecutedProbe { what } => probe::executed(&what),
         // The name of another program is the first of its arguments.
         Command::Chatd { arguments } => return chatd::server_main(named("chatd", arguments)),

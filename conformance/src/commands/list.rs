@@ -1,8 +1,11 @@
 //! `forkproof list` and `forkproof explain`: the catalogue.
 
+use std::path::{Path, PathBuf};
+
 use super::arguments::Selection;
+use super::destination::Destination;
 use super::outcome::{CommandError, CommandResult, print, say};
-use crate::render::catalogue;
+use crate::render::{catalogue, pages};
 use crate::run::{self, SelectionError};
 
 #[derive(clap::Args, Debug)]
@@ -13,21 +16,58 @@ pub(super) struct Arguments {
     /// How to show it
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
+
+    /// Write a page for each area there, as HTML or Markdown
+    #[arg(long, value_name = "DIRECTORY")]
+    output: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
 enum Format {
     Text,
     Json,
+    Markdown,
+    Html,
 }
 
 /// `forkproof list`.
 pub(super) fn main(arguments: &Arguments) -> CommandResult {
     let selected = arguments.selection.requirements()?;
-    match arguments.format {
-        Format::Text => say(&catalogue::list(&selected)),
-        Format::Json => print(&catalogue::as_json(&selected).map_err(CommandError::no_verdict)?),
+    let pages = match (arguments.format, &arguments.output) {
+        (Format::Markdown, Some(_)) => pages::markdown(&selected),
+        (Format::Html, Some(_)) => pages::html(&selected),
+        (Format::Markdown | Format::Html, None) => {
+            return Err(CommandError::usage(
+                "HTML and Markdown are a page for each area: name a directory with --output",
+            ));
+        }
+        (Format::Text | Format::Json, Some(_)) => {
+            return Err(CommandError::usage("--output goes with --format html or markdown"));
+        }
+        (Format::Text, None) => return say(&catalogue::list(&selected)),
+        (Format::Json, None) => {
+            return print(&catalogue::as_json(&selected).map_err(CommandError::no_verdict)?);
+        }
+    };
+    let directory = arguments.output.as_deref().unwrap_or(Path::new("."));
+    write(&pages.map_err(CommandError::no_verdict)?, directory)
+}
+
+/// Writes pages to a directory, which is made if necessary; all of them, or none.
+fn write(pages: &[(String, String)], directory: &Path) -> CommandResult {
+    std::fs::create_dir_all(directory).map_err(|error| {
+        let why = settings::reason(&error);
+        CommandError::usage(format!("cannot make {}: {why}", directory.display()))
+    })?;
+    let mut filled = Vec::new();
+    for (name, text) in pages {
+        let mut destination =
+            Destination::open(&directory.join(name)).map_err(CommandError::usage)?;
+        destination.fill(text).map_err(CommandError::no_verdict)?;
+        filled.push(destination);
     }
+    filled.into_iter().try_for_each(Destination::keep).map_err(CommandError::no_verdict)?;
+    print(&format!("{} pages in {}\n", pages.len(), directory.display()))
 }
 
 /// `forkproof explain`: one requirement in full, or several as a list.

@@ -9,11 +9,14 @@ mod cli;
 mod controls;
 mod destination;
 mod diff;
+mod doctor;
 mod init;
 mod list;
+mod manual;
 mod outcome;
 mod private;
 mod probe;
+mod project;
 mod report;
 mod run;
 

@@ -7,11 +7,13 @@ use std::time::Duration;
 
 use forkproof_report::{Facts, Report, Verdict};
 use indicatif::{ProgressBar, ProgressStyle};
+use settings::printable;
 
 use super::arguments::{Selection, catch_interrupts, parse_scale, program_target};
 use super::destination::{Destination, is_output};
 use super::outcome::{CommandError, CommandResult, Voice, print};
 use super::private::private_dir;
+use super::project;
 use crate::personality::{self, Selected};
 use crate::render::run::{events, markdown, tap, terminal};
 use crate::render::{self, junit};
@@ -34,31 +36,31 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "FILE")]
     program: Option<PathBuf>,
 
-    /// Put the server under these personalities: see how it fares on another platform
+    /// Run the server under these personalities, as if on another platform
     #[arg(long = "as", value_name = "PERSONALITY,…")]
     personality: Option<String>,
 
-    /// Failures that are known, and what is not to be run; see `forkproof baseline --help`
+    /// Known failures, and checks to skip; see `forkproof baseline --help`
     #[arg(long, value_name = "FILE")]
     baseline: Option<PathBuf>,
 
-    /// Checks at a time [default: three for each processor]
+    /// Run this many checks at a time [default: three per processor]
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     jobs: Option<u16>,
 
-    /// Run each requirement so many times, and count what differs
+    /// Run each check this many times, and count the failures of each
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     repeat: u32,
 
-    /// Begin no further check after so many failures
+    /// Stop after this many failures
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     max_fail: Option<u32>,
 
-    /// Begin no further check after the first failure
+    /// Stop after the first failure
     #[arg(long, conflicts_with = "max_fail")]
     fail_fast: bool,
 
-    /// Check what was not well in this report, and nothing else
+    /// Check again only what did not pass in this report
     #[arg(long, value_name = "REPORT", conflicts_with_all = ["globs", "level", "shard"])]
     rerun_failed: Option<PathBuf>,
 
@@ -71,15 +73,15 @@ pub(super) struct Arguments {
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
 
-    /// Show no line for what passes or is not run
+    /// Show only what is wrong
     #[arg(short, long)]
     quiet: bool,
 
-    /// Show also which checks took longest, and what was not asked
+    /// Also show the slowest checks, and why a check is unsupported
     #[arg(short, long, conflicts_with = "quiet")]
     verbose: bool,
 
-    /// Keep the private directories of the checks, and say where they are
+    /// Keep the private directory of each check, and say where it is
     #[arg(long)]
     keep: bool,
 
@@ -95,9 +97,12 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "FILE")]
     summary: Option<PathBuf>,
 
-    /// Make all deadlines this many times as long, on top of the measured slowness
-    #[arg(long, value_name = "FACTOR", default_value_t = 1.0, value_parser = parse_scale)]
-    deadline_scale: f64,
+    /// Multiply all deadlines by this, on top of the measured slowness of the machine
+    #[arg(long, value_name = "FACTOR", value_parser = parse_scale)]
+    deadline_scale: Option<f64>,
+
+    #[command(flatten)]
+    source: project::Source,
 }
 
 /// When failures are shown in full.
@@ -127,7 +132,12 @@ struct Show {
 }
 
 /// The command.
-pub(super) fn main(arguments: &Arguments) -> CommandResult {
+pub(super) fn main(mut arguments: Arguments) -> CommandResult {
+    let project = arguments.source.read().map_err(CommandError::usage)?;
+    if let Some(project) = &project {
+        eprintln!("settings from {}", printable(&project.file.display().to_string()));
+        arguments.fill_in(&project.settings);
+    }
     let requirements = match &arguments.rerun_failed {
         Some(path) => failed_in(path)?,
         None => arguments.selection.requirements()?,
@@ -170,8 +180,8 @@ pub(super) fn main(arguments: &Arguments) -> CommandResult {
         repeat: arguments.repeat as usize,
         jobs: arguments.jobs.map_or(facts.processors * 3, usize::from),
         target,
-        slowness: run::slowness() * arguments.deadline_scale,
-        scale: arguments.deadline_scale,
+        slowness: run::slowness() * arguments.deadline_scale.unwrap_or(1.0),
+        scale: arguments.deadline_scale.unwrap_or(1.0),
         dir: dir.path().to_owned(),
         keep: arguments.keep,
         max_fail: match arguments.fail_fast {
@@ -179,10 +189,7 @@ pub(super) fn main(arguments: &Arguments) -> CommandResult {
             false => arguments.max_fail.map(|most| most as usize),
         },
         personality: arguments.personality.clone(),
-        command: std::env::args_os()
-            .skip(1)
-            .map(|word| word.to_string_lossy().into_owned())
-            .collect(),
+        command: command_line(project.as_ref()),
         exceptions: baseline.holding(&facts).map_err(CommandError::usage)?,
     };
     let started = humantime::format_rfc3339_seconds(std::time::SystemTime::now()).to_string();
@@ -207,6 +214,43 @@ pub(super) fn main(arguments: &Arguments) -> CommandResult {
         written.map_err(CommandError::no_verdict)?;
     }
     Ok(report.conclusion.exit_status())
+}
+
+impl Arguments {
+    /// What the command line does not say is as the project's settings say.
+    fn fill_in(&mut self, settings: &project::Settings) {
+        // Another server's program and failures are none of this one's.
+        if self.target.is_none() {
+            self.target = settings.target.clone().map(Into::into);
+            self.program = self.program.take().or_else(|| settings.program.clone());
+            self.baseline = self.baseline.take().or_else(|| settings.baseline.clone());
+        }
+        for (own, file) in [
+            (&mut self.report, &settings.report),
+            (&mut self.junit, &settings.junit),
+            (&mut self.summary, &settings.summary),
+        ] {
+            *own = own.take().or_else(|| file.clone());
+        }
+        self.jobs = self.jobs.or(settings.jobs.map(Into::into));
+        self.deadline_scale = self.deadline_scale.or(settings.deadline_scale.map(|scale| scale.0));
+        if !self.fail_fast {
+            self.max_fail = self.max_fail.or(settings.max_fail.map(Into::into));
+        }
+        self.selection.level_or(settings.level);
+    }
+}
+
+/// The words after the program's name, as they would have to be elsewhere: with the settings named.
+fn command_line(project: Option<&project::Project>) -> Vec<String> {
+    let mut words: Vec<String> =
+        std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
+    if let Some(project) = project {
+        if !words.iter().any(|word| word == "--config" || word.starts_with("--config=")) {
+            words.push(format!("--config={}", project.file.display()));
+        }
+    }
+    words
 }
 
 /// The requirements that were not well in a report.

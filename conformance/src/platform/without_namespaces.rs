@@ -14,6 +14,21 @@ pub fn namespace_missing(namespace: Namespace) -> Option<Stop> {
     Some(Stop::Unsupported(format!("needs {}: {NO_NAMESPACES}", namespace.words())))
 }
 
+/// What allows namespaces of one's own: another system.
+pub fn how_to_allow_namespaces() -> String {
+    "check on Linux: `forkproof vm run debian-12-tiny`".into()
+}
+
+/// What gives this system its IPv6 loopback.
+pub fn how_to_enable_ipv6() -> &'static str {
+    "sudo ifconfig lo0 inet6 ::1 prefixlen 128 alias"
+}
+
+/// What lets this process see others.
+pub fn how_to_see_processes() -> &'static str {
+    "run it as root, outside of a jail"
+}
+
 /// Enters `namespace`: not here.
 pub fn try_namespace(_namespace: Namespace) -> Result<(), String> {
     Err(NO_NAMESPACES.into())

@@ -77,7 +77,7 @@ pub fn explanation(requirement: &Requirement) -> String {
 }
 
 /// Where `owner/repo#number` is to be read; GitHub leads from an issue's address to a pull request's.
-fn address_of(reference: &str) -> String {
+pub(super) fn address_of(reference: &str) -> String {
     format!("https://github.com/{}", reference.replace('#', "/issues/"))
 }
 

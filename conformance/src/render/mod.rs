@@ -2,6 +2,7 @@
 //! printed.
 
 pub mod catalogue;
+pub mod doctor;
 mod document;
 mod escape;
 pub mod facts;
@@ -10,6 +11,7 @@ pub mod junit;
 mod look;
 mod manifest;
 pub mod matrix;
+pub mod pages;
 pub mod run;
 mod wrap;
 

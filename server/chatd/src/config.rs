@@ -5,7 +5,7 @@ use std::os::fd::RawFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::{Args, Parser};
+use clap::{Args, CommandFactory, Parser};
 use serde::Deserialize;
 
 use crate::diagnostics::Sink;
@@ -69,6 +69,11 @@ struct Cli {
     /// Write a new random key to FILE (mode 0600) and exit
     #[arg(long, value_name = "FILE", exclusive = true)]
     generate_key: Option<PathBuf>,
+}
+
+/// The command line.
+pub(crate) fn command() -> clap::Command {
+    Cli::command()
 }
 
 /// What both the options and the configuration file can say. The aliases are the keys' names in

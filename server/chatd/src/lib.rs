@@ -43,5 +43,5 @@ mod sender;
 mod server;
 mod signals;
 
-pub use client::client_main;
-pub use server::server_main;
+pub use client::{client_command, client_main};
+pub use server::{server_command, server_main};

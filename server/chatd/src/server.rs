@@ -7,6 +7,11 @@ use crate::config::{ArgsError, Request};
 use crate::{diagnostics, key, launcher};
 use settings::{EXIT_USAGE, StartError};
 
+/// The command line of `chatd`: manual pages and completions are made from it.
+pub fn server_command() -> clap::Command {
+    crate::config::command()
+}
+
 /// The program `chatd`: `args` with the program's name first.
 pub fn server_main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let outcome = match Request::from_args(args) {

@@ -69,4 +69,4 @@ mod upgrade;
 mod watch;
 mod worker;
 
-pub use server::server_main;
+pub use server::{server_command, server_main};

@@ -9,6 +9,11 @@ use crate::upgrade::Program;
 use crate::{access_log, announce, diagnostics, master, privileges, worker};
 use settings::{EXIT_USAGE, StartError};
 
+/// The command line of `webd`: manual pages and completions are made from it.
+pub fn server_command() -> clap::Command {
+    <crate::options::Cli as clap::CommandFactory>::command()
+}
+
 /// The program `webd`: `args` with the program's name first.
 pub fn server_main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let args: Vec<OsString> = args.into_iter().collect();

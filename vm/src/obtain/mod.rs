@@ -9,7 +9,7 @@ mod source;
 mod sums;
 mod unpack;
 
-pub(crate) use build::{ROOT_LABEL, ensure};
+pub(crate) use build::{KEYRING, ROOT_LABEL, ensure};
 pub(crate) use curl::Network;
 pub(crate) use download::Event;
 pub(crate) use fetch::{Options, fetch};

@@ -24,6 +24,32 @@ pub fn namespace_missing(namespace: Namespace) -> Option<Stop> {
     }
 }
 
+/// What allows an ordinary user, or a container, namespaces of its own: each distribution has its
+/// own bolt.
+pub fn how_to_allow_namespaces() -> String {
+    let read = |name: &str| fs::read_to_string(format!("/proc/sys/{name}")).unwrap_or_default();
+    for (name, bolt, open) in [
+        ("kernel/unprivileged_userns_clone", "0", "1"),
+        ("kernel/apparmor_restrict_unprivileged_userns", "1", "0"),
+        ("user/max_user_namespaces", "0", "10000"),
+    ] {
+        if read(name).trim() == bolt {
+            return format!("sudo sysctl -w {}={open}", name.replace('/', "."));
+        }
+    }
+    "run it as root; in a container, one started with `--privileged`".to_owned()
+}
+
+/// What gives this machine its IPv6 loopback.
+pub fn how_to_enable_ipv6() -> &'static str {
+    "sudo sysctl -w net.ipv6.conf.all.disable_ipv6=0 net.ipv6.conf.lo.disable_ipv6=0"
+}
+
+/// What lets this process see others.
+pub fn how_to_see_processes() -> &'static str {
+    "run it as root, with /proc mounted without hidepid"
+}
+
 /// Enters `namespace` for good, to see whether that can be done.
 pub fn try_namespace(namespace: Namespace) -> Result<(), String> {
     match namespace {

@@ -27,4 +27,4 @@ mod pipe;
 mod program;
 mod terminal;
 
-pub use program::client_main;
+pub use program::{client_command, client_main};

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::io::{IsTerminal, stdin, stdout};
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 
 use super::again::converse_on;
 use super::connection::Connection;
@@ -17,6 +17,11 @@ use super::options::{Arguments, Options, variable_to_blame};
 use super::pipe::{self, Pipe};
 use super::terminal::Terminal;
 use crate::key::Key;
+
+/// The command line of `chat`: manual pages and completions are made from it.
+pub fn client_command() -> clap::Command {
+    Arguments::command()
+}
 
 /// Runs the client with `args`, the first of which is the program's name, on the process's
 /// standard input, output and error. Messages and the exit status are those of the program.

@@ -12,7 +12,7 @@ use crate::platform::{self, Process};
 /// Debian's archive; apt checks signatures, so it needs no TLS.
 const MIRROR: &str = "http://deb.debian.org/debian";
 /// Where Debian's and Ubuntu's package of that name puts the keys.
-const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
+pub(crate) const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
 pub(super) fn mirror() -> String {
     std::env::var("FORKPROOF_DEBIAN_MIRROR").unwrap_or_else(|_| MIRROR.to_owned())

@@ -22,4 +22,5 @@ mod tiny;
 mod tree;
 
 pub(crate) use ensure::ensure;
+pub(crate) use making::KEYRING;
 pub(crate) use scripts::ROOT_LABEL;

@@ -1,0 +1,111 @@
+//! What this host has of all that machines take, told before anything is fetched or started.
+
+use std::fs::File;
+use std::path::Path;
+
+use settings::reason;
+
+use crate::error::Error;
+use crate::payload::{self, System, Wanted};
+use crate::platform;
+
+/// Something that machines take.
+#[derive(Debug)]
+pub struct Means {
+    /// What it is.
+    pub name: String,
+    /// What cannot be done without it.
+    pub purpose: &'static str,
+    /// Where it is here, or what keeps it away.
+    pub state: Result<String, Lack>,
+}
+
+/// Why something is not there.
+#[derive(Debug)]
+pub struct Lack {
+    /// What was found instead; empty where it is simply not there.
+    pub why: String,
+    /// A command that mends it.
+    pub command: String,
+}
+
+const PROGRAMS: &[(&str, &str)] = &[
+    ("qemu-system-x86_64", "64-bit machines"),
+    ("qemu-system-i386", "32-bit machines"),
+    ("qemu-img", "disks"),
+    ("curl", "downloads"),
+    ("xz", "images that are downloaded or built here"),
+    ("bsdtar", "images in archives"),
+    ("apt-get", "images built here"),
+    ("dpkg-deb", "images built here"),
+    ("mmdebstrap", "full images built here"),
+    ("mke2fs", "full images built here"),
+];
+
+/// Everything that machines take, and whether it is here.
+pub fn means() -> Vec<Means> {
+    let programs = PROGRAMS.iter().map(|&(name, purpose)| Means {
+        name: name.to_owned(),
+        purpose,
+        state: platform::program(name).map(|path| path.display().to_string()).map_err(|error| {
+            match error {
+                Error::ToolMissing { install, .. } => {
+                    Lack { why: String::new(), command: as_root(&install) }
+                }
+                other => Lack { why: other.to_string(), command: String::new() },
+            }
+        }),
+    });
+    programs.chain([keyring(), kvm()]).chain(payloads()).collect()
+}
+
+fn keyring() -> Means {
+    let path = crate::obtain::KEYRING;
+    let state = if Path::new(path).exists() {
+        Ok(path.to_owned())
+    } else {
+        let command = as_root(&platform::how_to_install("debian-archive-keyring"));
+        Err(Lack { why: String::new(), command })
+    };
+    Means { name: "debian-archive-keyring".into(), purpose: "images built here", state }
+}
+
+/// That it opens does not prove that a kernel runs there: a run finds that out by itself.
+fn kvm() -> Means {
+    let device = Path::new("/dev/kvm");
+    let state = match File::options().read(true).write(true).open(device) {
+        Ok(_) => Ok("it opens; a run tries it first".to_owned()),
+        Err(error) => {
+            let command = match error.kind() {
+                std::io::ErrorKind::PermissionDenied => {
+                    "sudo usermod -a -G kvm $USER, and log in again"
+                }
+                _ => {
+                    "enable virtualisation in the firmware, or in the machine that this one is a guest of"
+                }
+            };
+            Err(Lack { why: reason(&error), command: command.to_owned() })
+        }
+    };
+    Means { name: "/dev/kvm".into(), purpose: "fast machines; without it they are emulated", state }
+}
+
+fn payloads() -> impl Iterator<Item = Means> {
+    let guests = [
+        (System::Linux, 64, "64-bit Linux guests"),
+        (System::Linux, 32, "32-bit Linux guests"),
+        (System::FreeBsd, 64, "FreeBSD guests"),
+    ];
+    guests.into_iter().map(|(system, bits, purpose)| {
+        let wanted = Wanted { system, bits };
+        let state = payload::find(wanted, &[])
+            .map(|path| path.display().to_string())
+            .map_err(|_| Lack { why: String::new(), command: payload::how_to_make(wanted) });
+        Means { name: format!("a forkproof for {}", wanted.words()), purpose, state }
+    })
+}
+
+/// A package is installed by root.
+fn as_root(command: &str) -> String {
+    if nix::unistd::geteuid().is_root() { command.to_owned() } else { format!("sudo {command}") }
+}
