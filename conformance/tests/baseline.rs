@@ -629,7 +629,7 @@ fn a_baseline_is_not_overwritten_by_accident() {
         .forkproof(&write)
         .code(2)
         .stdout("")
-        .stderr(contains("base.toml is there already").and(contains("--force")).and(one_line()));
+        .stderr(contains("base.toml already exists").and(contains("--force")).and(one_line()));
     assert_eq!(place.read("base.toml"), "# mine\n");
     place.forkproof(&[&write[..], &["--force"]].concat()).success();
     assert!(place.read("base.toml").contains("auth/exact-key"));

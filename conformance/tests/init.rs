@@ -81,7 +81,7 @@ fn a_port_that_nobody_named_is_found() {
 #[case::no_command(&[], 2, "which command?")]
 #[case::no_program(&["--", "no-such-program"], 3, "no-such-program: No such file or directory")]
 #[case::ends(&["--", "sh", "-c", "echo no database; exit 7"], 3, "exit status: 7 and never listened; it says: no database")]
-#[case::there_already(&["--output", "here.toml", "--", "true"], 2, "here.toml is there already")]
+#[case::there_already(&["--output", "here.toml", "--", "true"], 2, "here.toml already exists")]
 fn what_cannot_be_attached_is_told_in_a_line(
     #[case] arguments: &[&str],
     #[case] status: i32,

@@ -441,7 +441,7 @@ fn refused(dir: &TempDir, arguments: &[&str], file: &str, words: &str) {
     "debian.json --html ok.html --junit no/x.xml",
     "cannot write no/x.xml: No such file"
 )]
-#[case::device("debian.json --junit /dev/null", "cannot write /dev/null: it is no ordinary file")]
+#[case::device("debian.json --junit /dev/null", "cannot write /dev/null: it is not a regular file")]
 fn a_wrong_command_is_one_line(#[case] arguments: &str, #[case] words: &str) {
     let dir = tempfile::tempdir().unwrap();
     let [debian, _] = two(&dir);

@@ -19,7 +19,7 @@ pub(super) struct Arguments {
     #[arg(last = true, required_unless_present = "list", value_name = "COMMAND")]
     command: Vec<OsString>,
 
-    /// Show the personalities: what each imitates, and what it takes after `=`
+    /// List the personalities: what each imitates, and the values it takes
     #[arg(long)]
     list: bool,
 }

@@ -10,8 +10,8 @@ use crate::run::{self, FORMAT};
 
 /// What `--help` says last.
 pub(super) const AFTER_HELP: &str = "\
-Exit status: 0 written, also when nothing failed · 2 usage, also a report that cannot be read or a \
-file that is there already · 3 it could not be written.";
+Exit status: 0 written, even if nothing failed · 2 usage, an unreadable report, or a file that \
+already exists · 3 the file could not be written.";
 
 /// What `--help` says last: the format, too.
 pub(super) fn long_help() -> String {
@@ -21,16 +21,16 @@ pub(super) fn long_help() -> String {
 /// The command's arguments.
 #[derive(clap::Args, Debug)]
 pub(super) struct Arguments {
-    /// What `forkproof run --report` wrote; each failure in it becomes an entry. Informative
-    /// requirements (level may), which fail no run, are left out
+    /// A report that `forkproof run --report` has written. Each failure becomes an entry, except
+    /// those of level `may`, which never fail a run
     #[arg(long, value_name = "REPORT")]
     from: PathBuf,
 
-    /// Write it there instead of to standard output
+    /// Write to this file instead of standard output
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
 
-    /// Replace the file if it is there already
+    /// Replace the file if it already exists
     #[arg(long, requires = "output")]
     force: bool,
 }
@@ -45,7 +45,7 @@ pub(super) fn main(arguments: &Arguments) -> CommandResult {
     let Some(path) = &arguments.output else { return print(&text) };
     if !arguments.force && !is_output(path) && path.symlink_metadata().is_ok() {
         return Err(CommandError::usage(format!(
-            "{} is there already: name another file, or replace it with --force",
+            "{} already exists: name another file, or replace it with --force",
             path.display()
         )));
     }

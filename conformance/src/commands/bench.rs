@@ -19,11 +19,11 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "FILE")]
     program: Option<PathBuf>,
 
-    /// Numbers of clients to measure with
+    /// Measure with each of these numbers of clients
     #[arg(long, value_name = "N,…", value_delimiter = ',', default_values_t = [2, 8, 32, 64])]
     clients: Vec<usize>,
 
-    /// Seconds that each measurement takes
+    /// How long each measurement takes, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=600))]
     seconds: u16,
 

@@ -18,8 +18,8 @@ const BLUNT: f64 = 0.5;
 
 /// What `--help` says last.
 pub(super) const AFTER_HELP: &str = "\
-Exit status: 0 all caught · 1 a requirement missed its control, failed for a wrong reason, or a \
-control changed nothing · 2 usage · 3 not all could be run · 4 nothing was selected.";
+Exit status: 0 all caught · 1 a requirement passed under its control or failed \
+for the wrong reason, or a control changed nothing · 2 usage · 3 not all could be run · 4 nothing was selected.";
 
 /// The options of `forkproof controls`.
 #[derive(clap::Args, Debug)]
@@ -27,15 +27,15 @@ pub(super) struct Arguments {
     #[command(flatten)]
     selection: Selection,
 
-    /// Put every personality against every selected requirement, and show which it trips
+    /// Check every selected requirement under every personality, and show which ones fail
     #[arg(long)]
     reverse: bool,
 
-    /// Checks at a time [default: eight for each processor]
+    /// Run this many checks at a time [default: eight per processor]
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     jobs: Option<u16>,
 
-    /// Make all deadlines this many times as long
+    /// Multiply all deadlines by this
     #[arg(long, value_name = "FACTOR", default_value_t = 1.0, value_parser = parse_scale)]
     deadline_scale: f64,
 }

@@ -37,7 +37,7 @@ impl Destination {
         if path.exists() {
             if !path.is_file() {
                 // The renamed file would stand in the place of a device or a FIFO.
-                return Err(format!("cannot write {}: it is no ordinary file", path.display()));
+                return Err(format!("cannot write {}: it is not a regular file", path.display()));
             }
             // Opened without truncation, only to see that it can be.
             std::fs::OpenOptions::new().append(true).open(path).map_err(cannot)?;

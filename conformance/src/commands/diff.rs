@@ -10,15 +10,15 @@ use crate::render;
 
 /// What `--help` says last.
 pub(super) const AFTER_HELP: &str = "\
-Exit status: 0 no fact or verdict differs · 1 some do · 2 usage, also files that cannot be compared.
-A difference of the platforms alone is shown and does not count.";
+Exit status: 0 nothing differs · 1 a fact or a verdict differs · 2 usage, or files that cannot be \
+compared. Differences between the platforms themselves are shown, but don't count.";
 
 /// The command's arguments.
 #[derive(clap::Args, Debug)]
 pub(super) struct Arguments {
-    /// What `forkproof probe --json` gave, or `forkproof run --report`
+    /// What `forkproof probe --json` has printed, or a report of `forkproof run`
     a: PathBuf,
-    /// The same from the other system
+    /// The same from another system
     b: PathBuf,
 
     /// Show the differences as JSON

@@ -18,24 +18,24 @@ use crate::survey::{Command, Survey};
 
 /// What `--help` says last.
 pub(super) const AFTER_HELP: &str = "\
-The server is started, in a network of its own where there can be one, looked at and ended. `{port}` \
-in the command line stands for a port that is chosen, `{address}` for HOST:PORT; without them the \
-port that it listens on is looked for.
+Starts the server, in a private network if possible, looks at it and ends it. In the command line \
+`{port}` stands for a port that forkproof chooses, and `{address}` for HOST:PORT. Without them \
+forkproof looks for the port that the server listens on.
 
   forkproof init -- python3 -m http.server {port}
   forkproof init -- ./my-server --listen {address} --foreground
 
-Exit status: 0 written, and the server is as the manifest says · 2 usage, also a file that is there \
-already · 3 the server did not start, or is not as the manifest says.";
+Exit status: 0 written, and the server behaves as the manifest says · 2 usage, or the file already \
+exists · 3 the server did not start, or does not behave as the manifest says.";
 
 /// The command's arguments.
 #[derive(clap::Args, Debug)]
 pub(super) struct Arguments {
-    /// Write the manifest there; `-` is standard output [default: NAME.toml]
+    /// Write the manifest to this file; `-` is standard output [default: NAME.toml]
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
 
-    /// Replace the file if it is there already
+    /// Replace the file if it already exists
     #[arg(long)]
     force: bool,
 
@@ -43,7 +43,7 @@ pub(super) struct Arguments {
     #[arg(long)]
     name: Option<String>,
 
-    /// The command line that starts it in the foreground; asked for when missing
+    /// The command line that starts the server in the foreground; without it you are asked for one
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<String>,
 }
@@ -61,7 +61,7 @@ pub(super) fn main(arguments: &Arguments) -> CommandResult {
     let path = arguments.output.clone().unwrap_or_else(|| format!("{name}.toml").into());
     if !to_output && !arguments.force && path.symlink_metadata().is_ok() {
         return Err(CommandError::usage(format!(
-            "{} is there already: name another file with --output, or replace it with --force",
+            "{} already exists: name another file with --output, or replace it with --force",
             path.display()
         )));
     }
@@ -69,7 +69,7 @@ pub(super) fn main(arguments: &Arguments) -> CommandResult {
     catch_interrupts()?;
     let slowness = run::slowness();
     let say = |text: String| eprintln!("{text}");
-    say(format!("starts {}", printable(&shell_words::join(&command.words))));
+    say(format!("starting {}", printable(&shell_words::join(&command.words))));
     let (survey, anywhere) = survey(&command, dir.path(), slowness)?;
     let manifest_dir = match to_output {
         true => here.clone(),
@@ -100,14 +100,14 @@ pub(super) fn main(arguments: &Arguments) -> CommandResult {
     }
     match rehearse(&file, dir.path(), slowness) {
         Ok(()) => {
-            say("the server is as the manifest says".to_owned());
+            say("the server behaves as the manifest says".to_owned());
             if !to_output {
-                say(format!("go on with: forkproof run --target {}", path.display()));
+                say(format!("next: forkproof run --target {}", path.display()));
             }
             Ok(ExitStatus::Conformant)
         }
         Err(why) => Err(CommandError::no_verdict(format!(
-            "the server is not yet as the manifest says, so edit it: {why}"
+            "the server does not behave as the manifest says yet; edit it: {why}"
         ))),
     }
 }

@@ -29,11 +29,11 @@ pub(super) struct Arguments {
     #[arg(value_name = "GLOB")]
     globs: Vec<String>,
 
-    /// Show them as JSON, with what POSIX says and what Linux and FreeBSD are documented to do
+    /// Print JSON, with what POSIX says and what Linux and FreeBSD document
     #[arg(long)]
     json: bool,
 
-    /// Give up on a probe after so many seconds [default: 20, longer on a slow machine]
+    /// Give up on a probe after this many seconds [default: 20, more on a slow machine]
     #[arg(long, value_name = "SECONDS", value_parser = parse_deadline)]
     deadline: Option<f64>,
 }

@@ -10,22 +10,22 @@ use crate::render::matrix::{Matrix, html, input, markdown, terminal};
 
 /// What `--help` says last.
 pub(super) const AFTER_HELP: &str = "\
-Without --html, --markdown and --junit the matrix is shown here. Rows whose verdict differs from \
-one platform to another come first, then what fails on all of them.
+Without --html, --markdown or --junit the matrix is printed. Requirements whose verdict differs \
+between platforms come first, then those that fail on all of them.
 
-Exit status: 0 written, and every run is conformant · 1 a run is not conformant · 2 usage, also \
-files that are no reports; then nothing is written · 3 a run has no verdict and none is \
+Exit status: 0 written, and every run is conformant · 1 a run is not conformant · 2 usage, or a \
+file that is not a report: nothing is written then · 3 a run has no verdict and none is \
 nonconformant, or a file could not be written.";
 
 /// The command's arguments.
 #[derive(clap::Args, Debug)]
 pub(super) struct Arguments {
-    /// What `forkproof run --report` wrote, one file for each column; with LABEL= the column is
-    /// called so, otherwise by its platform
+    /// A report of `forkproof run`, one for each column. LABEL= names the column; otherwise it has
+    /// the name of its platform
     #[arg(value_name = "[LABEL=]REPORT", required = true)]
     reports: Vec<OsString>,
 
-    /// Write the matrix as one self-contained page
+    /// Write the matrix as a self-contained HTML page
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
 
@@ -33,7 +33,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "FILE")]
     markdown: Option<PathBuf>,
 
-    /// Write it as JUnit XML, a test suite for each column
+    /// Write it as JUnit XML, with a test suite per column
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
 

@@ -15,20 +15,20 @@ use super::shell::{self, Shell};
 /// The commands.
 #[derive(Subcommand, Debug)]
 pub enum Arguments {
-    /// Show the images: what they are, and which are here
+    /// List the images, and which of them are here
     Images(Images),
-    /// Download images, and verify them
+    /// Download images and verify them
     #[command(after_help = fetch::HELP)]
     Fetch(Fetch),
-    /// Make images on this host from Debian's packages
+    /// Build images on this host from Debian packages
     #[command(after_help = build::HELP)]
     Build(Build),
-    /// Run the suite in machines of these images, and bring the reports back
+    /// Run the suite in machines, and bring the reports back
     #[command(after_help = run::HELP)]
     Run(Run),
-    /// Open a shell in a machine of this image, with forkproof in it
+    /// Open a shell in a machine, with forkproof in it
     Shell(Shell),
-    /// Check one requirement in a machine of this image, and open a shell there
+    /// Check one requirement in a machine, then open a shell there
     Repro(Repro),
 }
 

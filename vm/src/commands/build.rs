@@ -11,9 +11,9 @@ use crate::job::refuse_duplicates;
 use crate::{obtain, platform};
 
 pub(super) const HELP: &str = "\
-No image takes root's rights. A tiny one takes apt-get, dpkg-deb and xz; a full one mmdebstrap, \
-arch-test and mke2fs, and, for an ordinary user, fakeroot, uidmap and a range of ids in \
-/etc/subuid. Both take the package debian-archive-keyring. $FORKPROOF_DEBIAN_MIRROR names \
+Root is not needed. A tiny image needs apt-get, dpkg-deb and xz. A full one needs mmdebstrap, \
+arch-test and mke2fs, and for an ordinary user also fakeroot, uidmap and a range of ids in \
+/etc/subuid. Both need the package debian-archive-keyring. $FORKPROOF_DEBIAN_MIRROR names \
 another mirror than http://deb.debian.org/debian.
 
 Exit status: 0 all are there · 2 usage · 3 one or more could not be built.";

@@ -15,8 +15,8 @@ use crate::obtain::{self, Event};
 use crate::platform;
 
 pub(super) const HELP: &str = "\
-A download that was cut off is resumed. Nothing is used before it is whole and has the publisher's \
-checksum. It takes curl, and for compressed images xz or bsdtar. Images are in \
+An interrupted download is resumed. Nothing is used before it is complete and its checksum is the \
+publisher's. This needs curl, and for compressed images xz or bsdtar. Images are in \
 $XDG_CACHE_HOME/forkproof/images (~/.cache/forkproof/images).
 
 Exit status: 0 all are there · 2 usage · 3 one or more could not be had.";

@@ -12,11 +12,11 @@ use crate::obtain::{Network, Options};
 /// How images are fetched.
 #[derive(clap::Args, Debug)]
 pub(super) struct FetchOptions {
-    /// Ask no server: an image that is not here is an error
+    /// Don't use the network: an image that is not here is an error
     #[arg(long)]
     offline: bool,
 
-    /// Ask the publisher although the image is here, and replace it if it has changed
+    /// Ask the publisher even if the image is here, and replace it if it has changed
     #[arg(long, conflicts_with = "offline")]
     update: bool,
 
@@ -28,19 +28,19 @@ pub(super) struct FetchOptions {
     #[arg(long, value_name = "FILE", requires = "locked")]
     lock_file: Option<PathBuf>,
 
-    /// How often a broken connection is taken up again, each time
+    /// How many times a broken connection is resumed
     #[arg(long, value_name = "N", default_value_t = 3)]
     retries: u32,
 
-    /// How long a connection may take
+    /// How long connecting may take
     #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=86400))]
     connect_timeout: u64,
 
-    /// How long a server may send nothing
+    /// How long a server may stay silent
     #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=86400))]
     idle_timeout: u64,
 
-    /// A PEM file of the certificate authorities to believe, instead of the system's
+    /// A PEM file of certificate authorities to trust instead of the system's
     #[arg(long, value_name = "FILE", env = "SSL_CERT_FILE")]
     ca_file: Option<PathBuf>,
 }
@@ -84,32 +84,32 @@ enum Accel {
 /// What machines are made of.
 #[derive(clap::Args, Debug)]
 pub(super) struct MachineOptions {
-    /// The program that goes into the guests; once for each system and width
+    /// The forkproof that runs in the guests; repeat it for each system and width
     #[arg(long, value_name = "FILE")]
     pub(super) payload: Vec<PathBuf>,
 
-    /// A file or directory that lies beside forkproof in the guests, under its last name: your
-    /// server, its manifest, a baseline
+    /// A file or directory to copy into the guests, beside forkproof: your server, its manifest, a
+    /// baseline
     #[arg(long, value_name = "PATH")]
     add: Vec<PathBuf>,
 
-    /// A word on the command line of kernels that QEMU starts itself: `ipv6.disable=1`
+    /// Add this to the kernel's command line, for kernels that QEMU starts itself: `ipv6.disable=1`
     #[arg(long, value_name = "WORD")]
     append: Vec<String>,
 
-    /// Memory of each machine instead of its image's
+    /// Memory of each machine, instead of what its image says
     #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u32).range(64..))]
     memory: Option<u32>,
 
-    /// How long a guest may take to come up, instead of its image's
+    /// How long a guest may take to boot, instead of what its image says
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86400))]
     boot_limit: Option<u64>,
 
-    /// How long it may take from there, instead of its image's
+    /// How long it may then take to finish, instead of what its image says
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86400))]
     limit: Option<u64>,
 
-    /// What the processors are made of
+    /// Use the host's processor (KVM), or emulate one
     #[arg(long, value_enum, default_value_t = Accel::Tcg)]
     accel: Accel,
 

@@ -15,13 +15,13 @@ use crate::job::{self, News, Settled};
 use crate::platform;
 
 pub(super) const HELP: &str = "\
-An image that is not here is fetched or built first. What comes after `--` goes to `forkproof run` \
-in each guest: patterns of requirements, --level, --repeat and so on. Your own server: \
+An image that is not here is fetched or built first. Whatever follows `--` is passed to `forkproof \
+run` in each guest: ids, globs, --level, --repeat and so on. To check your own server: \
 `forkproof vm run debian-12 --add server.toml --add src/server -- --target server.toml --program \
 ./server`.
 
-The program that goes into a guest is looked for in this order, and must be an x86 program of the \
-guest's system and width: --payload; $FORKPROOF_PAYLOADS, a directory; forkproof-TARGET beside this \
+The forkproof that runs in a guest must be an x86 program for the guest's system and width. It is \
+looked for in this order: --payload; $FORKPROOF_PAYLOADS, a directory; forkproof-TARGET beside this \
 program; cargo's target directory around this program, TARGET/release/forkproof; this program. In \
 each place a static one is preferred.
 
@@ -42,11 +42,11 @@ pub struct Run {
     #[arg(long, value_name = "FILE")]
     image: Vec<PathBuf>,
 
-    /// Where the results go
+    /// Write the results to this directory
     #[arg(long, value_name = "DIR", default_value = "forkproof-vm")]
     out: PathBuf,
 
-    /// Machines at a time [default: what processors and memory are enough for]
+    /// Run this many machines at a time [default: as many as processors and memory allow]
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     jobs: Option<u16>,
 
