@@ -31,6 +31,7 @@ mod record;
 mod seen;
 mod server;
 mod surroundings;
+mod user;
 mod world;
 
 pub use begun::Begun;

@@ -16,9 +16,9 @@ use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 
 use super::deadline::Deadline;
-use super::prepare::User;
 use super::record::{Scene, Timeline, excerpt};
 use super::seen::{Register, tells_of_an_end};
+use super::user::User;
 use crate::platform::Process;
 use crate::stop::{OrError, Outcome, Step, Stop, covered_by, fail};
 use crate::subject::{Ends, Target, Values};

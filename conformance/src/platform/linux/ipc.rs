@@ -61,11 +61,14 @@ pub fn maps(pid: i32, object: &Shared) -> bool {
 /// Removes it. What is gone already is no error.
 pub fn remove_shared(object: &Shared) -> Result<(), String> {
     let id = object.id.parse::<i32>().unwrap_or(-1);
-    // SAFETY: IPC_RMID and IPC_RMID alone; it takes no further argument.
+    let nothing: *mut libc::shmid_ds = std::ptr::null_mut();
     let removed = match object.kind {
-        SharedKind::Memory => unsafe { libc::shmctl(id, libc::IPC_RMID, std::ptr::null_mut()) },
+        // SAFETY: IPC_RMID reads nothing that the pointer points to.
+        SharedKind::Memory => unsafe { libc::shmctl(id, libc::IPC_RMID, nothing) },
+        // SAFETY: IPC_RMID takes no further argument.
         SharedKind::Semaphores => unsafe { libc::semctl(id, 0, libc::IPC_RMID) },
-        SharedKind::Queue => unsafe { libc::msgctl(id, libc::IPC_RMID, std::ptr::null_mut()) },
+        // SAFETY: IPC_RMID reads nothing that the pointer points to.
+        SharedKind::Queue => unsafe { libc::msgctl(id, libc::IPC_RMID, nothing.cast()) },
         SharedKind::Posix => {
             return match fs::remove_file(Path::new(POSIX).join(&object.id)) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
