@@ -101,3 +101,34 @@ pub fn schema_of(bytes: &[u8]) -> Result<String, String> {
         None => Err(format!("has no schema: expected `{SCHEMA}`")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whatever it holds, it is refused in one harmless line, or it is a report that can be written again.
+    #[test]
+    fn fuzz() {
+        const TOKENS: &[&[u8]] = &[
+            b"\"verdict\": \"fail\"",
+            b"null",
+            b"\\u0000",
+            b"1e999",
+            b"{",
+            b"]",
+            b"-1",
+            b"\"id\": ",
+        ];
+        let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/../fuzz/report");
+        forkproof_fuzz::fuzz(Path::new(corpus), TOKENS, |bytes| match Report::parse(bytes) {
+            Ok(report) => {
+                let text = serde_json::to_vec(&report).expect("written");
+                assert_eq!(
+                    Report::parse(&text).map(|again| again.conclusion),
+                    Ok(report.conclusion)
+                );
+            }
+            Err(why) => assert!(!why.contains(char::is_control), "{}", why.escape_debug()),
+        });
+    }
+}

@@ -437,4 +437,19 @@ mod tests {
         let platform = Platform::try_from(text.to_owned());
         assert_eq!(platform.is_ok(), known, "{platform:?}");
     }
+
+    /// Whatever it holds, a mistake in it is one harmless line that names the file.
+    #[test]
+    fn fuzz() {
+        const TOKENS: &[&[u8]] =
+            &[b"[[exception]]\n", b"*", b"[", b"\"\"", b"matches = ", b"|", b"linux-"];
+        let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/baseline");
+        forkproof_fuzz::fuzz(std::path::Path::new(corpus), TOKENS, |bytes| {
+            let Ok(text) = std::str::from_utf8(bytes) else { return };
+            if let Err(why) = Baseline::parse(text, "x.toml") {
+                assert!(why.starts_with("x.toml:"), "{why}");
+                assert!(!why.contains(char::is_control), "{}", why.escape_debug());
+            }
+        });
+    }
 }

@@ -295,4 +295,28 @@ mod tests {
         }
         assert_eq!(std::fs::read_to_string(path).unwrap_or_default(), text);
     }
+
+    /// Whatever it holds, a mistake in it is one harmless line that names the file.
+    #[test]
+    fn fuzz_manifest() {
+        const TOKENS: &[&[u8]] = &[
+            b"{dir}",
+            b"{",
+            b"}",
+            b"\\x00",
+            b"[launch]\n",
+            b"\"\"\"",
+            b"= [",
+            b"until = \"line\"",
+            b"0",
+        ];
+        let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/manifest");
+        forkproof_fuzz::fuzz(Path::new(corpus), TOKENS, |bytes| {
+            let Ok(text) = std::str::from_utf8(bytes) else { return };
+            if let Err(why) = read(text, "x.toml") {
+                assert!(why.starts_with("x.toml:"), "{why}");
+                assert!(!why.contains(char::is_control), "{}", why.escape_debug());
+            }
+        });
+    }
 }

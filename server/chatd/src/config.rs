@@ -366,3 +366,29 @@ fn merge(cli: Cli, file: Settings) -> Result<Config, StartError> {
         }),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whatever a file holds, a mistake in it is one harmless line that names it.
+    #[test]
+    fn fuzz() {
+        const TOKENS: &[&[u8]] =
+            &[b"max-clients = ", b"-1", b"99999999999", b"[", b"\"[::1]:0\"", b"nan", b"1e400"];
+        let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/config");
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.toml");
+        forkproof_fuzz::fuzz(Path::new(corpus), TOKENS, |bytes| {
+            std::fs::write(&path, bytes).unwrap();
+            let args = ["chatd".into(), "--config".into(), path.clone().into_os_string()];
+            if let Err(ArgsError::Start(error)) = Request::from_args(args) {
+                assert!(
+                    !error.message.contains(char::is_control),
+                    "{}",
+                    error.message.escape_debug()
+                );
+            }
+        });
+    }
+}

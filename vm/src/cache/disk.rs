@@ -103,4 +103,26 @@ mod tests {
             (found, expected) => panic!("{found:?} instead of {expected:?}"),
         }
     }
+
+    /// Whatever a header says, what is accepted makes QEMU open no other file.
+    #[test]
+    fn fuzz() {
+        const TOKENS: &[&[u8]] =
+            &[QCOW2_MAGIC, &[0; 8], &[0, 0, 0, 3], &[0, 0, 0, 2], b"/etc/shadow"];
+        let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/image");
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("disk");
+        forkproof_fuzz::fuzz(Path::new(corpus), TOKENS, |bytes| {
+            std::fs::write(&path, bytes).expect("written");
+            match inspect(&path).expect("read") {
+                Ok(DiskFormat::Qcow2) => {
+                    assert!(bytes.starts_with(QCOW2_MAGIC));
+                    assert_eq!(bytes[8..16], [0; 8], "a backing file");
+                    assert!(bytes[7] == 2 || bytes[79] & 0b100 == 0, "data in another file");
+                }
+                Ok(DiskFormat::Raw) => assert!(!bytes.starts_with(QCOW2_MAGIC)),
+                Err(why) => assert!(!why.contains(char::is_control), "{}", why.escape_debug()),
+            }
+        });
+    }
 }

@@ -287,4 +287,29 @@ mod tests {
             }
         }
     }
+
+    /// Whatever a guest writes, it is read in bounded memory, or refused in one harmless line.
+    #[test]
+    fn fuzz() {
+        const TOKENS: &[&[u8]] = &[
+            b"exitcode",
+            b"complete",
+            b"77777777777",
+            b"S",
+            b"x",
+            b"30 GNU.sparse.realsize=99999\n",
+            &[0; 512],
+        ];
+        let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/result");
+        let stamp = Stamp::new();
+        forkproof_fuzz::fuzz(Path::new(corpus), TOKENS, |bytes| {
+            match read_archive(bytes, &stamp) {
+                Ok(outcome) => {
+                    let sum: usize = outcome.files.values().map(Vec::len).sum();
+                    assert!(sum <= bytes.len(), "{sum} bytes of {}", bytes.len());
+                }
+                Err(why) => assert!(!why.contains(char::is_control), "{}", why.escape_debug()),
+            }
+        });
+    }
 }

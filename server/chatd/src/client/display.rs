@@ -150,4 +150,26 @@ mod tests {
         assert_eq!(lines.push(&[b'x'; LONGEST_LINE - 1]), "");
         assert_eq!(lines.push(b"x").len(), LONGEST_LINE + 1);
     }
+
+    /// Whatever others send, in whatever pieces, nothing of it steers or turns.
+    #[test]
+    fn fuzz() {
+        const TOKENS: &[&[u8]] =
+            &[b"\x1b[", b"\xc2\x9b", b"\xe2\x80\xae", b"\r\n", b"\xe2\x80", b"\0", b"\x7f"];
+        let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/display");
+        forkproof_fuzz::fuzz(std::path::Path::new(corpus), TOKENS, |bytes| {
+            let whole = {
+                let mut lines = Lines::default();
+                lines.push(bytes) + &lines.finish()
+            };
+            let harms = |c: char| c != '\n' && c != '\t' && (c.is_control() || turns(c));
+            assert!(!whole.contains(harms), "{}", whole.escape_debug());
+            for size in [1, 3, 7] {
+                let mut lines = Lines::default();
+                let mut shown: String = bytes.chunks(size).map(|piece| lines.push(piece)).collect();
+                shown += &lines.finish();
+                assert_eq!(shown, whole, "in pieces of {size}");
+            }
+        });
+    }
 }

@@ -104,3 +104,27 @@ fn refusals_are_told_at_a_limited_rate(dir: TempDir) {
         .sum();
     assert_eq!(told + untold, 300, "{messages}");
 }
+
+/// Whatever comes before the key, it opens nothing and harms nobody.
+#[rstest]
+fn fuzz_before_the_key(dir: TempDir) {
+    const TOKENS: &[&[u8]] = &[b"k", &[b'k'; 127], b"\n", b"\0", &[0xff; 64]];
+    let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/before-the-key");
+    let (server, address) = serve_on_loopback(dir.path(), &["--replay", "0"]);
+    let mut alice = join(&address);
+    let log = || std::fs::metadata(dir.path().join("log")).unwrap().len();
+    forkproof_fuzz::fuzz(std::path::Path::new(corpus), TOKENS, |bytes| {
+        let before = log();
+        let mut stranger = stranger(&address);
+        // It may be closed in the middle of this.
+        let _ = stranger.write_all(bytes);
+        let _ = stranger.shutdown(std::net::Shutdown::Write);
+        let _ = std::io::copy(&mut stranger, &mut std::io::sink());
+        if !bytes.starts_with(&super::common::KEY) {
+            assert_eq!(log(), before, "the log has grown");
+        }
+    });
+    assert!(hears_itself(&mut alice, "unharmed\n"));
+    drop(alice);
+    until("no process", || (children_of(server.0.id()) == 0).then_some(()));
+}
