@@ -47,7 +47,7 @@ impl From<SelectionError> for CommandError {
 /// Tells the error, if there is one, and gives the exit status.
 pub(super) fn conclude(result: CommandResult) -> ExitCode {
     let status = result.unwrap_or_else(|error| {
-        eprintln!("forkproof: {}", error.message);
+        eprintln!("forkproof: {}", settings::printable_lines(&error.message));
         error.status
     });
     status.into()

@@ -6,6 +6,8 @@ use std::io;
 use forkproof_report::{Entry, Report, Verdict};
 use quick_xml::Writer;
 use quick_xml::events::{BytesDecl, BytesText, Event};
+// Of what is left of the characters XML 1.0 has every one (section 2.2).
+use settings::printable_lines as harmless;
 
 use super::look::NOT_SELECTED;
 use super::matrix::Matrix;
@@ -132,18 +134,6 @@ fn seconds(milliseconds: u64) -> String {
     format!("{:.3}", milliseconds as f64 / 1e3)
 }
 
-/// Characters that XML 1.0 has none of (section 2.2) become U+FFFD.
-fn xml(text: &str) -> String {
-    text.chars()
-        .map(|c| match c {
-            '\t' | '\n' => c,
-            '\u{fffe}' | '\u{ffff}' => '\u{fffd}',
-            c if c.is_control() => '\u{fffd}',
-            c => c,
-        })
-        .collect()
-}
-
 fn document(name: &str, milliseconds: u64, suites: &[Suite<'_>]) -> io::Result<String> {
     let mut writer = Writer::new_with_indent(Vec::new(), b' ', 4);
     writer.write_event(Event::Decl(BytesDecl::new("1.0", Some("UTF-8"), None)))?;
@@ -151,7 +141,7 @@ fn document(name: &str, milliseconds: u64, suites: &[Suite<'_>]) -> io::Result<S
     let sum = |of: fn(&Counts) -> usize| all.iter().map(of).sum::<usize>().to_string();
     writer
         .create_element("testsuites")
-        .with_attribute(("name", xml(name).as_str()))
+        .with_attribute(("name", harmless(name).as_str()))
         .with_attribute(("tests", sum(|c| c.tests).as_str()))
         .with_attribute(("failures", sum(|c| c.failures).as_str()))
         .with_attribute(("errors", sum(|c| c.errors).as_str()))
@@ -171,7 +161,7 @@ fn write_suite(writer: &mut Writer<Vec<u8>>, suite: &Suite<'_>, counts: &Counts)
     let cases = suite.cases.iter().map(Case::milliseconds).sum();
     writer
         .create_element("testsuite")
-        .with_attribute(("name", xml(suite.name).as_str()))
+        .with_attribute(("name", harmless(suite.name).as_str()))
         .with_attribute(("tests", counts.tests.to_string().as_str()))
         .with_attribute(("failures", counts.failures.to_string().as_str()))
         .with_attribute(("errors", counts.errors.to_string().as_str()))
@@ -185,7 +175,7 @@ fn write_suite(writer: &mut Writer<Vec<u8>>, suite: &Suite<'_>, counts: &Counts)
                     writer
                         .create_element("property")
                         .with_attribute(("name", *name))
-                        .with_attribute(("value", xml(value).as_str()))
+                        .with_attribute(("value", harmless(value).as_str()))
                         .write_empty()?;
                 }
                 Ok(())
@@ -230,18 +220,57 @@ fn write_case(writer: &mut Writer<Vec<u8>>, case: &Case<'_>) -> io::Result<()> {
                 let element = writer
                     .create_element(name)
                     .with_attribute(("type", kind))
-                    .with_attribute(("message", xml(&message).as_str()));
+                    .with_attribute(("message", harmless(&message).as_str()));
                 match &text {
-                    Some(text) => element.write_text_content(BytesText::new(&xml(text)))?,
+                    Some(text) => element.write_text_content(BytesText::new(&harmless(text)))?,
                     None => element.write_empty()?,
                 };
             }
             if let Some(output) = &output {
                 writer
                     .create_element("system-out")
-                    .write_text_content(BytesText::new(&xml(output)))?;
+                    .write_text_content(BytesText::new(&harmless(output)))?;
             }
             Ok(())
         })
         .map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::render::run::{markdown, terminal};
+
+    /// Of every report there is, JUnit is XML, and nothing that is shown steers a terminal.
+    #[test]
+    fn fuzz() {
+        const TOKENS: &[&[u8]] = &[
+            b"\\u001b[2J",
+            b"\\u009b",
+            b"\\uffff",
+            b"\\u202e",
+            b"]]>",
+            b"&",
+            b"<x>",
+            b"\\ud800",
+            b"\\u0000",
+        ];
+        let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/report");
+        forkproof_fuzz::fuzz(Path::new(corpus), TOKENS, |bytes| {
+            let Ok(report) = Report::parse(bytes) else { return };
+            let xml = of_run(&report).expect("written");
+            roxmltree::Document::parse(&xml).expect("XML");
+            // Its own colours are sequences that begin with ESC.
+            let shown =
+                anstream::adapter::strip_str(&terminal::conclusion(&report, true)).to_string();
+            for (name, text) in [("terminal", &shown), ("Markdown", &markdown::render(&report))] {
+                let steers = |c: char| {
+                    c != '\n' && (c.is_control() || ('\u{202a}'..='\u{202e}').contains(&c))
+                };
+                assert!(!text.contains(steers), "{name}: {}", text.escape_debug());
+            }
+        });
+    }
 }

@@ -7,7 +7,7 @@
 //! | where a user's configuration and cache are | [`base_directory`] |
 //! | an error of the operating system in words alone | [`reason`] |
 //! | why a server doesn't start, and its exit status | [`StartError`] |
-//! | text from elsewhere, harmless on a terminal | [`printable`], [`one_line`] |
+//! | text from elsewhere, harmless on a terminal | [`printable`], [`printable_lines`], [`one_line`] |
 
 mod directories;
 mod file;
@@ -19,4 +19,4 @@ pub use directories::base_directory;
 pub use file::{SettingsError, line_at, parse, read, read_text};
 pub use nearest::{did_you_mean, nearest, unknown};
 pub use start_error::{EXIT_FAILURE, EXIT_USAGE, StartError};
-pub use text::{one_line, printable, reason};
+pub use text::{one_line, printable, printable_lines, reason};

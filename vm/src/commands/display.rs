@@ -20,7 +20,7 @@ impl Display {
 
     pub(super) fn step(&mut self, id: &str, text: &str) {
         match self.bars {
-            None => eprintln!("{id}: {text}"),
+            None => eprintln!("{id}: {}", printable(text)),
             Some(_) => self.change(id, text),
         }
     }

@@ -111,10 +111,11 @@ fn status(settled: &Settled) -> ExitStatus {
 /// Results to standard output, errors to standard error.
 fn tell(text: &str) {
     for line in text.lines() {
+        let line = settings::printable(line);
         if line.starts_with("forkproof: ") {
             eprintln!("{line}");
         } else {
-            let _ = say(line);
+            let _ = say(&line);
         }
     }
 }

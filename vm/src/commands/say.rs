@@ -18,7 +18,7 @@ pub(super) fn exit_status(error: &Error) -> ExitStatus {
 
 /// Tells an error in one line; its exit status.
 pub(super) fn complain(error: &Error) -> ExitStatus {
-    eprintln!("forkproof: {error}");
+    eprintln!("forkproof: {}", settings::printable_lines(&error.to_string()));
     exit_status(error)
 }
 
