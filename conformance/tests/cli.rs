@@ -385,7 +385,7 @@ fn keep_says_where_the_files_are() {
         .unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
     let kept = text.lines().find_map(|line| line.strip_prefix("Directories kept in ")).unwrap();
-    assert!(Path::new(kept).join("auth.exact-key/chat.log").is_file(), "{text}");
+    assert!(Path::new(kept).join("auth.exact-key/dir/chat.log").is_file(), "{text}");
 }
 
 #[test]
