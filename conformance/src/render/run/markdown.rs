@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use forkproof_report::{Entry, Report, Verdict};
+use settings::printable;
 
 use crate::render::escape::markdown as cell;
 
@@ -35,7 +36,8 @@ pub fn render(report: &Report) -> String {
     if !troubled.is_empty() {
         let _ = writeln!(text, "\n### Failures\n");
         for entry in troubled {
-            let _ = writeln!(text, "- **{}** ({}): {}", entry.id, entry.level.word(), entry.title);
+            let title = cell(&entry.title);
+            let _ = writeln!(text, "- **{}** ({}): {title}", entry.id, entry.level.word());
             let reason = if entry.verdict == Verdict::Xpass { "Stale" } else { "Error" };
             for (name, value) in [
                 ("Expected", &entry.expected),
@@ -56,7 +58,8 @@ pub fn render(report: &Report) -> String {
     if !known.is_empty() {
         let _ = writeln!(text, "\n### Expected failures\n");
         for (entry, exception) in known.iter().filter_map(|e| Some((e, e.baseline.as_ref()?))) {
-            let link = exception.link.as_ref().map(|link| format!(" <{link}>")).unwrap_or_default();
+            let link = exception.link.as_ref().map(|link| format!(" <{}>", printable(link)));
+            let link = link.unwrap_or_default();
             let _ = writeln!(
                 text,
                 "- **{}** ({}): {}{link} ({}:{})",
