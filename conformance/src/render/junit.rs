@@ -262,9 +262,10 @@ mod tests {
             let Ok(report) = Report::parse(bytes) else { return };
             let xml = of_run(&report).expect("written");
             roxmltree::Document::parse(&xml).expect("XML");
+            let everything = terminal::Shown { verbose: true, failures: true };
             // Its own colours are sequences that begin with ESC.
-            let shown =
-                anstream::adapter::strip_str(&terminal::conclusion(&report, true)).to_string();
+            let shown = anstream::adapter::strip_str(&terminal::conclusion(&report, everything))
+                .to_string();
             for (name, text) in [("terminal", &shown), ("Markdown", &markdown::render(&report))] {
                 let steers = |c: char| {
                     c != '\n' && (c.is_control() || ('\u{202a}'..='\u{202e}').contains(&c))
