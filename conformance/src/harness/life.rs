@@ -17,9 +17,10 @@ impl Server {
     }
 
     /// Waits until the daemon has ended and no process of it is left; fails when that takes more than
-    /// `extra` beside the manifest's limit. `since` says what it is counted from.
+    /// `extra`, however slow the machine is, beside the manifest's limit. `since` says what it is
+    /// counted from.
     pub fn ends_within(&self, extra: Duration, since: &str) -> Outcome {
-        let limit = self.world.end_limit() + self.world.scaled(extra);
+        let limit = self.world.end_limit() + extra;
         let mut left = Vec::new();
         let gone = self.world.wait(limit, || {
             left = descends()?;
@@ -55,6 +56,13 @@ impl Server {
     /// Whether there is a second daemon with `count` workers.
     pub fn has_successor(&self, count: usize) -> Step<bool> {
         Ok(self.successor(count)?.is_some())
+    }
+
+    /// Whether a process of the server has ended and is reaped, by this process if nobody else is its
+    /// parent.
+    pub fn is_gone(&self, pid: i32) -> Step<bool> {
+        self.world.reap();
+        Ok(self.process(pid)?.is_none())
     }
 
     /// Ends the daemon with `signal`: its successor is the daemon from now on. Returns the old one.

@@ -29,9 +29,11 @@ impl Server {
     /// The same, when they have been the same for a while: all that are to come are there.
     pub fn pool(&self) -> Step<Vec<i32>> {
         const A_WHILE: Duration = Duration::from_millis(300);
+        /// Where there are many processes a look at all of them takes its time too.
+        const LIMIT: Duration = Duration::from_secs(20);
         let a_while = self.world.scaled(A_WHILE);
         let mut last = (Vec::new(), Instant::now());
-        let settled = self.world.wait(self.world.patience(), || {
+        let settled = self.world.wait(self.world.patience().max(LIMIT), || {
             let now = self.workers()?;
             if now != last.0 {
                 last = (now, Instant::now());

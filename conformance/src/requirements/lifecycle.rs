@@ -474,7 +474,7 @@ fn upgrade_in_place(check: &mut Check) -> Outcome {
     let deadline = Instant::now() + check.scaled(CHANGE);
     while let Some((pid, finish)) = former {
         load.go_on()?;
-        if server.process(pid)?.is_none() {
+        if server.is_gone(pid)? {
             break;
         }
         if Instant::now() >= deadline {

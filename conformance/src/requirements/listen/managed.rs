@@ -28,7 +28,7 @@ pub(in crate::requirements) const REQUIREMENTS: &[Requirement] = &[
         references: &["lucab/libsystemd-rs#155", "dotnet/aspnetcore#29189"],
         needs: &[Need::ProcessTable],
         claims: &[Claim::SocketActivation],
-        controls: Controls::By(&[by("listen-pid-believed", "is left alone")]),
+        controls: Controls::By(&[by("listen-pid-believed", "is left alone|Connection refused")]),
         exclusive: false,
         check: socket_activation,
     },
