@@ -91,6 +91,7 @@ fn looked_at(clock: c_int) -> c_int {
     clock
 }
 
+#[allow(clippy::unnecessary_cast, reason = "32 bits on some targets")]
 pub(crate) fn clock_gettime(clock: c_int, time: *mut Timespec) -> c_int {
     let clock = looked_at(clock);
     let result = real::clock_gettime(clock, time);
