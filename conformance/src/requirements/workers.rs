@@ -372,13 +372,32 @@ fn stopped_worker_blocks_nobody(check: &mut Check) -> Outcome {
     check.act();
     // Whatever is passed round is in the hands of the one that is stopped only now and then.
     for round in 0..ROUNDS {
-        for &pid in pool.iter().take(4) {
+        for place in 0..pool.len().min(4) {
+            let pid = server.replaced(&[], pool.len(), REPLACED)?[place];
+            let what = format!("worker {pid} stands still");
             server.freeze(pid)?;
+            let frozen = Instant::now();
             for _ in 0..3 + round {
-                served_while(&server, &format!("worker {pid} stands still"))?;
+                let begin = Instant::now();
+                served_while(&server, &what)?;
+                let now = server.process(pid)?;
+                if now.is_some_and(|process| process.state == platform::State::Stopped) {
+                    continue;
+                }
+                // A master that ends what hangs is right; that somebody had to wait for it is not.
+                let waited = begin.elapsed();
+                ensure(
+                    waited < Duration::from_secs(1).max(frozen.elapsed() / 2),
+                    format!("a new client is served while {what}"),
+                    || {
+                        let waited = waited.as_secs_f64();
+                        format!("he waits for {waited:.1} s, until that worker has been ended")
+                    },
+                )?;
+                break;
             }
             server.signal(pid, Signal::SIGCONT)?;
-            served_while(&server, &format!("worker {pid} goes on"))?;
+            served_while(&server, "all workers go on")?;
         }
     }
     Ok(())
