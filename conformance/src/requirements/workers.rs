@@ -109,10 +109,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         references: &["vstorm-co/agenticos#336"],
         needs: &[Need::ProcessTable, Need::DescriptorTable],
         claims: &[Claim::Workers, Claim::HealthChecks],
-        controls: Controls::By(&[
-            by("timeouts-never-fire=100", "a worker that hangs is ended"),
-            by("kill-reaches-nobody", "a worker that hangs is ended"),
-        ]),
+        controls: Controls::By(&[by("kill-reaches-nobody", "a worker that hangs is ended")]),
         exclusive: false,
         check: hung_worker_is_replaced,
     },
