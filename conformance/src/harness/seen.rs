@@ -89,11 +89,11 @@ pub fn tells_of_an_end(line: &str) -> bool {
         ["killed by", "terminated by signal", "exited on signal", "was sent SIG", "died of SIG"];
     const EXITED: [&str; 4] =
         ["exited with status ", "ended with status ", "exit status ", "exit code "];
-    let failed = |words: &&str| {
-        line.split_once(*words)
+    let failed = |words: &str| {
+        line.split_once(words)
             .is_some_and(|(_, status)| status.starts_with(|c: char| ('1'..='9').contains(&c)))
     };
-    SIGNALLED.iter().any(|words| line.contains(words)) || EXITED.iter().any(|words| failed(&words))
+    SIGNALLED.iter().any(|words| line.contains(words)) || EXITED.iter().any(|words| failed(words))
 }
 
 /// Whether the number `pid` stands in `line`.

@@ -57,9 +57,8 @@ impl Pace {
         drop(latest);
         let fresh = measure() * self.scale;
         let Ok(mut latest) = self.latest.lock() else { return fresh };
-        // A quiet moment does not make a machine quick: what it is slower by counts at once, what it is
-        // quicker by little by little.
-        latest.slowness = fresh.max(latest.slowness / 2.0);
+        // One moment makes a machine neither quick nor slow.
+        latest.slowness = fresh.clamp(latest.slowness / 2.0, latest.slowness * 2.0);
         latest.greatest = latest.greatest.max(latest.slowness);
         latest.slowness
     }
@@ -97,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_slower_counts_at_once_and_what_is_quicker_by_halves() {
+    fn one_moment_makes_a_machine_neither_quick_nor_slow() {
         let pace = Pace::new(8.0, 2.0);
         let old = || pace.latest.lock().unwrap().measured -= Pace::GOOD_FOR;
         assert_eq!(pace.measured_by(|| panic!("it is new")), 8.0);
@@ -107,9 +106,11 @@ mod tests {
         old();
         assert_eq!(pace.measured_by(|| 1.0), 2.0);
         old();
-        assert_eq!(pace.measured_by(|| 10.0), 20.0);
-        old();
-        assert_eq!(pace.measured_by(|| 1.0), 10.0);
+        assert_eq!(pace.measured_by(|| 10.0), 4.0);
+        for expected in [8.0, 16.0, 20.0, 20.0] {
+            old();
+            assert_eq!(pace.measured_by(|| 10.0), expected);
+        }
         assert_eq!(pace.greatest(), 20.0);
     }
 }

@@ -174,7 +174,7 @@ const SLOW: f64 = 8.0;
 /// first with its evidence. All of it is in the JSON report.
 const CASCADE: usize = 20;
 const SHOWN_OF_CASCADE: usize = 3;
-const EVENTS_OF_CASCADE: usize = 20;
+const EVENTS_OF_CASCADE: usize = 8;
 
 /// What is not well, those together that failed in the same words, the most numerous kind first.
 fn alike(report: &Report) -> Vec<Vec<&Entry>> {
