@@ -45,6 +45,7 @@ fn every_command_has_a_manual_page() {
         assert!(!name.contains("__"), "{name} is nobody's to call");
     }
     assert!(read(&out, "chatd.8").contains("max\\-clients"));
+    assert!(read(&out, "forkproof-run.1").contains(".SH NOTES\nExit status: 0 conformant"));
 }
 
 #[rstest]

@@ -101,7 +101,8 @@ fn write_pages(command: &Command, section: &str, directory: &Path) -> Result<usi
         .manual("forkproof");
     let mut page = Vec::new();
     man.render(&mut page).map_err(CommandError::no_verdict)?;
-    let mut page = String::from_utf8_lossy(&page).into_owned();
+    // Manual pages have a name for what `--help` says last.
+    let mut page = String::from_utf8_lossy(&page).replace(".SH EXTRA\n", ".SH NOTES\n");
     page.push_str(".SH \"SEE ALSO\"\n\\fBforkproof\\fR(1), \\fBforkproof\\fR(7)\n");
     write(directory, &format!("{name}.{section}"), &page)?;
     let mut written = 1;
