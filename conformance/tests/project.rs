@@ -107,3 +107,11 @@ fn another_users_settings_are_refused() {
     run_in(&dir.path().join("src"), &[]).code(2).stdout("").stderr(refused);
     run_in(dir.path(), &["--config", "forkproof.toml"]).success();
 }
+
+#[test]
+fn what_runs_it_again_leaves_the_projects_report_alone() {
+    let dir = project(SETTINGS);
+    run_in(&dir.path().join("src"), &["--as", "truncated-reads=64"])
+        .code(1)
+        .stdout(contains("--as 'truncated-reads=64' --no-config --keep"));
+}

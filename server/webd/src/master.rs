@@ -346,7 +346,7 @@ impl Master {
         let (how, code) = match status {
             WaitStatus::Signaled(_, signal, _) => (format!("was killed by {signal}"), None),
             WaitStatus::Exited(_, code) => (format!("ended with exit status {code}"), Some(code)),
-            other => (format!("ended: {other:?}"), None),
+            _ => ("ended".to_owned(), None),
         };
         match state {
             State::Killed => {}

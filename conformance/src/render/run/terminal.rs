@@ -306,6 +306,10 @@ fn again(report: &Report, ids: &[&str]) -> String {
     if report.options.repeat > 1 {
         words.extend(["--repeat", &repeat]);
     }
+    // What the settings gave stands here already; their reports are another run's.
+    if report.options.command.iter().any(|word| word.starts_with("--config")) {
+        words.push("--no-config");
+    }
     words.push("--keep");
     printable(&shell_words::join(words))
 }
