@@ -99,7 +99,9 @@ pub fn tells_of_an_end(line: &str) -> bool {
 /// Whether the number `pid` stands in `line`.
 pub fn names(line: &str, pid: i32) -> bool {
     let pid = pid.to_string();
-    line.split(|c: char| !c.is_ascii_digit()).any(|number| number == pid)
+    // An address is no number.
+    line.split(|c: char| !c.is_ascii_digit() && c != '.')
+        .any(|number| number.trim_end_matches('.') == pid)
 }
 
 #[cfg(test)]

@@ -19,12 +19,15 @@ pub fn wrap(text: &str, width: usize) -> String {
             continue;
         }
         let indent = " ".repeat(hanging(content, width));
+        // Else a long word below it would leave a line of nothing but spaces.
+        let leading = content.len() - content.trim_start_matches(' ').len();
         let options = Options::new(width)
             .break_words(false)
             .word_separator(WordSeparator::AsciiSpace)
             .word_splitter(WordSplitter::NoHyphenation)
+            .initial_indent(&content[..leading])
             .subsequent_indent(&indent);
-        wrapped.push_str(&textwrap::fill(content, options));
+        wrapped.push_str(&textwrap::fill(&content[leading..], options));
         wrapped.push_str(&line[content.len()..]);
     }
     wrapped
@@ -38,7 +41,7 @@ fn hanging(line: &str, width: usize) -> usize {
     let mut column = None;
     let mut spaces = 0;
     for (at, character) in plain.chars().enumerate().skip(leading) {
-        if character != ' ' && spaces > 1 && at <= width / 3 {
+        if character != ' ' && spaces > 1 && at <= width / 2 {
             column = Some(at);
         }
         spaces = if character == ' ' { spaces + 1 } else { 0 };
@@ -58,11 +61,11 @@ mod tests {
     #[rstest]
     #[case(
         "  Expected:     it is served and heard by all",
-        "  Expected:     it is served\n                and heard by all"
+        "  Expected:     it is served and\n                heard by all"
     )]
     #[case(
         "    a line of a server's that is long",
-        "    a line of a server's\n        that is long"
+        "    a line of a server's that is\n        long"
     )]
     #[case("short\nand short", "short\nand short")]
     // Nothing is lost of a word that is too long, and nothing broken.

@@ -230,7 +230,6 @@ mod tests {
     #[case("SIGNALS", "did you mean `signals`?")]
     #[case("signal", "did you mean `signals`?")]
     #[case("Process", "did you mean `processes`?")]
-    #[case("prossesses", "did you mean `processes`?")]
     #[case("persists", "did you mean `signals/handler-persists`?")]
     #[case("sysv-signals", "it is a personality: `forkproof run --as sysv-signals`")]
     fn a_pattern_without_a_match_is_an_error(#[case] pattern: &str, #[case] words: &str) {
