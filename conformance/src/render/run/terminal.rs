@@ -173,7 +173,7 @@ const SLOW: f64 = 8.0;
 /// So many failures have seldom as many causes: then the most numerous kinds are shown, and only the
 /// first with its evidence. All of it is in the JSON report.
 const CASCADE: usize = 20;
-const SHOWN_OF_CASCADE: usize = 3;
+const SHOWN_OF_CASCADE: usize = 2;
 const EVENTS_OF_CASCADE: usize = 8;
 
 /// What is not well, those together that failed in the same words, the most numerous kind first.
