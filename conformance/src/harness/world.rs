@@ -351,7 +351,8 @@ impl World {
         }
         match self.obituary() {
             Some(words) if !actual.contains(&words) => {
-                actual = format!("{actual}; the server says: {words}");
+                let handler = without_handler(&words);
+                actual = format!("{actual}; the server says: {words}{handler}");
             }
             Some(_) => {}
             None => {
@@ -403,6 +404,15 @@ impl World {
             None => fail(expected, format!("{} (after {:.1} s)", actual(), limit.as_secs_f64())),
         }
     }
+}
+
+/// What an end by a signal that servers have handlers for tells beyond its name.
+fn without_handler(words: &str) -> String {
+    const HANDLED: [Signal; 4] = [Signal::SIGUSR1, Signal::SIGUSR2, Signal::SIGALRM, Signal::SIGIO];
+    let named = |signal: &&Signal| words.contains(&format!("killed by {}", signal.as_str()));
+    HANDLED.iter().find(named).map_or_else(String::new, |signal| {
+        format!(" (it had no handler for {} then)", signal.as_str())
+    })
 }
 
 /// How a process has ended.
