@@ -115,3 +115,20 @@ fn what_runs_it_again_leaves_the_projects_report_alone() {
         .code(1)
         .stdout(contains("--as 'truncated-reads=64' --no-config --keep"));
 }
+
+#[test]
+fn a_link_leads_to_the_settings_own_directory_and_a_file_for_all_is_refused() {
+    let dir = project(SETTINGS);
+    let other = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink(
+        dir.path().join("forkproof.toml"),
+        other.path().join("forkproof.toml"),
+    )
+    .unwrap();
+    run_in(other.path(), &[]).success();
+    assert!(dir.path().join("report.json").exists());
+    assert!(!other.path().join("report.json").exists());
+    let file = dir.path().join("forkproof.toml");
+    std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o666)).unwrap();
+    run_in(dir.path(), &[]).code(2).stderr(contains("can be written by everyone"));
+}

@@ -94,7 +94,7 @@ fn a_cascade_is_told_once() {
     let head: Vec<&str> = shown.lines().take(30).collect();
     let head = head.join("\n");
     assert!(head.contains("SIGUSR1") && head.contains("handler"), "{head}");
-    assert!(shown.contains("To look at again: forkproof run "), "{shown}");
+    assert!(shown.contains("To run these again: forkproof run "), "{shown}");
     let blocked: Vec<&Value> =
         entries.iter().filter(|entry| entry["verdict"] == "blocked").collect();
     assert!(!blocked.is_empty(), "{shown}");
@@ -137,6 +137,15 @@ fn a_red_run_is_worked_on() {
     assert_eq!(again.status.code(), Some(0), "{shown}");
     assert!(shown.contains("passed (1 of "), "{shown}");
     assert!(!shown.contains("\npass "), "{shown}");
+    // Of another server, what failed there says nothing here.
+    let theirs = dir.path().join("theirs.json").display().to_string();
+    let report = std::fs::read_to_string(&json).unwrap();
+    std::fs::write(&theirs, report.replacen("\"name\": \"reference\"", "\"name\": \"web\"", 1))
+        .unwrap();
+    let other = forkproof(&["run", "--rerun-failed", &theirs]);
+    let said = String::from_utf8_lossy(&other.stderr);
+    assert_eq!(other.status.code(), Some(2), "{said}");
+    assert!(said.contains("that report is of web, and this would check reference"), "{said}");
     let verbose = text(&forkproof(&["run", "auth/exact-key", "-v"]));
     assert!(verbose.contains("Slowest:"), "{verbose}");
     let nothing = dir.path().join("green.json").display().to_string();

@@ -164,14 +164,17 @@ fn found() -> Result<Option<PathBuf>, String> {
     let Ok(here) = std::env::current_dir() else { return Ok(None) };
     let file = here.ancestors().map(|directory| directory.join(NAME)).find(|file| file.is_file());
     let Some(file) = file else { return Ok(None) };
+    // A link leads to the file's own directory, from which its paths lead on.
+    let file = file.canonicalize().map_err(|error| format!("{}: {error}", file.display()))?;
     let shown = file.display();
-    let owner = file.metadata().map_err(|error| format!("{shown}: {error}"))?.uid();
-    if is_trusted(owner) {
-        return Ok(Some(file));
-    }
+    let facts = file.metadata().map_err(|error| format!("{shown}: {error}"))?;
+    let why = match facts.uid() {
+        owner if !is_trusted(owner) => format!("belongs to user {owner}, not to you"),
+        _ if facts.mode() & 0o002 != 0 => "can be written by everyone".to_owned(),
+        _ => return Ok(Some(file)),
+    };
     Err(format!(
-        "{shown} belongs to user {owner}, not to you: if you trust it, name it with --config, or \
-         ignore it with --no-config"
+        "{shown} {why}: if you trust it, name it with --config, or ignore it with --no-config"
     ))
 }
 

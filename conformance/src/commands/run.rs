@@ -27,7 +27,7 @@ pub(super) struct Arguments {
     #[command(flatten)]
     selection: Selection,
 
-    /// The server to check: a manifest, or the name of one inside (reference, papayachat)
+    /// The server to check: a manifest, or the name of one inside (reference, webd, papayachat)
     #[arg(long, value_name = "MANIFEST|NAME")]
     target: Option<OsString>,
 
@@ -138,15 +138,22 @@ pub(super) fn main(mut arguments: Arguments) -> CommandResult {
         eprintln!("settings from {}", printable(&project.file.display().to_string()));
         arguments.fill_in(&project.settings);
     }
-    let requirements = match &arguments.rerun_failed {
-        Some(path) => failed_in(path)?,
-        None => arguments.selection.requirements()?,
+    let (requirements, earlier) = match &arguments.rerun_failed {
+        Some(path) => failed_in(path).map(|(failed, target)| (failed, Some(target)))?,
+        None => (arguments.selection.requirements()?, None),
     };
     let program = arguments.program.as_deref();
     let target = match &arguments.target {
         Some(named) => Target::named(named, program).map_err(CommandError::usage)?,
         None => program_target(program)?,
     };
+    if let Some(earlier) = earlier.filter(|earlier| program.is_none() && *earlier != target.name) {
+        return Err(CommandError::usage(format!(
+            "--rerun-failed: that report is of {}, and this would check {}: add --target",
+            printable(&earlier),
+            printable(&target.name)
+        )));
+    }
     if let Some(text) = &arguments.personality {
         Selected::parse_list(text)
             .and_then(|_| personality::refuse_uninterposable(&target.program))
@@ -254,7 +261,7 @@ fn command_line(project: Option<&project::Project>) -> Vec<String> {
 }
 
 /// The requirements that were not well in a report.
-fn failed_in(path: &Path) -> Result<Vec<&'static Requirement>, CommandError> {
+fn failed_in(path: &Path) -> Result<(Vec<&'static Requirement>, String), CommandError> {
     let report = Report::read(path).map_err(CommandError::usage)?;
     let failed: Vec<&str> = report
         .requirements
@@ -268,14 +275,15 @@ fn failed_in(path: &Path) -> Result<Vec<&'static Requirement>, CommandError> {
             path.display()
         )));
     }
-    failed
+    let failed: Result<_, _> = failed
         .into_iter()
         .map(|id| {
             requirements::find(id).ok_or_else(|| {
                 CommandError::usage(format!("{}: no requirement `{id}` here", path.display()))
             })
         })
-        .collect()
+        .collect();
+    Ok((failed?, report.target.name))
 }
 
 /// A report as a document; the error says what went wrong.

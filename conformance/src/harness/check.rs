@@ -204,6 +204,12 @@ impl Check {
         Ok(held)
     }
 
+    /// Does something with `path`: with the server's rights where that is the server's, so that what
+    /// it has laid there leads no further than it can go itself.
+    pub fn as_owner_of<T>(&self, path: &Path, work: impl FnOnce() -> T) -> Step<T> {
+        self.world.as_owner_of(path, work)
+    }
+
     /// Locks `path`, if that is possible at once.
     pub fn try_lock(&self, path: &Path, mode: LockMode) -> Step<Option<HeldLock>> {
         self.world.as_owner_of(path, || try_lock(path, mode))?

@@ -6,8 +6,13 @@ use nix::sys::signal::Signal;
 
 use super::processes::descends;
 use super::server::Server;
+use super::world::Ending;
 use crate::platform::{self, State};
 use crate::stop::{Outcome, Step, Stop, fail};
+
+/// What ends a program that has gone wrong.
+const CRASHES: [Signal; 5] =
+    [Signal::SIGSEGV, Signal::SIGABRT, Signal::SIGBUS, Signal::SIGILL, Signal::SIGFPE];
 
 impl Server {
     /// The check has told it to end, or is about to: that it ends is no news.
@@ -27,7 +32,13 @@ impl Server {
             Ok(left.is_empty().then_some(()))
         })?;
         if gone.is_some() {
-            return Ok(());
+            return match self.world.ending_of(self.daemon()) {
+                Some(ending @ Ending::Signal(signal)) if CRASHES.contains(&signal) => fail(
+                    format!("the server ends in order after {since}"),
+                    format!("the daemon {ending}"),
+                ),
+                _ => Ok(()),
+            };
         }
         let daemon = match self.world.ending_of(self.daemon()) {
             Some(ending) => format!("the daemon {ending}"),

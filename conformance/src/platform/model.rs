@@ -155,6 +155,8 @@ pub struct Shared {
     pub kind: SharedKind,
     /// Its number or name.
     pub id: String,
+    /// The user whose it is.
+    pub owner: u32,
     /// The processes that are known to have made or used it.
     pub users: Vec<i32>,
 }

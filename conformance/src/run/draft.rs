@@ -15,15 +15,15 @@ A baseline names the failures that are known, for `forkproof run --baseline FILE
     [[exception]]
     id = \"signals/handler-persists\"    # or a glob, as `forkproof run` takes it
     platforms = [\"linux\", \"*-32bit\"]   # where it holds; everywhere when left out
-    expected = \"fail\"                  # or \"skip\": it is not run at all
+    expected = \"fail\"                  # or \"sometimes\"; or \"skip\": not run at all
     reason = \"signal() goes in 2.0\"    # required
     link = \"https://example.org/17\"    # if it is tracked somewhere
-    matches = \"closed the connection\"  # with \"fail\": words of Expected or Actual
+    matches = \"closed the connection\"  # unless \"skip\": words of Expected or Actual
 
-`matches` is required with \"fail\". `a|b` means one of both; of a list every item must be there. \
+`matches` is required unless it is skipped. `a|b` means one of both; of a list every item must be there. \
 A failure with those words is `xfail` and fails no run; one with other words stays a failure. A \
 requirement that passes although it is expected to fail is `xpass` and makes the run fail: its entry \
-is stale.
+is stale. With \"sometimes\" a pass is a pass.
 
 A platform has several names, all in lower case, and `platforms` takes each of them or a glob over \
 them: the system (linux, freebsd), with its release (freebsd-14, freebsd-14.3), with the \

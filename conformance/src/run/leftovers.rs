@@ -30,8 +30,11 @@ impl Leftovers {
         let table = platform::process_table().unwrap_or_default();
         let below = platform::descendants(&table, std::process::id() as i32);
         for object in new {
+            // Who merely uses what is another user's must not make this process remove it.
             let is_own = below.iter().any(|process| {
-                object.users.contains(&process.pid) || platform::maps(process.pid, &object)
+                (object.users.contains(&process.pid) || platform::maps(process.pid, &object))
+                    && platform::credentials(process.pid)
+                        .is_ok_and(|(ids, _)| ids.contains(&object.owner))
             });
             if is_own {
                 self.own.push(object);

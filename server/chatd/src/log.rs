@@ -83,9 +83,9 @@ impl ChatLog {
         (mode & 0o006 != 0).then_some(mode)
     }
 
-    /// How long the log is now, if that can be told.
-    pub(crate) fn length(&self) -> Option<u64> {
-        self.file.metadata().ok().map(|known| known.len())
+    /// Which file has the log's name now, and how long it is, if that can be told.
+    pub(crate) fn length(&self) -> Option<(u64, u64)> {
+        std::fs::metadata(&self.path).ok().map(|known| (known.ino(), known.len()))
     }
 
     /// Where the log ends now.

@@ -147,8 +147,8 @@ fn close_politely(socket: &OwnedFd) {
 /// Since when the beginning of a line is held back.
 #[derive(Default)]
 struct Held {
-    /// The log's length when it was last looked at.
-    length: Option<u64>,
+    /// The log's file and length when it was last looked at.
+    length: Option<(u64, u64)>,
     /// How many times the patience with it has passed.
     rounds: u32,
 }

@@ -1,6 +1,7 @@
 //! From root to a plain user, once and for good. The master stays what it is: it opens sockets and
 //! logs; workers, which read what strangers send, have the user's rights only.
 
+use nix::sys::resource::{Resource, setrlimit};
 use nix::unistd::{Gid, Uid, User, geteuid, getuid, setgid, setgroups, setuid};
 use serde::{Deserialize, Serialize};
 
@@ -64,6 +65,8 @@ pub(crate) fn assume(identity: Option<&Identity>) -> Result<(), StartError> {
             )));
         }
     }
+    // It would hold what clients have sent.
+    let _ = setrlimit(Resource::RLIMIT_CORE, 0, 0);
     platform::no_new_privileges()
         .map_err(|errno| StartError::failure(format!("no_new_privs: {}", errno.desc())))
 }

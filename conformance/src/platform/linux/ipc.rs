@@ -2,6 +2,7 @@
 //! (proc_sysvipc(5)), POSIX's shared memory (shm_overview(7)).
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
@@ -14,29 +15,32 @@ const POSIX: &str = "/dev/shm";
 /// All that this process may see, each with the process that it is known to have to do with.
 pub fn shared_objects() -> Vec<Shared> {
     let mut found = Vec::new();
-    // The kind, its file, and which columns tell a process: the maker, or who used it last.
-    let tables: [(SharedKind, &str, &[usize]); 3] = [
-        (SharedKind::Memory, "shm", &[4]),
-        (SharedKind::Semaphores, "sem", &[]),
-        (SharedKind::Queue, "msg", &[5, 6]),
+    // The kind, its file, and which columns tell its user and a process: the maker, or who used it
+    // last.
+    let tables: [(SharedKind, &str, usize, &[usize]); 3] = [
+        (SharedKind::Memory, "shm", 7, &[4]),
+        (SharedKind::Semaphores, "sem", 4, &[]),
+        (SharedKind::Queue, "msg", 7, &[5, 6]),
     ];
-    for (kind, name, processes) in tables {
+    for (kind, name, user, processes) in tables {
         let table = fs::read_to_string(format!("/proc/sysvipc/{name}")).unwrap_or_default();
         for line in table.lines().skip(1) {
             let fields: Vec<&str> = line.split_whitespace().collect();
             let number = |at: usize| fields.get(at).and_then(|field| field.parse::<i32>().ok());
-            let Some(id) = number(1) else { continue };
+            let owner = fields.get(user).and_then(|field| field.parse::<u32>().ok());
+            let (Some(id), Some(owner)) = (number(1), owner) else { continue };
             let mut users: Vec<i32> = processes.iter().filter_map(|&at| number(at)).collect();
             if kind == SharedKind::Semaphores {
                 // SAFETY: GETPID takes no further argument and changes nothing.
                 users.push(unsafe { libc::semctl(id, 0, libc::GETPID) });
             }
-            found.push(Shared { kind, id: id.to_string(), users });
+            found.push(Shared { kind, id: id.to_string(), owner, users });
         }
     }
     for entry in fs::read_dir(POSIX).into_iter().flatten().flatten() {
-        if let Ok(id) = entry.file_name().into_string() {
-            found.push(Shared { kind: SharedKind::Posix, id, users: Vec::new() });
+        if let (Ok(id), Ok(facts)) = (entry.file_name().into_string(), entry.metadata()) {
+            let owner = facts.uid();
+            found.push(Shared { kind: SharedKind::Posix, id, owner, users: Vec::new() });
         }
     }
     found
@@ -49,7 +53,9 @@ pub fn maps(pid: i32, object: &Shared) -> bool {
         _ => return false,
     };
     let maps = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap_or_default();
-    let is_mapped = maps.lines().any(|line| line.ends_with(&*path.to_string_lossy()));
+    // Address, rights, offset, device, inode, and behind spaces the path.
+    let is_mapped =
+        maps.lines().any(|line| line.splitn(6, ' ').nth(5).map(str::trim_start) == path.to_str());
     is_mapped
         || fs::read_dir(format!("/proc/{pid}/fd"))
             .into_iter()

@@ -83,7 +83,10 @@ pub fn credentials(pid: i32) -> Result<([u32; 3], Vec<u32>), String> {
             .unwrap_or_default()
     };
     match numbers("Uid")[..] {
-        [real, effective, saved, ..] => Ok(([real, effective, saved], numbers("Groups"))),
+        [real, effective, saved, ..] => {
+            let groups = [numbers("Groups"), numbers("Gid")].concat();
+            Ok(([real, effective, saved], groups))
+        }
         _ => Err(format!("/proc/{pid}/status has no Uid")),
     }
 }

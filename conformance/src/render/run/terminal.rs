@@ -103,14 +103,14 @@ pub fn conclusion(report: &Report, show: Shown) -> String {
     if !rest.is_empty() && show.failures {
         let _ = writeln!(
             text,
-            "\nIn other words, which stand in the lines above, and in full in --report FILE: {}",
+            "\nOther failures, listed above (in full with --report FILE): {}",
             rest.join(" ")
         );
     }
     text.push_str(&flaky(report));
     let ids: Vec<&str> = groups.iter().flatten().map(|entry| entry.id.as_str()).collect();
     if ids.len() > 1 {
-        let _ = writeln!(text, "\n{BOLD}To look at again:{BOLD:#} {}", again(report, &ids));
+        let _ = writeln!(text, "\n{BOLD}To run these again:{BOLD:#} {}", again(report, &ids));
     }
     let colour = look_of(report.conclusion).style;
     let _ = writeln!(
@@ -252,8 +252,7 @@ fn trouble(text: &mut String, report: &Report, group: &[&Entry], cascade: bool, 
     let _ = writeln!(text, "  {:<13} {}", "Again:", again(report, &[&entry.id]));
     if !others.is_empty() {
         let ids: Vec<&str> = others.iter().map(|entry| entry.id.as_str()).collect();
-        let _ =
-            writeln!(text, "  {:<13} {} more: {}", "In the same words:", ids.len(), ids.join(" "));
+        let _ = writeln!(text, "  {:<13} {} more: {}", "Same failure:", ids.len(), ids.join(" "));
     }
 }
 
