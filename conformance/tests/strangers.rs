@@ -207,7 +207,8 @@ fn what_outlives_a_server_is_told_and_removed() {
         [own(table("shm"), 7), own(table("sem"), 4), own(table("msg"), 7)]
     };
     let before = objects();
-    let output = world.run(&[]);
+    // A check that lasts for several looks.
+    let output = world.command().arg("processes/idle-is-idle").output().unwrap();
     let shown = words(&output);
     assert_eq!(output.status.code(), Some(0), "{shown}");
     assert!(shown.contains("the server left this, and it was removed"), "{shown}");
