@@ -263,13 +263,18 @@ impl Spawned {
         };
         // Of several the daemon is the one that listens.
         let port = invocation.address.map(|address| address.port());
-        let listening: Vec<i32> = candidates
-            .iter()
-            .copied()
-            .filter(|&pid| port.is_some_and(|port| platform::listens(pid, port).unwrap_or(false)))
-            .collect();
-        let candidates = if listening.is_empty() { candidates } else { listening };
+        let those_that_listen = |candidates: Vec<i32>| -> Vec<i32> {
+            let listens =
+                |&pid: &i32| port.is_some_and(|port| platform::listens(pid, port).unwrap_or(false));
+            let listening: Vec<i32> = candidates.iter().copied().filter(listens).collect();
+            if listening.is_empty() { candidates } else { listening }
+        };
+        let candidates = those_that_listen(candidates);
         match candidates.as_slice() {
+            [one] if world.orders.target.manifest.launch.daemon == DaemonIs::Orphan => {
+                let next = || found(&|p| p.parent == own && p.pid != *one).map(those_that_listen);
+                self.settled(*one, invocation, next)
+            }
             [one] => Ok(*one),
             several => Err(Stop::Error(format!(
                 "{} processes of the target {how}, so which of them is the daemon cannot be told: \
@@ -277,6 +282,35 @@ impl Spawned {
                 several.len()
             ))),
         }
+    }
+
+    /// The daemon, which is `one` unless that is about to leave it to a child: who forks twice leads a
+    /// session in between, with everything open already.
+    fn settled(
+        &self,
+        one: i32,
+        invocation: &Invocation,
+        next: impl Fn() -> Step<Vec<i32>>,
+    ) -> Step<i32> {
+        /// For a process that has nothing to do any more but to fork and to end.
+        const BETWEEN: Duration = Duration::from_millis(300);
+        let world = &self.world;
+        let settled = world.wait(world.scaled(BETWEEN), || {
+            let table = descends()?;
+            match table.iter().find(|p| p.pid == one && p.state != State::Zombie) {
+                Some(process) if process.session != one => return Ok(Some(one)),
+                Some(_) => {
+                    let said = world.said_in(&invocation.pid_file)?.unwrap_or_default();
+                    return Ok((said.trim().parse() == Ok(one)).then_some(one));
+                }
+                None => {}
+            }
+            Ok(match next()?.as_slice() {
+                [next] => Some(*next),
+                _ => None,
+            })
+        })?;
+        Ok(settled.unwrap_or(one))
     }
 
     /// Whether a process of this server listens at `at`. A stranger that has the port is none, and
