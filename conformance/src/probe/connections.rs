@@ -119,7 +119,7 @@ pub(super) const PROBES: &[Probe] = &[
 /// Waits until a socket is connected no longer.
 ///
 /// Linux's poll() tells that unasked. FreeBSD 13.2's is not woken by it when `events` is 0 (seen), so
-/// it is asked for again: getpeername() knows (POSIX: [ENOTCONN]).
+/// it is asked for again: getpeername() knows (POSIX: `ENOTCONN`).
 fn wait_for_end(socket: &OwnedFd) -> Result<(), String> {
     let soon = PollTimeout::from(1u8);
     loop {
