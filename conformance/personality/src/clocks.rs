@@ -21,7 +21,29 @@ fn shift() -> i64 {
 fn milliseconds(clock: c_int) -> i64 {
     let mut now = Timespec { sec: 0, nsec: 0 };
     real::clock_gettime(clock, &mut now);
-    i64::from(now.sec) * 1000 + i64::from(now.nsec) / 1_000_000
+    i64::from(now.sec) * 1000 + quotient(i64::from(now.nsec), 1_000_000)
+}
+
+/// `dividend / divisor`, rounded down.
+///
+/// On 32-bit targets `/` of 64 bits is a function of compiler_builtins, which asks for
+/// `rust_eh_personality`, which this library has not: it would not load.
+fn quotient(dividend: i64, divisor: u32) -> i64 {
+    let magnitude = dividend.unsigned_abs();
+    let (mut quotient, mut rest) = (0_u64, 0_u64);
+    for bit in (0..64).rev() {
+        rest = rest << 1 | magnitude >> bit & 1;
+        quotient <<= 1;
+        if rest >= u64::from(divisor) {
+            rest -= u64::from(divisor);
+            quotient |= 1;
+        }
+    }
+    match (dividend < 0, rest) {
+        (false, _) => quotient as i64,
+        (true, 0) => -(quotient as i64),
+        (true, _) => -(quotient as i64) - 1,
+    }
 }
 
 /// What the wall clock was off by when the monotonic one said so much.
@@ -29,8 +51,8 @@ fn shift_at(milliseconds: i64) -> i64 {
     let mut shift = 0;
     if on(Id::ClockJump) {
         // By the monotonic clock, so that all processes see the same time.
-        shift += match milliseconds.div_euclid(i64::from(value(Id::ClockJump).max(1))).rem_euclid(3)
-        {
+        let jumps = quotient(milliseconds, value(Id::ClockJump).max(1));
+        shift += match jumps - 3 * quotient(jumps, 3) {
             0 => 0,
             1 => JUMP,
             _ => -JUMP,
@@ -51,7 +73,7 @@ fn shift_at(milliseconds: i64) -> i64 {
 
 /// The time of a file by the clock as it was then; `nanoseconds` is the rest of the second.
 pub(crate) fn file_time(seconds: i64, nanoseconds: i64) -> i64 {
-    let age = milliseconds(CLOCK_REALTIME) - (seconds * 1000 + nanoseconds / 1_000_000);
+    let age = milliseconds(CLOCK_REALTIME) - (seconds * 1000 + quotient(nanoseconds, 1_000_000));
     seconds + shift_at(milliseconds(CLOCK_MONOTONIC) - age)
 }
 
@@ -114,9 +136,10 @@ pub(crate) fn clock_gettime(clock: c_int, time: *mut Timespec) -> c_int {
 /// Whole seconds, and nanoseconds in the place of those of the clock, by which it is later than the
 /// system says.
 fn later(nanoseconds: i64) -> (i64, i64) {
-    const SECOND: i64 = 1_000_000_000;
+    const SECOND: u32 = 1_000_000_000;
     let late = i64::from(pools::late()) * 1_000_000 + nanoseconds;
-    (late / SECOND, late % SECOND)
+    let seconds = quotient(late, SECOND);
+    (seconds, late - seconds * i64::from(SECOND))
 }
 
 /// The same with 64 bits of time where `time_t` has 32 (glibc, "64-bit time symbol handling").
@@ -200,6 +223,6 @@ pub(crate) fn gettimeofday64(time: *mut [i64; 2]) -> c_int {
     }
     // SAFETY: gettimeofday(2): a structure to write, seconds and microseconds; the nanoseconds' upper
     // half is padding.
-    unsafe { *time = [now[0], (now[1] & 0xffff_ffff) / 1000] };
+    unsafe { *time = [now[0], quotient(now[1] & 0xffff_ffff, 1000)] };
     0
 }
