@@ -127,7 +127,11 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         references: &[],
         needs: &[Need::ProcessTable],
         claims: &[Claim::LogLock, Claim::ProcessPerClient],
-        controls: Controls::By(&[by("shared-description", "bob's line is in the log")]),
+        // With one lock for all, whoever releases it releases it for the one that appends.
+        controls: Controls::By(&[by(
+            "shared-description",
+            "bob's line is in the log|holds the log exclusively",
+        )]),
         exclusive: false,
         check: clients_exclude_each_other,
     },
