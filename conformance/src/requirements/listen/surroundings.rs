@@ -62,7 +62,7 @@ pub(in crate::requirements) const REQUIREMENTS: &[Requirement] = &[
         trap: "getaddrinfo with AI_ADDRCONFIG finds no address for localhost in a container or a build machine without a network: the server does not start there",
         fix: "resolve addresses to listen on without AI_ADDRCONFIG; AI_PASSIVE is what a server needs",
         references: &["zeromq/libzmq#42", "tornadoweb/tornado#593", "NagiosEnterprises/nsca#53"],
-        needs: &[Need::NetworkNamespace],
+        needs: &[Need::Ipv6, Need::NetworkNamespace],
         claims: &[],
         controls: Controls::By(&[by("addrconfig", "starts and listens")]),
         exclusive: false,
