@@ -126,6 +126,12 @@ impl Client {
         self.send_key()
     }
 
+    /// Ends the connection that [`reconnect`](Self::reconnect) replaces. To one that the server has
+    /// reset there is nothing to say.
+    pub(super) fn hangs_up(&self) {
+        let _ = self.stream.shutdown(Shutdown::Both);
+    }
+
     /// Sends the key, if there is one, to a server that has said its greeting, if it has one.
     pub(super) fn send_key(&mut self) -> Outcome {
         if self.key.is_empty() {

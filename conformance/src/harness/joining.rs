@@ -70,6 +70,8 @@ impl Server {
         client.let_in()?;
         self.gets_to_know()?;
         if client.wire().again() == Again::Reconnect {
+            // A server that has closed its half may wait for the client's: RFC 9112, 9.6.
+            client.hangs_up();
             self.lets_go(before)?;
             client.reconnect()?;
             client.is_greeted()?;

@@ -252,10 +252,11 @@ fn appends_are_whole(check: &mut Check) -> Outcome {
     let mut writers: Vec<i32> =
         server.processes().unwrap_or_default().iter().map(|process| process.pid).collect();
     writers.retain(|pid| !before.contains(pid));
-    let said = lines("line", 1_600, 80);
+    // Between the end that a writer looks for and the end that its write makes there are
+    // microseconds, more for a long line. So all write at the same moment, again and again.
+    let mut said = lines("line", ROUNDS * CLIENTS, 8_000);
+    said.extend(lines("in a row", ROUNDS * CLIENTS, 80));
     let (one_by_one, in_a_row) = said.split_at(ROUNDS * CLIENTS);
-    // Between the end that a writer looks for and its write there are microseconds. So all write
-    // at the same moment, again and again.
     for round in one_by_one.chunks(CLIENTS) {
         let length = log_length(&server)? + round.iter().map(Vec::len).sum::<usize>() as u64;
         server.at_once(&writers, || {
