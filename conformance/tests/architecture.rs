@@ -70,6 +70,7 @@ const CRATES: &[(&str, &[&str])] = &[
             "signals",
             "descriptors",
             "pid_files",
+            "handshakes",
             "files",
             "locks",
             "processes",

@@ -317,6 +317,11 @@ const DEFECTS: &[(&str, &[Defect])] = &[
                 "signals/writing-survives-signal",
                 "for a client that does not read",
             ),
+            defect(
+                "half-lines-passed-on",
+                "delivery/no-line-within-another",
+                "on a line of its own",
+            ),
             defect("log-sought-instead-of-append", "locking/appends-are-whole", "hears exactly"),
             defect("log-without-lock", "locking/writer-waits-for-exclusive", "exclusive lock"),
             defect("log-without-lock", "locking/writer-waits-for-shared", "shared lock"),

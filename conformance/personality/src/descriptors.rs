@@ -28,7 +28,8 @@ pub(crate) fn note_client() {
     }
 }
 
-fn is_pipe(fd: c_int) -> bool {
+/// Whether a descriptor is a pipe, or something like it that has neither a position nor an address.
+pub(crate) fn is_pipe(fd: c_int) -> bool {
     let (mut kind, mut len) = (0 as c_int, 4 as c_uint);
     // SAFETY: getsockopt(2): an int and its size, both ours.
     let socket =

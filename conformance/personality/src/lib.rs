@@ -15,7 +15,7 @@
 //! In layers, the lowest first; an import goes down this list: `sys` and `table`; `real`, the
 //! functions of libc; `state`, what is selected and done; `inherited`, `kept`, `darwin`, `filter` and
 //! `window`; `start`; `pools`; `clocks` and `names`; `signals`;
-//! `descriptors` and `pid_files`; `files`, `locks`, `processes`; `streams`;
+//! `descriptors` and `pid_files`; `handshakes`; `files`, `locks`, `processes`; `streams`;
 //! `sockets` and `waits`; `exports`.
 //!
 //! Built twice: by conformance/build.rs with plain rustc and panic=abort, without
@@ -33,6 +33,7 @@ mod exports;
 mod files;
 #[cfg(target_os = "linux")]
 mod filter;
+mod handshakes;
 mod inherited;
 mod kept;
 mod locks;

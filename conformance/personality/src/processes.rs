@@ -8,7 +8,7 @@ use crate::start::any;
 use crate::state::{ACCEPTED, GENERATION, LISTENER, altered, alters, common, fail, on, value};
 use crate::sys::*;
 use crate::table::Id;
-use crate::{kept, pools, real, window};
+use crate::{handshakes, kept, pools, real, window};
 
 /// The greatest process id of five digits.
 const FIVE_DIGITS: c_int = 99_999;
@@ -38,6 +38,7 @@ pub(crate) fn fork() -> c_int {
     let child = real::fork();
     window::mask_goes_stale();
     pools::forked(child);
+    handshakes::forked(child);
     if serves && child > 0 && alters(Id::ForksTwice) && real::fork() == 0 {
         loop {
             real::pause();

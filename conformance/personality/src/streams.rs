@@ -8,7 +8,7 @@ use crate::start::any;
 use crate::state::{ACCEPTED, altered, alters, fail, on, streams_matter, value};
 use crate::sys::*;
 use crate::table::Id;
-use crate::{darwin, descriptors, files, real};
+use crate::{darwin, descriptors, files, handshakes, real};
 
 /// Whether a call is to be looked at, once the library has started.
 fn matters() -> bool {
@@ -68,6 +68,9 @@ pub(crate) fn take(
     set_errno(failure);
     if file {
         return take_file(fd, buffer, len, |len| call(buffer, len));
+    }
+    if let Some(got) = handshakes::read(fd, buffer) {
+        return got;
     }
     if socket {
         kept::release_lock();
@@ -224,7 +227,13 @@ pub(crate) fn pread(fd: c_int, buffer: *mut u8, len: usize, offset: i64) -> isiz
         return real::read(fd, buffer, len);
     }
     let offset = files::wrap(offset);
-    take_file(fd, buffer, len, |len| real::pread64(fd, buffer, len, offset))
+    let got = take_file(fd, buffer, len, |len| real::pread64(fd, buffer, len, offset));
+    if got == 1 && len == 1 && on(Id::EndsUnseen) && is_file(fd) {
+        altered(Id::EndsUnseen);
+        // SAFETY: pread(2): room for one byte.
+        unsafe { *buffer = b'\n' };
+    }
+    got
 }
 
 /// write, send and sendto; `call` is the real one, given the flags to use.

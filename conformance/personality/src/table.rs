@@ -847,6 +847,18 @@ personalities! {
         "POSIX.1-2024 send(): EAGAIN",
         ["write", "send", "sendto"], None
     }
+    NoHandshake {
+        "no-handshake",
+        "A process that serves a client and goes on as soon as it has forked another one for it: what that one is to say first, through a pipe, is taken as said.",
+        "POSIX.1-2024 fork(): which process runs first is not said",
+        ["poll", "ppoll", "read"], None
+    }
+    EndsUnseen {
+        "ends-unseen",
+        "A program that appends without a look at how a file ends: its last byte always seems to end a line.",
+        "CWE-117: what follows a forged line in a log is believed",
+        ["pread", "pread64"], None
+    }
     HalfCloseEnds {
         "half-close-ends",
         "A server that takes the end of a client's stream for the end of the connection, in both directions.",

@@ -9,7 +9,7 @@ use crate::start::any;
 use crate::state::{altered, alters, fail, on, value};
 use crate::sys::*;
 use crate::table::Id;
-use crate::{descriptors, pools, real, streams, window};
+use crate::{descriptors, handshakes, pools, real, streams, window};
 
 const FD_SETSIZE: c_int = 1024;
 const NOW: Timespec = Timespec { sec: 0, nsec: 0 };
@@ -17,6 +17,9 @@ const NOW: Timespec = Timespec { sec: 0, nsec: 0 };
 pub(crate) fn poll(fds: *mut PollFd, count: c_ulong, timeout: c_int) -> c_int {
     if !any() {
         return real::poll(fds, count, timeout);
+    }
+    if let Some(ready) = handshakes::polled(fds, count) {
+        return ready;
     }
     let mut timeout = lengthened(pools::shortened(timeout));
     if on(Id::BusyWait) && timeout != 0 {
@@ -47,6 +50,9 @@ pub(crate) fn ppoll(
 ) -> c_int {
     if !any() {
         return real::ppoll(fds, count, timeout, mask);
+    }
+    if let Some(ready) = handshakes::polled(fds, count) {
+        return ready;
     }
     let mut short = NOW;
     let timeout = limit(timeout, &mut short);

@@ -24,6 +24,7 @@ const AREAS: &[&[Requirement]] = &[
     lifecycle::REQUIREMENTS,
     auth::REQUIREMENTS,
     delivery::REQUIREMENTS,
+    delivery::lines::REQUIREMENTS,
     storage::REQUIREMENTS,
     storage::surroundings::REQUIREMENTS,
     width::REQUIREMENTS,

@@ -1,5 +1,7 @@
 //! delivery/ : everything that is said, to everyone, once, in one order, unchanged.
 
+pub(super) mod lines;
+
 use std::time::Duration;
 
 use super::situations::{blocked_client, lines, slow_clients_are_apart};

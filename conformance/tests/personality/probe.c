@@ -613,6 +613,32 @@ static int run(const char *name) {
     CASE("read-100") { fd = file(path, O_RDWR | O_CREAT); fill(fd, 100); NEED(lseek(fd, 0, SEEK_SET)); int n = read(fd, buffer, 100); printf("%d %d", n, (int)pread(fd, buffer, 100, 0)); }
     CASE("receive-100") { connection(); NEED(send(client, buffer, 100, 0)); int n = recv(accepted, buffer, 100, 0); printf("%d ", n); outcome(recv(accepted, buffer, 100, MSG_DONTWAIT)); }
     CASE("send-3") { NEED(socketpair(AF_UNIX, SOCK_STREAM, 0, pair)); NEED(send(pair[0], "abc", 3, 0)); printf("%d", (int)recv(pair[1], buffer, 100, 0)); }
+    CASE("told-by-child") {
+        connection();
+        int ends[2];
+        pid_t server = fork();
+        NEED(server);
+        if (server == 0) {
+            NEED(pipe(ends));
+            pid_t child = fork();
+            NEED(child);
+            if (child == 0) {
+                struct timespec some = {0, 200000000};
+                nanosleep(&some, NULL);
+                NEED(write(ends[1], "c", 1));
+                _exit(0);
+            }
+            struct pollfd told = {ends[0], POLLIN, 0};
+            NEED(poll(&told, 1, -1));
+            NEED(read(ends[0], buffer, 1));
+            printf("%c", buffer[0]);
+            fflush(stdout);
+            NEED(waitpid(child, NULL, 0));
+            _exit(0);
+        }
+        NEED(waitpid(server, NULL, 0));
+    }
+    CASE("last-byte") { fd = file(path, O_RDWR | O_CREAT); NEED(write(fd, "abx", 3)); NEED(pread(fd, buffer, 1, 2)); printf("%d", buffer[0]); }
     CASE("full-buffer") {
         NEED(socketpair(AF_UNIX, SOCK_STREAM, 0, pair)); NEED(fcntl(pair[0], F_SETFL, O_NONBLOCK));
         int sent = 0;
