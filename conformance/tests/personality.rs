@@ -189,7 +189,7 @@ const EFFECTS: &[(&str, &str, &str, &str)] = &[
     ("sends-whole-buffer", "send-3", "3", "19"),
     ("drops-when-full", "full-buffer", "full", "never full"),
     ("no-handshake", "told-by-child", "c", "+"),
-    ("ends-unseen", "last-byte", "120", "10"),
+    ("ends-unseen", "how-it-ends", "120", "10"),
     ("half-close-ends", "half-close", "ok", "EPIPE"),
     ("single-read", "read-on", "10000 5904 1000", "4096 0 1000"),
     ("truncates-on-open", "reopen", "3", "0"),

@@ -638,7 +638,7 @@ static int run(const char *name) {
         }
         NEED(waitpid(server, NULL, 0));
     }
-    CASE("last-byte") { fd = file(path, O_RDWR | O_CREAT); NEED(write(fd, "abx", 3)); NEED(pread(fd, buffer, 1, 2)); printf("%d", buffer[0]); }
+    CASE("how-it-ends") { fd = file(path, O_RDWR | O_CREAT); NEED(write(fd, "abx", 3)); NEED(pread(fd, buffer, 1, 2)); printf("%d", buffer[0]); }
     CASE("full-buffer") {
         NEED(socketpair(AF_UNIX, SOCK_STREAM, 0, pair)); NEED(fcntl(pair[0], F_SETFL, O_NONBLOCK));
         int sent = 0;
