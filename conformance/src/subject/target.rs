@@ -189,7 +189,8 @@ pub fn read(text: &str, origin: &str) -> Result<Manifest, String> {
         Ok(()) => Ok(manifest),
         Err(mistake) => {
             let line = line_about(text, &mistake.about);
-            Err(format!("{origin}:{line}: {}", mistake.message))
+            // It may quote what the file says.
+            Err(settings::one_line(&format!("{origin}:{line}: {}", mistake.message)))
         }
     }
 }
