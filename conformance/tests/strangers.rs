@@ -192,6 +192,26 @@ fn a_server_that_ends_its_warden_is_ended(#[case] mode: &str, #[case] how: &str)
     world.is_clean();
 }
 
+/// `sleep 1000 & exec forkproof …`: the child is not its own.
+#[rstest]
+#[case::in_its_session("")]
+#[case::in_another("setsid")]
+fn what_it_did_not_start_is_left_alone(#[case] prefix: &str) {
+    let world = World::new("kill-warden", "");
+    let script = format!("{prefix} sleep 1000 <&- >&- 2>&- & echo $! > \"$PID_FILE\"; exec \"$@\"");
+    let mut command = Command::new("sh");
+    command.args(["-c", &script, "sh", env!("CARGO_BIN_EXE_forkproof"), "run", "--target"]);
+    command.arg(&world.manifest).arg("listen/clients-are-served");
+    command.env("TMPDIR", world.path("tmp")).env("PID_FILE", world.path("pid"));
+    let shown = words(&command.output().unwrap());
+    let pid: i32 = fs::read_to_string(world.path("pid")).unwrap().trim().parse().unwrap();
+    let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+    assert!(shown.contains("everything below it has been ended"), "{shown}");
+    assert!(line.starts_with(b"sleep"), "it was ended: {shown}");
+    world.is_clean();
+}
+
 #[test]
 fn what_outlives_a_server_is_told_and_removed() {
     let name = format!("/forkproof-test-{}", std::process::id());

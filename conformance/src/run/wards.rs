@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::os::fd::AsFd;
 use std::process::{ChildStdin, ChildStdout, Command, Stdio};
-use std::sync::{Mutex, Once, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -25,6 +25,10 @@ const END: Duration = Duration::from_secs(10);
 
 /// Those that run. Locked while one is started, so that none is taken for an orphan.
 static RUNNING: Mutex<BTreeSet<i32>> = Mutex::new(BTreeSet::new());
+
+/// The children that this process had before: it became this program by exec, in a shell that had started
+/// others.
+static INHERITED: OnceLock<BTreeSet<i32>> = OnceLock::new();
 
 /// A warden that runs.
 pub(super) struct Ward {
@@ -51,10 +55,11 @@ pub(super) enum Fate {
 impl Ward {
     /// Starts `command`, a warden that is to end within `limit`.
     pub(super) fn start(command: &mut Command, limit: Duration) -> std::io::Result<Self> {
-        static ONCE: Once = Once::new();
-        ONCE.call_once(|| {
+        INHERITED.get_or_init(|| {
+            let children = children();
             // What a lost warden leaves comes here then. Where that cannot be had, it gets away.
             let _ = platform::become_reaper();
+            children.iter().map(|process| process.pid).collect()
         });
         // Whoever started this program may ignore it, and then no child can be waited for.
         // SAFETY: no handler is installed.
@@ -151,24 +156,33 @@ fn running() -> std::sync::MutexGuard<'static, BTreeSet<i32>> {
     RUNNING.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Ends and reaps every child of this process that is no warden, with all that descends from it.
+fn children() -> Vec<Process> {
+    let own = std::process::id() as i32;
+    let mut table = platform::process_table().unwrap_or_default();
+    table.retain(|process| process.parent == own);
+    table
+}
+
+/// Ends and reaps every child of this process that a check has left, with all that descends from it.
+/// A check has a session of its own, so who is in this process's session is somebody else.
 /// Returns what is still there after a while.
 fn end_orphans(wardens: &BTreeSet<i32>) -> Vec<String> {
-    let own = std::process::id() as i32;
+    let inherited = |pid: i32| INHERITED.get().is_some_and(|pids| pids.contains(&pid));
+    let session = nix::unistd::getsid(None).map_or(-1, Pid::as_raw);
     let deadline = Instant::now() + END;
     loop {
         let table = platform::process_table().unwrap_or_default();
-        let orphans: Vec<&Process> = table
-            .iter()
-            .filter(|process| process.parent == own && !wardens.contains(&process.pid))
-            .collect();
+        let mut orphans = children();
+        orphans.retain(|process| {
+            process.session != session && !inherited(process.pid) && !wardens.contains(&process.pid)
+        });
         if orphans.is_empty() {
             return Vec::new();
         }
         if Instant::now() >= deadline {
             return orphans.iter().map(ToString::to_string).collect();
         }
-        for orphan in orphans {
+        for orphan in &orphans {
             let below = platform::descendants(&table, orphan.pid);
             for process in below.iter().chain([orphan]).filter(|one| one.state != State::Zombie) {
                 let _ = kill(Pid::from_raw(process.pid), Signal::SIGKILL);
