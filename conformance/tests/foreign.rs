@@ -318,6 +318,11 @@ const DEFECTS: &[(&str, &[Defect])] = &[
                 "for a client that does not read",
             ),
             defect(
+                "wakes-lost-while-sending",
+                "delivery/slow-reader-catches-up",
+                "of the bytes come within",
+            ),
+            defect(
                 "half-lines-passed-on",
                 "delivery/no-line-within-another",
                 "on a line of its own",

@@ -5,7 +5,7 @@ pub(super) mod lines;
 use std::time::Duration;
 
 use super::situations::{blocked_client, lines, slow_clients_are_apart};
-use crate::harness::{Check, Options, excerpt};
+use crate::harness::{Check, Client, Options, Server, excerpt};
 use crate::needs::Need;
 use crate::requirement::{Control, Controls, Requirement, by};
 use crate::stop::{OrError, Outcome, Stop, ensure, fail};
@@ -446,7 +446,29 @@ fn slow_reader_catches_up(check: &mut Check) -> Outcome {
         bob.say_without_reading(b"and one more\n");
     }
     bob.hears_bytes(&said)?;
-    bob.hears("and one more")
+    bob.hears("and one more")?;
+    if check.has(Claim::Broadcast) { behind_line_by_line(&server, &mut alice) } else { Ok(()) }
+}
+
+/// Each line comes alone, and wakes whoever passes it on. Whoever is in the middle of writing then has to
+/// look again when there is room, since nobody wakes it any more.
+fn behind_line_by_line(server: &Server, speaker: &mut Client) -> Outcome {
+    let mut carol = server.join_narrow("carol", 4096)?;
+    speaker.barrier()?;
+    carol.barrier()?;
+    // Afterwards the send buffer grows no more. As long as it does, much is read at once when there is
+    // room, and who has read as much as it can reads on in any case.
+    let at_once = lines("all at once", 800, 8 * 1024).concat();
+    speaker.queue(&at_once);
+    speaker.hears_bytes(&at_once)?;
+    carol.hears_bytes(&at_once)?;
+    // More than the largest send buffers of today's systems (Linux: tcp_wmem, 4 MiB).
+    let said = lines("line by line", 2_200, 2 * 1024);
+    for line in &said {
+        speaker.send(line)?;
+        speaker.hears_bytes(line)?;
+    }
+    carol.hears_bytes(&said.concat())
 }
 
 fn half_close_gets_its_echo(check: &mut Check) -> Outcome {

@@ -674,5 +674,8 @@ fn one_daemon_per_log(check: &mut Check) -> Outcome {
         alice.hears(&line)?;
         bob.hears(&line)?;
     }
-    Ok(())
+    // It ends its own clients' processes, and nobody else's.
+    second.end()?;
+    alice.say("after the end of the second")?;
+    alice.hears("after the end of the second")
 }

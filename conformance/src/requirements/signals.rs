@@ -724,12 +724,21 @@ fn group_is_private(check: &mut Check) -> Outcome {
     // As a script starts it (in the script's own group), and in the background.
     for options in check.launch_modes() {
         let server = check.server_with(options)?;
-        let mut alice = server.join("alice")?;
-        let mut bob = server.join("bob")?;
-        for number in 0..20 {
-            both_are_served(check, &mut alice, &mut bob, &format!("message {number}"))?;
+        // A group that everybody has left is no more: who comes then has to found another one.
+        for time in ["first", "second"] {
+            let mut alice = server.join(&format!("alice, for the {time} time"))?;
+            let mut bob = server.join(&format!("bob, for the {time} time"))?;
+            for number in 0..20 {
+                both_are_served(check, &mut alice, &mut bob, &format!("{time} message {number}"))?;
+            }
+            drop((alice, bob));
+            check.until(
+                Duration::from_secs(5),
+                "all clients' processes end with their clients",
+                || server.is_back_to(0),
+                || format!("{} processes are left", server.living().unwrap_or_default()),
+            )?;
         }
-        drop((alice, bob));
         server.end()?;
         let count = SIGNALS_TO_OUR_GROUP.load(Ordering::Relaxed);
         ensure(count == 0, "the launcher's process group gets no signal", || {

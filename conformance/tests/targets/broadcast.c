@@ -158,6 +158,16 @@ static void send_news(int log, int client, off_t *position)
         if (count == 0)
             return;
         *position += count;
+        if (defect("wakes-lost-while-sending")) {
+            sigset_t none, old;
+            sigemptyset(&none);
+            sigprocmask(SIG_SETMASK, &none, &old);
+            send_all(client, buffer, (size_t)count);
+            sigprocmask(SIG_SETMASK, &old, NULL);
+            if (count < (ssize_t)sizeof buffer)
+                return;
+            continue;
+        }
         send_all(client, buffer, (size_t)count);
         if (defect("lock-held-while-sending"))
             lock(log, LOCK_UN);
