@@ -49,6 +49,10 @@ const CRATES: &[(&str, &[&str])] = &[
             "read",
         ],
     ),
+    (
+        "conformance/sinks/src/lib.rs",
+        &["copy", "processes", "threads", "polled", "tasks", "designs"],
+    ),
     ("server/settings/src/lib.rs", &["text", "nearest", "directories", "start_error", "file"]),
     ("conformance/host/src/lib.rs", &["elf", "interrupt", "queue"]),
     (
