@@ -6,3 +6,5 @@ pub const SCHEMA: &str = "forkproof-report/1";
 pub const EVENTS_SCHEMA: &str = "forkproof-events/1";
 /// The name and version of the format of an operating system's facts.
 pub const PROBE_SCHEMA: &str = "forkproof-probe/1";
+/// The name and version of the format of what `forkproof bench paradigms` measures.
+pub const PARADIGMS_SCHEMA: &str = "forkproof-paradigms/1";

@@ -1,6 +1,7 @@
 //! The command line.
 
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use clap::{ColorChoice, CommandFactory, Parser, Subcommand};
@@ -49,8 +50,9 @@ enum Command {
     Controls(controls::Arguments),
     /// Run any dynamically linked program as if on another platform
     As(as_personality::Arguments),
-    /// Measure a server's speed, latency, memory and idle cost on this host
-    Bench(bench::Arguments),
+    /// Measure what servers cost and how fast they are, on this host
+    #[command(subcommand)]
+    Bench(bench::Command),
     /// Measure what this operating system does, without a server
     #[command(after_help = probe::AFTER_HELP)]
     Probe(probe::Arguments),
@@ -101,6 +103,9 @@ enum Command {
     /// The executed half of a probe
     #[command(name = "__probe", hide = true)]
     ExecutedProbe { what: String },
+    /// One of the sinks that `bench paradigms` compares
+    #[command(name = "__sink", hide = true)]
+    Sink { design: String, address: SocketAddr, clients: usize },
     /// What slowness is measured with
     #[command(name = "__nothing", hide = true)]
     Nothing,
@@ -125,7 +130,7 @@ pub fn main() -> ExitCode {
         Command::Explain { id } => list::explain(&id),
         Command::Controls(arguments) => controls::main(&arguments),
         Command::As(arguments) => as_personality::main(&arguments),
-        Command::Bench(arguments) => bench::main(&arguments),
+        Command::Bench(command) => bench::main(command),
         Command::Probe(arguments) => probe::main(&arguments),
         Command::Diff(arguments) => diff::main(&arguments),
         Command::Report(arguments) => report::main(&arguments),
@@ -141,6 +146,7 @@ pub fn main() -> ExitCode {
         #[cfg(feature = "vm")]
         Command::Vm(arguments) => return forkproof_vm::main(&arguments),
         Command::Check { task } => told(crate::run::warden(&task)),
+        Command::Sink { design, address, clients } => bench::sink(&design, address, clients),
         Command::Nothing => Ok(ExitStatus::Conformant),
         Command::TryNamespace { namespace } => enter(&namespace),
     })

@@ -208,3 +208,43 @@ pub fn descendants(table: &[Process], ancestor: i32) -> Vec<Process> {
     found.sort_by_key(|process| process.pid);
     found
 }
+
+/// What processes have used so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Used {
+    /// Processor time.
+    pub processor: std::time::Duration,
+    /// How often they waited for something; none where that is not told.
+    pub voluntary: Option<u64>,
+    /// How often others were given the processor before that; none where that is not told.
+    pub involuntary: Option<u64>,
+}
+
+impl Used {
+    /// Nothing yet, where everything is told.
+    pub fn none() -> Self {
+        Self { voluntary: Some(0), involuntary: Some(0), ..Self::default() }
+    }
+}
+
+impl std::ops::Add for Used {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        let sum = |a: Option<u64>, b: Option<u64>| a.zip(b).map(|(a, b)| a + b);
+        Self {
+            processor: self.processor + other.processor,
+            voluntary: sum(self.voluntary, other.voluntary),
+            involuntary: sum(self.involuntary, other.involuntary),
+        }
+    }
+}
+
+/// How busy the machine has been, in the ticks of one clock, all its processors together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ticks {
+    /// Those in which something was done.
+    pub busy: u64,
+    /// All of them.
+    pub all: u64,
+}

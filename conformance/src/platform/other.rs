@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use super::model::{Lock, Process, SignalState};
+use super::model::{Lock, Process, SignalState, Ticks, Used};
 use crate::stop::Stop;
 
 const NOT_READ: &str = "this system's process table is not read yet";
@@ -160,4 +160,27 @@ pub fn virtualization() -> (Option<String>, Option<bool>) {
 /// The type of the file system that `path` is on: POSIX has no name for it.
 pub fn file_system(_path: &Path) -> String {
     "unknown file system".into()
+}
+
+/// How the processor time of a tree of processes is told: not here.
+pub const PROCESS_CLOCKS: &str = NOT_READ;
+
+/// What a process has used so far.
+pub fn used_by(_pid: i32) -> Result<Used, String> {
+    not_read()
+}
+
+/// How busy the whole machine has been.
+pub fn machine_ticks() -> Result<Ticks, String> {
+    not_read()
+}
+
+/// The processor's name: POSIX has none for it.
+pub fn processor_model() -> Option<String> {
+    None
+}
+
+/// Who chooses the processor's frequency: POSIX has no such thing.
+pub fn governor() -> Option<String> {
+    None
 }

@@ -1,7 +1,9 @@
 //! Systems without Linux's namespaces and system call filters: each question gets the reason, and
 //! the requirements that need them are `unsupported` with it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
 
 use super::model::{Cover, Namespace, Shared};
 use crate::stop::Stop;
@@ -135,4 +137,33 @@ pub fn unread(
     _client: std::net::SocketAddr,
 ) -> Result<Option<u64>, String> {
     Err("this system does not tell what of a connection is unread".into())
+}
+
+/// How many bytes that clients have sent no process has read: not told here.
+pub fn backlog(_at: std::net::SocketAddr) -> Result<u64, String> {
+    Err("this system does not tell what of a connection is unread".into())
+}
+
+/// See Linux's.
+pub const GROUP_CLOCK: &str = "a group of processes";
+/// See Linux's.
+pub const GROUP_PREFIX: &str = "forkproof-bench.";
+const NO_GROUPS: &str = "this system has no groups of processes of the kind (cgroups(7) of Linux)";
+
+/// Makes a group of processes: not here.
+pub fn make_group(_name: &str) -> Result<PathBuf, String> {
+    Err(NO_GROUPS.into())
+}
+
+/// Removes a group: there is none.
+pub fn remove_group(_group: &Path) {}
+
+/// The processor time of a group: there is none.
+pub fn group_time(_group: &Path) -> Result<Duration, String> {
+    Err(NO_GROUPS.into())
+}
+
+/// Has `command` begin in a group: there is none.
+pub fn start_in_group(_command: &mut Command, _group: &Path) -> Result<(), String> {
+    Err(NO_GROUPS.into())
 }

@@ -12,6 +12,7 @@ mod look;
 mod manifest;
 pub mod matrix;
 pub mod pages;
+pub mod paradigms;
 pub mod run;
 mod wrap;
 

@@ -3,7 +3,7 @@
 use forkproof_report::{Evidence, Failure, Verdict};
 use serde::{Deserialize, Serialize};
 
-use crate::bench::Figures;
+use crate::bench::{Figures, Sample};
 use crate::probe::Value;
 use crate::stop::Stop;
 use crate::subject::{Ends, Measured};
@@ -73,6 +73,8 @@ impl Finding {
 pub enum Product {
     /// A server's speed and cost.
     Figures(Figures),
+    /// What a sink costs.
+    Sample(Sample),
     /// A fact of the operating system.
     Fact(Value),
     /// What was found out about an unknown server.

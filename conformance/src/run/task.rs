@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::bench::Measures;
+use crate::bench::{Measurement, Measures};
 use crate::subject::Target;
 use crate::survey::Command;
 
@@ -33,6 +33,8 @@ pub enum Work {
     Rehearsal(Subject),
     /// Measure a server.
     Benchmark(Measures, Subject),
+    /// Measure a sink.
+    Sink(Measurement),
     /// Measure the probe of that id.
     Probe(String),
     /// Find out about a server of which only its command line is known.
@@ -55,7 +57,7 @@ impl Work {
             Self::Requirement(_, subject)
             | Self::Rehearsal(subject)
             | Self::Benchmark(_, subject) => Some(subject),
-            Self::Probe(_) | Self::Survey(_) => None,
+            Self::Sink(_) | Self::Probe(_) | Self::Survey(_) => None,
         }
     }
 }

@@ -31,6 +31,12 @@ pub(super) fn work(task: &Task) -> Finding {
                 let value = probe::measure(id, &task.dir).map_err(Stop::Error)?;
                 Ok(Finding { product: Some(Product::Fact(value)), ..Finding::pass() })
             }
+            Work::Sink(measurement) => {
+                default_dispositions();
+                let sample = bench::measure_sink(measurement, &task.dir, task.slowness);
+                let product = Some(Product::Sample(sample.map_err(Stop::Error)?));
+                Ok(Finding { product, ..Finding::pass() })
+            }
             Work::Survey(command) => {
                 default_dispositions();
                 let survey = survey::explore(command, &task.dir, task.slowness);
@@ -133,7 +139,7 @@ fn act(check: &mut Check, work: &Work) -> Step<Option<Product>> {
         Work::Benchmark(measures, _) => {
             return Ok(Some(Product::Figures(bench::measure(check, measures)?)));
         }
-        Work::Probe(_) | Work::Survey(_) => {}
+        Work::Sink(_) | Work::Probe(_) | Work::Survey(_) => {}
     }
     Ok(None)
 }

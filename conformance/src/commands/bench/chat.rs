@@ -1,19 +1,19 @@
-//! `forkproof bench`: a server's speed, latency, memory and idle cost.
+//! `forkproof bench chat`: a chat server's speed, latency, memory and idle cost.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::arguments::{catch_interrupts, program_target};
-use super::outcome::{CommandError, CommandResult, print, say};
-use super::private::private_dir;
 use crate::bench::Measures;
+use crate::commands::arguments::{catch_interrupts, program_target};
+use crate::commands::outcome::{CommandError, CommandResult, print, say};
+use crate::commands::private::private_dir;
 use crate::platform;
 use crate::render::{self, figures};
 use crate::run::{Product, Subject, Task, Work, run_task, slowness};
 
-/// The options of `forkproof bench`.
+/// The options of `forkproof bench chat`.
 #[derive(clap::Args, Debug)]
-pub(super) struct Arguments {
+pub struct Arguments {
     /// Measure this program, which has the reference server's command line, instead of the one
     /// inside
     #[arg(long, value_name = "FILE")]

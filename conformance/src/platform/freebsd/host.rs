@@ -58,7 +58,7 @@ pub fn virtualization() -> (Option<String>, Option<bool>) {
 }
 
 /// A string that sysctlbyname(3) tells.
-fn string_of(name: &CStr) -> Option<String> {
+pub(super) fn string_of(name: &CStr) -> Option<String> {
     let mut bytes = vec![0_u8; 1024];
     let mut length = bytes.len();
     // SAFETY: at most `length` bytes are written to `bytes`, which has them.

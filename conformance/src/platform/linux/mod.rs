@@ -1,5 +1,6 @@
 //! Linux: proc(5), prctl(2), namespaces(7), seccomp(2).
 
+mod cost;
 mod filters;
 mod host;
 mod ipc;
@@ -9,6 +10,7 @@ mod namespaces;
 mod processes;
 mod sockets;
 
+pub use cost::*;
 pub use filters::*;
 pub use host::*;
 pub use ipc::*;

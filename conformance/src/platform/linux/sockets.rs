@@ -1,6 +1,6 @@
 //! The sockets of processes, and what TCP tells of a connection.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
 
@@ -39,6 +39,8 @@ struct Socket {
     inode: u64,
     /// Bytes that have come and that no process has read.
     unread: u64,
+    /// Bytes that were sent and that the other end has not acknowledged.
+    unacknowledged: u64,
 }
 
 /// Every TCP socket of this network; none if that cannot be told.
@@ -50,12 +52,14 @@ fn tcp_sockets() -> Option<Vec<Socket>> {
         let Ok(text) = fs::read_to_string(table) else { continue };
         let sockets = text.lines().skip(1).filter_map(|line| {
             let fields: Vec<&str> = line.split_ascii_whitespace().collect();
+            let (unacknowledged, unread) = fields.get(4)?.split_once(':')?;
             Some(Socket {
                 local: end(fields.get(1)?)?,
                 remote: end(fields.get(2)?)?,
                 listens: *fields.get(3)? == LISTENING,
                 inode: fields.get(9)?.parse().ok()?,
-                unread: u64::from_str_radix(fields.get(4)?.split_once(':')?.1, 16).ok()?,
+                unread: u64::from_str_radix(unread, 16).ok()?,
+                unacknowledged: u64::from_str_radix(unacknowledged, 16).ok()?,
             })
         });
         found.get_or_insert_with(Vec::new).extend(sockets);
@@ -127,6 +131,25 @@ pub fn unread(at: SocketAddr, client: SocketAddr) -> Result<Option<u64>, String>
     };
     let end = sockets.iter().find(|socket| is(socket.local, at) && is(socket.remote, client));
     Ok(end.map(|socket| socket.unread))
+}
+
+/// How many bytes that clients of this network have sent to `at` no process has read there, those that
+/// found no room included.
+pub fn backlog(at: SocketAddr) -> Result<u64, String> {
+    let sockets = tcp_sockets().ok_or("this system does not tell about sockets")?;
+    let server = (at.ip().to_canonical(), at.port());
+    let unread: HashMap<_, u64> = sockets
+        .iter()
+        .filter(|socket| !socket.listens && socket.local == server)
+        .map(|socket| (socket.remote, socket.unread))
+        .collect();
+    // What is not acknowledged has been read in most cases, since acknowledgements are delayed. It has
+    // not when something before it is unread.
+    let waiting = sockets
+        .iter()
+        .filter(|socket| socket.remote == server && unread.get(&socket.local) > Some(&0))
+        .map(|socket| socket.unacknowledged);
+    Ok(unread.values().sum::<u64>() + waiting.sum::<u64>())
 }
 
 /// How often a connection found the queue of a listening socket full, in this network

@@ -1,0 +1,23 @@
+//! What can be measured.
+
+use super::{chat, paradigms};
+use crate::commands::outcome::CommandResult;
+
+/// The subcommands of `forkproof bench`.
+#[derive(clap::Subcommand, Debug)]
+pub enum Command {
+    /// Measure a chat server's speed, latency, memory and idle cost
+    Chat(chat::Arguments),
+    /// Compare what a sink costs as a process per client, a thread, one process with poll, tokio, or
+    /// any other program
+    #[command(after_help = paradigms::AFTER_HELP)]
+    Paradigms(paradigms::Arguments),
+}
+
+/// The command.
+pub fn main(command: Command) -> CommandResult {
+    match command {
+        Command::Chat(arguments) => chat::main(&arguments),
+        Command::Paradigms(arguments) => paradigms::main(&arguments),
+    }
+}

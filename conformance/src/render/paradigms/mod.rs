@@ -1,0 +1,8 @@
+//! What sinks cost: text, JSON, Markdown, and a page with plots.
+
+mod page;
+mod plot;
+mod table;
+
+pub use page::html;
+pub use table::{json, markdown, text};

@@ -1,0 +1,123 @@
+//! The figures as one self-contained page: no other file, no request, no script.
+
+use base64ct::{Base64, Encoding};
+use serde::Serialize;
+use settings::printable;
+use sha2::{Digest, Sha256};
+
+use super::plot::{Measured, Plot, plot};
+use super::table;
+use crate::bench::{Cell, Paradigms, Summary};
+
+const STYLE: &str = include_str!("../../../templates/paradigms.css");
+const TEMPLATE: &str = include_str!("../../../templates/paradigms.html");
+
+/// As many colours and marks as the style has.
+const COLOURS: usize = 10;
+
+/// What the template knows.
+#[derive(Serialize)]
+struct Page {
+    version: &'static str,
+    policy: String,
+    style: &'static str,
+    started: String,
+    about: Vec<String>,
+    remarks: Vec<String>,
+    sinks: Vec<SinkView>,
+    plots: Vec<Plot>,
+    columns: &'static [(&'static str, &'static str)],
+    tables: Vec<Table>,
+}
+
+#[derive(Serialize)]
+struct SinkView {
+    name: String,
+    about: String,
+    peer: bool,
+    number: usize,
+}
+
+#[derive(Serialize)]
+struct Table {
+    heading: String,
+    rows: Vec<[String; 9]>,
+}
+
+/// A figure of a cell.
+type Figure = fn(&Cell) -> Option<Summary>;
+
+/// Anchor, title, unit, and the figure.
+const PLOTS: [((&str, &str, &str), Figure); 5] = [
+    (("cpu", "Processor time", "ms per second"), |cell| Some(cell.processor_ms_per_second)),
+    (("byte", "Processor time for a byte", "ns"), |cell| cell.ns_per_byte),
+    (("switches", "Voluntary context switches", "per second"), |cell| cell.voluntary_per_second),
+    (("memory", "Memory", "KiB, PSS"), |cell| cell.memory_kib),
+    (("joining", "Processor time for letting a client in", "µs"), |cell| Some(cell.joining_us)),
+];
+
+/// Renders it.
+///
+/// # Errors
+/// The template is wrong.
+pub fn html(all: &Paradigms) -> Result<String, String> {
+    let wrong = |error: minijinja::Error| format!("the page's template: {error:#}");
+    let mut environment = minijinja::Environment::new();
+    environment.set_auto_escape_callback(|_| minijinja::AutoEscape::Html);
+    environment.set_keep_trailing_newline(true);
+    environment.add_template("page", TEMPLATE).map_err(wrong)?;
+    let page = Page {
+        version: env!("CARGO_PKG_VERSION"),
+        policy: format!(
+            "default-src 'none'; style-src 'sha256-{}'",
+            Base64::encode_string(&Sha256::digest(STYLE.as_bytes()))
+        ),
+        style: STYLE,
+        started: all.started.clone(),
+        about: shown(table::about(all)),
+        remarks: shown(table::remarks(all)),
+        sinks: all
+            .sinks
+            .iter()
+            .enumerate()
+            .map(|(number, sink)| SinkView {
+                name: table::shown(&sink.name),
+                about: printable(&sink.about),
+                peer: sink.peer,
+                number: number % COLOURS,
+            })
+            .collect(),
+        plots: PLOTS.into_iter().filter_map(|(words, figure)| draw(all, words, figure)).collect(),
+        columns: table::columns(),
+        tables: table::points(all)
+            .into_iter()
+            .map(|point| Table { heading: table::heading(point), rows: table::rows(all, point) })
+            .collect(),
+    };
+    environment.get_template("page").and_then(|template| template.render(page)).map_err(wrong)
+}
+
+fn shown(lines: Vec<String>) -> Vec<String> {
+    lines.iter().map(|line| printable(line)).collect()
+}
+
+fn draw(
+    all: &Paradigms,
+    words: (&'static str, &'static str, &'static str),
+    figure: Figure,
+) -> Option<Plot> {
+    let series: Vec<(usize, String, Vec<Measured>)> = all
+        .sinks
+        .iter()
+        .enumerate()
+        .map(|(number, sink)| {
+            let cells = all.cells.iter().filter(|cell| cell.sink == sink.name);
+            let points = cells.filter_map(|cell| {
+                let summary = figure(cell)?;
+                Some((cell.connections, summary.median, summary.interval))
+            });
+            (number % COLOURS, table::shown(&sink.name), points.collect())
+        })
+        .collect();
+    plot(words, &series)
+}
