@@ -1,6 +1,7 @@
 //! What the sink uses: all of its processes, those that have ended too.
 
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use crate::platform::{self, Used};
@@ -41,10 +42,30 @@ impl Group {
         if accounting == Accounting::Processes {
             return Ok(without(None));
         }
-        match platform::make_group(&name) {
-            Ok(dir) => Ok(Self { dir: Some(dir), words: platform::GROUP_CLOCK.to_owned() }),
+        let made = platform::make_group(&name).and_then(|dir| {
+            let group = Self { dir: Some(dir), words: platform::GROUP_CLOCK.to_owned() };
+            group.works().map(|()| group)
+        });
+        match made {
+            Ok(group) => Ok(group),
             Err(why) if accounting == Accounting::Group => Err(why),
             Err(why) => Ok(without(Some(why))),
+        }
+    }
+
+    /// Whether a process may begin in it, and is counted.
+    fn works(&self) -> Result<(), String> {
+        let dir = self.path().ok_or("there is no group")?;
+        let own = std::env::current_exe().map_err(|error| error.to_string())?;
+        let mut nothing = Command::new(own);
+        nothing.arg("__nothing").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        platform::start_in_group(&mut nothing, dir)?;
+        let status = nothing.status().map_err(|error| {
+            format!("no process can begin in {}: {}", dir.display(), settings::reason(&error))
+        })?;
+        match platform::group_time(dir)? {
+            used if status.success() && !used.is_zero() => Ok(()),
+            _ => Err(format!("{} does not count what is in it", dir.display())),
         }
     }
 

@@ -1,6 +1,6 @@
 //! The load: many clients that write at a steady rate, whether the sink keeps up or not.
 
-use std::io::{ErrorKind, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
@@ -80,6 +80,26 @@ impl Clients {
         client.send(&self.message).map_err(|error| self::closed(number, &error))?;
         self.clients.push(client);
         Ok(())
+    }
+
+    /// Reads whatever the sink has said so far; whether it has said anything.
+    pub(super) fn hear(&mut self) -> Result<bool, String> {
+        let mut has_spoken = false;
+        let mut buffer = [0; 4096];
+        for (at, client) in self.clients.iter_mut().enumerate() {
+            loop {
+                match client.stream.read(&mut buffer) {
+                    Ok(0) => {
+                        return Err(format!("it has closed the connection of client {}", at + 1));
+                    }
+                    Ok(_) => has_spoken = true,
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                    Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                    Err(error) => return Err(self::closed(at + 1, &error)),
+                }
+            }
+        }
+        Ok(has_spoken)
     }
 
     /// Sends for so long, each client in its turn: the intended times are evenly spread, and do not

@@ -126,6 +126,8 @@ pub fn measure_sink(
             )));
         }
     }
+    // A greeting is no part of the load.
+    clients.hear().map_err(|why| running.failed(&why))?;
 
     let tree_before = cost::tree()?;
     let machine_before = platform::machine_ticks();
@@ -145,6 +147,9 @@ pub fn measure_sink(
     let own_after = own_time();
     let machine_after = platform::machine_ticks();
     let tree_after = cost::tree()?;
+    if clients.hear().map_err(|why| running.failed(&why))? {
+        return Err(running.failed("it answers its clients, and a sink only reads"));
+    }
 
     let processor = after.saturating_sub(before);
     let others_percent = match (machine_before, machine_after) {

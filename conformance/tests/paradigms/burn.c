@@ -6,7 +6,7 @@
  *
  * HOW: here (in this thread), thread (in a thread that ends), child (in a child that is waited for),
  * grandchild (in a child of that), alone (in a child that nobody waits for), close (in no way: it ends
- * after some messages), slow (in no way: it reads ten times a second).
+ * after some messages), slow (in no way: it reads ten times a second), answer (in no way: it answers).
  */
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -92,6 +92,8 @@ static void serve(int client, const char *how)
 		messages++;
 		if (strcmp(how, "close") == 0 && messages == 5)
 			exit(6);
+		if (strcmp(how, "answer") == 0 && write(client, "\n", 1) != 1)
+			return;
 		if (strcmp(how, "here") == 0)
 			burn(NULL);
 		if (strcmp(how, "thread") == 0) {

@@ -23,13 +23,13 @@ use crate::run::{Product, Task, Work, run_task, slowness};
 
 /// What `--help` says last.
 pub(super) const AFTER_HELP: &str = "\
-Every sink reads from its clients and writes to standard output, which is /dev/null. A peer is started \
+Every sink only reads from its clients, and writes to standard output, which is /dev/null. A peer is started \
 in the foreground, without a shell; `{address}` stands for HOST:PORT, `{host}` and `{port}` for its \
 parts:
 
   forkproof bench paradigms --peer 'c=./sink {port}' --html paradigms.html
 
-The default takes about an hour. For a first look: --rounds 3 --seconds 1 --points 1,8,64
+The default takes about 45 minutes. For a first look: --rounds 3 --seconds 1 --points 1,8,64
 
 Exit status: 0 measured, also where a sink fell behind, which is said · 2 usage · 3 a sink could not be \
 measured, or the run was interrupted.";
