@@ -2,8 +2,9 @@
 
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -144,6 +145,8 @@ fn a_group_counts_children_that_nobody_waits_for() {
     }
 }
 
+/// Elsewhere what is unread is not told.
+#[cfg(target_os = "linux")]
 #[test]
 fn a_load_that_cannot_be_carried_is_told() {
     let _alone = alone();
@@ -254,7 +257,6 @@ fn every_design_is_measured_and_shown() {
         let samples = cell["samples"].as_array().unwrap();
         assert_eq!(samples.len(), 2);
         for sample in samples {
-            let is_peer = cell["sink"] == "<i>|x";
             // The first and the last process of it, or one process alone.
             let processes = match cell["sink"].as_str().unwrap() {
                 "fork" | "prefork" => 2,
@@ -262,7 +264,9 @@ fn every_design_is_measured_and_shown() {
             };
             assert_eq!(sample["processes"], processes, "{cell}");
             assert!(sample["processor_ms"].as_f64().unwrap() > 0.0, "{cell}");
-            assert!(is_peer || sample["memory_kib"].as_f64().unwrap() > 0.0, "{cell}");
+            if cfg!(target_os = "linux") {
+                assert!(sample["memory_kib"].as_f64().unwrap() > 0.0, "{cell}");
+            }
         }
     }
     let page = std::fs::read_to_string(file("page.html")).unwrap();
@@ -287,30 +291,25 @@ fn a_design_copies_every_byte(
     let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
     let at = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let file = std::fs::File::options().append(true).create(true).open(&path).unwrap();
-    let mut sink = forkproof()
+    let sink = forkproof()
         .args(["__sink", design, &at.to_string(), &CLIENTS.to_string()])
         .stdout(file)
         .stdin(Stdio::null())
-        .process_group_of_its_own()
+        .process_group(0)
         .spawn()
+        .map(Ended)
         .unwrap();
     let connect = || awaited(|| TcpStream::connect(at).ok());
     let mut clients: Vec<TcpStream> = (0..CLIENTS).map(|_| connect()).collect();
+    // One after the other, since a design that mixes them up still gets to everything when all write.
     for (number, client) in clients.iter_mut().enumerate() {
         client.write_all(&vec![b'a' + number as u8; EACH]).unwrap();
         client.shutdown(std::net::Shutdown::Write).unwrap();
-    }
-    for client in &mut clients {
         // Its end comes when everything has been read.
-        client.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        client.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
         assert_eq!(std::io::Read::read(client, &mut [0; 8]).unwrap(), 0);
     }
-    nix::sys::signal::killpg(
-        nix::unistd::Pid::from_raw(sink.id() as i32),
-        nix::sys::signal::Signal::SIGKILL,
-    )
-    .unwrap();
-    sink.wait().unwrap();
+    drop(sink);
     let written = std::fs::read(&path).unwrap();
     let expected = if design == "null" { 0 } else { EACH };
     for number in 0..CLIENTS {
@@ -370,12 +369,13 @@ fn awaited<T>(look: impl Fn() -> Option<T>) -> T {
     }
 }
 
-trait InAGroup {
-    fn process_group_of_its_own(&mut self) -> &mut Self;
-}
+/// The leader of a process group, which ends with this, also when a test fails.
+struct Ended(Child);
 
-impl InAGroup for Command {
-    fn process_group_of_its_own(&mut self) -> &mut Self {
-        std::os::unix::process::CommandExt::process_group(self, 0)
+impl Drop for Ended {
+    fn drop(&mut self) {
+        let group = nix::unistd::Pid::from_raw(self.0.id() as i32);
+        let _ = nix::sys::signal::killpg(group, nix::sys::signal::Signal::SIGKILL);
+        let _ = self.0.wait();
     }
 }

@@ -156,7 +156,7 @@ pub fn measure_sink(
         (Ok(before), Ok(after)) if after.all > before.all => {
             let busy = (after.busy - before.busy) as f64 / (after.all - before.all) as f64;
             let known = processor + own_after.saturating_sub(own_before);
-            let known = known.as_secs_f64() / seconds / processors();
+            let known = known.as_secs_f64() / seconds / platform::processors_online();
             Some(((busy - known) * 100.0).max(0.0))
         }
         _ => None,
@@ -235,10 +235,4 @@ fn allow_descriptors(clients: usize) -> Result<(), String> {
 fn own_time() -> Duration {
     nix::time::clock_gettime(nix::time::ClockId::CLOCK_PROCESS_CPUTIME_ID)
         .map_or(Duration::ZERO, Duration::from)
-}
-
-/// How many processors the machine runs on.
-fn processors() -> f64 {
-    let online = nix::unistd::sysconf(nix::unistd::SysconfVar::_NPROCESSORS_ONLN);
-    online.ok().flatten().map_or(1.0, |count| (count as f64).max(1.0))
 }

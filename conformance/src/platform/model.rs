@@ -248,3 +248,11 @@ pub struct Ticks {
     /// All of them.
     pub all: u64,
 }
+
+/// How many processors the machine runs on, whether or not this process may use them all.
+pub fn processors_online() -> f64 {
+    // nix has no name for it on every system.
+    // SAFETY: takes an integer and returns one.
+    let count = unsafe { libc::sysconf(libc::_SC_NPROCESSORS_ONLN) };
+    (count as f64).max(1.0)
+}
