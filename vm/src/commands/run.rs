@@ -11,6 +11,7 @@ use super::say::{exit_status, say};
 use crate::cache::Cache;
 use crate::catalogue::{Catalogue, Image};
 use crate::error::{Error, Result};
+use crate::guest::Work;
 use crate::job::{self, News, Settled};
 use crate::platform;
 
@@ -25,7 +26,8 @@ looked for in this order: --payload; $FORKPROOF_PAYLOADS, a directory; forkproof
 program; cargo's target directory around this program, TARGET/release/forkproof; this program. In \
 each place a static one is preferred.
 
-Results are in DIR/IMAGE: report.json, junit.xml, summary.md, output.log, console.log, exitcode.
+Results are in DIR/IMAGE: report.json, junit.xml, summary.md, output.log, console.log, exitcode; \
+with --facts also facts.json.
 
 Exit status, the worst of the guests': 0 conformant · 1 a requirement failed · 2 usage · 3 no \
 verdict (a machine, an image or the harness failed) · 4 nothing was selected.";
@@ -45,6 +47,10 @@ pub struct Run {
     /// Write the results to this directory
     #[arg(long, value_name = "DIR", default_value = "forkproof-vm")]
     out: PathBuf,
+
+    /// Measure the facts of each guest, too, as `forkproof probe --json` does
+    #[arg(long)]
+    facts: bool,
 
     /// Run this many machines at a time [default: as many as processors and memory allow]
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
@@ -82,12 +88,8 @@ pub(super) fn run(arguments: &Run) -> Result<ExitStatus> {
     );
     let mut display = Display::new();
     let mut statuses = Vec::new();
-    let plan = job::Plan {
-        candidates: &candidates,
-        options: &arguments.options,
-        out: &arguments.out,
-        at_a_time,
-    };
+    let work = Work::Suite { options: arguments.options.clone(), facts: arguments.facts };
+    let plan = job::Plan { candidates: &candidates, work: &work, out: &arguments.out, at_a_time };
     job::run(&cache, &settings, &plan, &mut |news| match news {
         News::Step { id, text } => display.step(&id, &text),
         News::Console { id, line } => display.console(&id, &line),

@@ -22,7 +22,8 @@ const REPORT_LIMIT: u64 = 32 * 1024 * 1024;
 /// No other member is larger, bytes: a number, a stamp, what a loader said.
 const OWN_LIMIT: u64 = 64 * 1024;
 /// The members of a result that people read.
-pub(crate) const REPORTS: [&str; 4] = ["report.json", "junit.xml", "summary.md", "output.log"];
+pub(crate) const REPORTS: [&str; 5] =
+    ["report.json", "junit.xml", "summary.md", "output.log", "facts.json"];
 /// Its other members.
 const OWN: [&str; 3] = ["exitcode", "problem", "complete"];
 

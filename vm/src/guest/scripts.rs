@@ -24,8 +24,13 @@ pub(crate) const WRITTEN: &str = "forkproof-guest: result written";
 /// What a job does in the guest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Work {
-    /// `forkproof run`, with these options.
-    Suite(Vec<String>),
+    /// The suite.
+    Suite {
+        /// Options of `forkproof run`.
+        options: Vec<String>,
+        /// Whether `forkproof probe` measures the guest's facts, too.
+        facts: bool,
+    },
     /// Nothing but a result: shows that machines of this kind run and write at all.
     Canary,
     /// A shell on the console; first, if there is an id, that requirement alone with `--keep` and
@@ -138,7 +143,7 @@ mkdir result || exit
     let otherwise = "else\n    echo \"$version\" > result/problem\nfi\n";
     match work {
         Work::Canary => script.push_str("echo 0 > result/exitcode\n"),
-        Work::Suite(options) => {
+        Work::Suite { options, facts } => {
             let words = as_words(options);
             script.push_str(probe);
             let _ = write!(
@@ -151,6 +156,10 @@ mkdir result || exit
     }} | tee result/output.log > "$console"
 "#
             );
+            if *facts {
+                // Its exit status says only whether everything could be measured.
+                script.push_str("    ./forkproof probe --json < /dev/null > result/facts.json\n");
+            }
             script.push_str(otherwise);
         }
         Work::Shell { id, options } => {
@@ -192,7 +201,7 @@ mkdir result || exit
         r#"cd result || exit
 echo "$stamp" > complete
 set --
-for file in exitcode problem report.json junit.xml summary.md output.log; do
+for file in exitcode problem report.json junit.xml summary.md output.log facts.json; do
     [ ! -f "$file" ] || set -- "$@" "$file"
 done
 tar cf - "$@" complete | dd of="$out" obs=10240 2> /dev/null
@@ -220,13 +229,27 @@ mod tests {
     }
 
     #[rstest::rstest]
-    #[case(Work::Suite(vec!["signals/*".into(), "it's".into()]))]
+    #[case(Work::Suite { options: vec!["signals/*".into(), "it's".into()], facts: true })]
     #[case(Work::Canary)]
     #[case(Work::Shell { id: Some("signals/handler-persists".into()), options: vec!["it's".into()] })]
     #[case(Work::Shell { id: None, options: Vec::new() })]
     fn scripts_are_a_shells_words(#[case] work: Work) {
         assert!(accepted_by("sh", &run_script(&work, &Stamp::new())));
         assert!(accepted_by("sh", &user_data()));
+    }
+
+    #[test]
+    fn facts_are_measured_where_they_are_asked_for() {
+        for facts in [true, false] {
+            let work = Work::Suite { options: Vec::new(), facts };
+            let script = run_script(&work, &Stamp::new());
+            assert_eq!(script.contains("./forkproof probe --json"), facts, "{script}");
+            // What the machine hands over is what the host reads.
+            for name in crate::guest::REPORTS {
+                assert!(script.contains(&format!("result/{name}")) || !facts, "{name}");
+                assert!(script.contains(&format!(" {name}")), "{name}");
+            }
+        }
     }
 
     #[test]

@@ -42,8 +42,8 @@ pub(crate) struct Settled {
 pub(crate) struct Plan<'a> {
     /// In which guests.
     pub(crate) candidates: &'a [Candidate],
-    /// Options of `forkproof run`.
-    pub(crate) options: &'a [String],
+    /// What each of them does.
+    pub(crate) work: &'a Work,
     /// Where the results go, each image's in a directory of its name.
     pub(crate) out: &'a Path,
     /// Machines at a time.
@@ -79,7 +79,7 @@ pub(crate) fn run(
             let image = &candidate.image;
             let out = plan.out.join(&image.id);
             let job = Job { cache, candidate, settings, accelerator, out: &out, tell };
-            let settled = job.run(plan.options);
+            let settled = job.run(plan.work);
             if !matches!(settled.error, Some(Error::Interrupted)) {
                 tell(News::Settled(Box::new(settled)));
             }
@@ -99,10 +99,10 @@ struct Job<'a> {
 }
 
 impl Job<'_> {
-    fn run(&self, options: &[String]) -> Settled {
+    fn run(&self, work: &Work) -> Settled {
         let id = self.candidate.image.id.clone();
         let mut settled = Settled { id, booted: None, took: None, report: None, error: None };
-        settled.error = self.try_run(options, &mut settled).err();
+        settled.error = self.try_run(work, &mut settled).err();
         settled
     }
 
@@ -110,16 +110,15 @@ impl Job<'_> {
         (self.tell)(News::Step { id: self.candidate.image.id.clone(), text: text.to_owned() });
     }
 
-    fn try_run(&self, options: &[String], settled: &mut Settled) -> Result<()> {
+    fn try_run(&self, work: &Work, settled: &mut Settled) -> Result<()> {
         platform::check()?;
         clear(self.out)?;
         let image = &self.candidate.image;
         let files = obtain(self.cache, image, &self.settings.fetch, &|text| self.step(text))?;
         let run = RunDirectory::make(self.cache)?;
         let stamp = Stamp::new();
-        let work = Work::Suite(options.to_vec());
         let (payload, added) = (&self.candidate.payload, &self.settings.added);
-        prepare(run.path(), &work, &stamp, Some(payload), added)?;
+        prepare(run.path(), work, &stamp, Some(payload), added)?;
         let tell = |text: &str| self.step(text);
         let machine = machine(image, files, self.settings, self.accelerator, run.path(), &tell)?;
         self.step("powers on");
