@@ -61,6 +61,7 @@ fn impostor(dir: &Path, script: &str) -> std::path::PathBuf {
 #[case(&["run", "auth/exact-key", "--as", "sysv-signal"], 2, "did you mean `sysv-signals`?")]
 #[case(&["run", "auth/exact-key", "--report", "-", "--format", "tap"], 2, "--report and --format would both write to standard output")]
 #[case(&["run", "auth/exact-key", "--junit", "-", "--summary", "-"], 2, "--junit and --summary would both write to standard output")]
+#[case(&["run", "auth/exact-key", "--report", "one.xml", "--junit", "./one.xml"], 2, "cannot write two outputs to ./one.xml")]
 #[case(&["run", "auth/exact-key", "--failure-output", "sometimes"], 2, "--failure-output")]
 #[case(&["run", "auth/exact-key", "--color", "blue"], 2, "--color")]
 #[case(&["bench", "chat", "--clients", "0"], 2, "each number must be from 1 to 500")]

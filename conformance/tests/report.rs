@@ -434,7 +434,7 @@ fn refused(dir: &TempDir, arguments: &[&str], file: &str, words: &str) {
 #[case::no_file("A=", "A=: the file is missing: write LABEL=FILE")]
 #[case::over_a_report(
     "debian.json --markdown debian.json",
-    "cannot write debian.json: it is one of the reports"
+    "cannot write debian.json: it is read, too"
 )]
 #[case::two_outputs("debian.json --html x --markdown ./x", "cannot write two outputs to ./x")]
 #[case::no_directory(

@@ -53,6 +53,26 @@ impl Destination {
         Ok(Self { path: path.to_owned(), place: Place::Beside(None) })
     }
 
+    /// Opens several that a command writes: each a file of its own, and none of those that it reads.
+    pub fn open_all<'a>(
+        outputs: impl IntoIterator<Item = &'a Path>,
+        read: &[&Path],
+    ) -> Result<Vec<Self>, String> {
+        let mut known: Vec<&Path> = Vec::new();
+        let mut destinations = Vec::new();
+        for path in outputs {
+            if known.iter().any(|other| same(path, other)) {
+                return Err(format!("cannot write two outputs to {}", path.display()));
+            }
+            if let Some(input) = read.iter().find(|input| !is_output(path) && same(path, input)) {
+                return Err(format!("cannot write {}: it is read, too", input.display()));
+            }
+            known.push(path);
+            destinations.push(Self::open(path)?);
+        }
+        Ok(destinations)
+    }
+
     /// Writes the text where nobody looks yet: of several files, all are filled before the first
     /// is kept.
     pub fn fill(&mut self, text: &str) -> Result<(), String> {
@@ -101,6 +121,21 @@ fn parent_of(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
+    }
+}
+
+/// Whether both paths lead to the same file, which need not be there yet.
+fn same(a: &Path, b: &Path) -> bool {
+    let whole = |path: &Path| {
+        path.canonicalize().ok().or_else(|| {
+            let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+            let parent = parent.unwrap_or(Path::new(".")).canonicalize().ok()?;
+            Some(parent.join(path.file_name()?))
+        })
+    };
+    match (whole(a), whole(b)) {
+        (Some(a), Some(b)) => a == b,
+        _ => a == b,
     }
 }
 

@@ -57,24 +57,13 @@ pub(super) fn main(arguments: &Arguments) -> CommandResult {
     .into_iter()
     .filter_map(|(path, render)| Some((path.as_deref()?, render)))
     .collect();
-    let mut destinations = Vec::new();
-    for (at, (path, render)) in outputs.iter().enumerate() {
-        let shown = path.display();
-        if outputs[..at].iter().any(|(other, _)| same(path, other)) {
-            return Err(CommandError::usage(format!("cannot write two outputs to {shown}")));
-        }
-        let read = |source: &&input::Source| !is_output(path) && same(path, &source.path);
-        if let Some(source) = sources.iter().find(read) {
-            let source = source.path.display();
-            return Err(CommandError::usage(format!(
-                "cannot write {source}: it is one of the reports"
-            )));
-        }
-        destinations.push((Destination::open(path).map_err(CommandError::usage)?, render));
-    }
+    let read: Vec<&Path> = sources.iter().map(|source| source.path.as_path()).collect();
+    let destinations = Destination::open_all(outputs.iter().map(|(path, _)| *path), &read)
+        .map_err(CommandError::usage)?;
     let filled: Result<Vec<Destination>, String> = destinations
         .into_iter()
-        .map(|(mut destination, render)| {
+        .zip(&outputs)
+        .map(|(mut destination, (_, render))| {
             destination.fill(&render(&matrix)?)?;
             Ok(destination)
         })
@@ -88,19 +77,4 @@ pub(super) fn main(arguments: &Arguments) -> CommandResult {
         terminal::summary(&matrix)
     })?;
     Ok(matrix.conclusion().exit_status())
-}
-
-/// Whether both paths lead to the same file, which need not be there yet.
-fn same(a: &Path, b: &Path) -> bool {
-    let whole = |path: &Path| {
-        path.canonicalize().ok().or_else(|| {
-            let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-            let parent = parent.unwrap_or(Path::new(".")).canonicalize().ok()?;
-            Some(parent.join(path.file_name()?))
-        })
-    };
-    match (whole(a), whole(b)) {
-        (Some(a), Some(b)) => a == b,
-        _ => a == b,
-    }
 }

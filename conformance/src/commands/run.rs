@@ -161,19 +161,19 @@ pub(super) fn main(mut arguments: Arguments) -> CommandResult {
     }
     let baseline = arguments.baseline.as_deref().map(Baseline::read).transpose();
     let baseline = baseline.map_err(CommandError::usage)?.unwrap_or_default();
-    let mut destinations = Vec::new();
     let wanted: [(&Option<PathBuf>, Render); 3] = [
         (&arguments.report, |report| render::json(report).map_err(|error| error.to_string())),
         (&arguments.junit, |report| junit::of_run(report).map_err(|error| error.to_string())),
         (&arguments.summary, |report| Ok(markdown::render(report))),
     ];
-    for (path, render) in wanted {
-        if let Some(path) = path {
-            destinations.push((Destination::open(path).map_err(CommandError::usage)?, render));
-        }
-    }
+    let voice = arguments.voice()?;
+    let outputs = wanted.iter().filter_map(|(path, _)| path.as_deref());
+    let read: Vec<&Path> = arguments.baseline.iter().map(PathBuf::as_path).collect();
+    let destinations = Destination::open_all(outputs, &read).map_err(CommandError::usage)?;
+    let renders = wanted.iter().filter(|(path, _)| path.is_some()).map(|(_, render)| *render);
+    let destinations: Vec<(Destination, Render)> = destinations.into_iter().zip(renders).collect();
     let show = Show {
-        voice: arguments.voice()?,
+        voice,
         format: arguments.format,
         failures: arguments.failure_output,
         quiet: arguments.quiet,
