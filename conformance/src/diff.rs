@@ -63,36 +63,32 @@ struct Only {
 pub fn read(path: &Path) -> Result<Side, String> {
     let wrong = |what: String| format!("{}: {what}", path.display());
     let bytes = std::fs::read(path).map_err(|error| wrong(reason(&error)))?;
-    let side = match schema_of(&bytes).map_err(wrong)?.as_str() {
-        PROBE_SCHEMA => facts(&bytes)
-            .map_err(|error| wrong(printable(&format!("is not as its schema says: {error}"))))?,
+    match schema_of(&bytes).map_err(wrong)?.as_str() {
+        PROBE_SCHEMA => {
+            ProbeReport::parse(&bytes).and_then(|report| Side::facts(&report)).map_err(wrong)
+        }
         SCHEMA => {
             let report = Report::parse(&bytes).map_err(wrong)?;
             let word = |entry: Entry| (entry.id, Value::from(entry.verdict.word()));
             let entries = report.requirements.into_iter().map(word).collect();
-            Side { kind: SCHEMA, platform: report.platform, entries }
+            Ok(Side { kind: SCHEMA, platform: report.platform, entries })
         }
         other => {
-            return Err(wrong(format!(
-                "its schema is `{other}`: expected `{PROBE_SCHEMA}` or `{SCHEMA}`"
-            )));
+            Err(wrong(format!("its schema is `{other}`: expected `{PROBE_SCHEMA}` or `{SCHEMA}`")))
         }
-    };
-    let mut seen = std::collections::HashSet::new();
-    match side.entries.iter().find(|(id, _)| !seen.insert(id)) {
-        Some((id, _)) => Err(wrong(format!("has `{}` twice", printable(id)))),
-        None => Ok(side),
     }
 }
 
-fn facts(bytes: &[u8]) -> serde_json::Result<Side> {
-    let report: ProbeReport = serde_json::from_slice(bytes)?;
-    let entries = report
-        .facts
-        .into_iter()
-        .map(|fact| Ok((fact.id, serde_json::to_value(fact.measured)?)))
-        .collect::<serde_json::Result<_>>()?;
-    Ok(Side { kind: PROBE_SCHEMA, platform: report.platform, entries })
+impl Side {
+    fn facts(report: &ProbeReport) -> Result<Self, String> {
+        let value = |measured| serde_json::to_value(measured).map_err(|error| error.to_string());
+        let entries = report
+            .facts
+            .iter()
+            .map(|fact| Ok((fact.id.clone(), value(&fact.measured)?)))
+            .collect::<Result<_, String>>()?;
+        Ok(Self { kind: PROBE_SCHEMA, platform: report.platform.clone(), entries })
+    }
 }
 
 /// What differs between the sides, which are of one kind.

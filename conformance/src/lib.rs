@@ -16,6 +16,7 @@
 //! | `probe`, `bench`, `survey` | what is measured: the system's facts, a server's speed and cost, and what an unknown one does |
 //! | `run` | selection, plan, execution, wardens, findings, the report |
 //! | `controls`, `diff` | the proof that requirements can fail; what changed between two reports |
+//! | `results` | the directory of results that are kept, by platform |
 //! | `render` | every text and document that is shown |
 //! | `commands` | the command line, printing, exit statuses |
 //!
@@ -40,6 +41,7 @@ mod probe;
 mod render;
 mod requirement;
 mod requirements;
+mod results;
 mod run;
 mod stop;
 mod subject;

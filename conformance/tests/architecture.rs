@@ -31,6 +31,7 @@ const CRATES: &[(&str, &[&str])] = &[
             "run",
             "controls",
             "diff",
+            "results",
             "render",
             "commands",
         ],

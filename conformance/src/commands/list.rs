@@ -6,6 +6,7 @@ use super::arguments::Selection;
 use super::destination::Destination;
 use super::outcome::{CommandError, CommandResult, print, say};
 use crate::render::{catalogue, pages};
+use crate::results;
 use crate::run::{self, SelectionError};
 
 #[derive(clap::Args, Debug)]
@@ -20,6 +21,11 @@ pub(super) struct Arguments {
     /// Write a page for each area there, as HTML or Markdown
     #[arg(long, value_name = "DIRECTORY")]
     output: Option<PathBuf>,
+
+    /// Show on these pages what was seen where: the results that were kept there, in a folder for
+    /// each platform, with a page of the platforms and one of their facts
+    #[arg(long, value_name = "DIRECTORY", requires = "output")]
+    results: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
@@ -33,9 +39,13 @@ enum Format {
 /// `forkproof list`.
 pub(super) fn main(arguments: &Arguments) -> CommandResult {
     let selected = arguments.selection.requirements()?;
+    let platforms = match &arguments.results {
+        Some(directory) => results::read(directory).map_err(CommandError::usage)?,
+        None => Vec::new(),
+    };
     let pages = match (arguments.format, &arguments.output) {
-        (Format::Markdown, Some(_)) => pages::markdown(&selected),
-        (Format::Html, Some(_)) => pages::html(&selected),
+        (Format::Markdown, Some(_)) => pages::markdown(&selected, &platforms),
+        (Format::Html, Some(_)) => pages::html(&selected, &platforms),
         (Format::Markdown | Format::Html, None) => {
             return Err(CommandError::usage(
                 "HTML and Markdown are a page for each area: name a directory with --output",

@@ -30,7 +30,7 @@ mod tables;
 mod widths;
 
 pub use model::{Measured, Probe, Value};
-pub use report::{Fact, ProbeReport};
+pub use report::{Fact, ProbeReport, Says};
 pub use signals::state_after_exec;
 pub use tables::all;
 pub use tables::measure;

@@ -1,10 +1,14 @@
 //! Facts as reports tell them: `forkproof-probe/1` for programs, described by
 //! `conformance/schema/forkproof-probe-1.schema.json`.
 
+use std::collections::HashSet;
+use std::path::Path;
+
+use forkproof_report::{Facts, PROBE_SCHEMA, schema_of};
 use serde::{Deserialize, Serialize};
+use settings::{printable, reason};
 
 use super::model::{Documented, Measured, Probe};
-use forkproof_report::Facts;
 
 /// The facts of one system.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -81,6 +85,34 @@ impl Fact {
 }
 
 impl ProbeReport {
+    /// Reads the facts in the file `path`.
+    ///
+    /// # Errors
+    /// One line that names the file and what is wrong with it.
+    pub fn read(path: &Path) -> Result<Self, String> {
+        let wrong = |what: String| format!("{}: {what}", path.display());
+        let bytes = std::fs::read(path).map_err(|error| wrong(reason(&error)))?;
+        Self::parse(&bytes).map_err(wrong)
+    }
+
+    /// Reads facts.
+    ///
+    /// # Errors
+    /// What is wrong, as one line without control characters.
+    pub fn parse(bytes: &[u8]) -> Result<Self, String> {
+        match schema_of(bytes)?.as_str() {
+            PROBE_SCHEMA => {}
+            other => return Err(format!("its schema is `{other}`: expected `{PROBE_SCHEMA}`")),
+        }
+        let report: Self = serde_json::from_slice(bytes)
+            .map_err(|error| printable(&format!("is not as its schema says: {error}")))?;
+        let mut seen = HashSet::new();
+        match report.facts.iter().find(|fact| !seen.insert(fact.id.as_str())) {
+            Some(fact) => Err(format!("has `{}` twice", printable(&fact.id))),
+            None => Ok(report),
+        }
+    }
+
     /// How many facts could not be measured.
     pub fn errors(&self) -> usize {
         self.facts.iter().filter(|fact| matches!(fact.measured, Measured::Error { .. })).count()

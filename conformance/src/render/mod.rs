@@ -7,12 +7,14 @@ mod document;
 mod escape;
 pub mod facts;
 pub mod figures;
+mod frame;
 pub mod junit;
 mod look;
 mod manifest;
 pub mod matrix;
 pub mod pages;
 pub mod paradigms;
+mod platforms;
 pub mod run;
 mod wrap;
 

@@ -1,18 +1,29 @@
 //! The catalogue as pages to be read and linked to: one for each area, with an anchor for each
 //! requirement, and one of the personalities that break them.
 
-use base64ct::{Base64, Encoding};
+use minijinja::Environment;
 use serde::Serialize;
-use sha2::{Digest, Sha256};
 
 use super::catalogue::address_of;
-use super::escape;
+use super::facts::{self, SideBySide};
+use super::look::Look;
+use super::platforms::{self, PlatformView, Seen};
+use super::{frame, matrix};
 use crate::personality;
+use crate::probe::ProbeReport;
 use crate::requirement::{Controls, Requirement};
+use crate::results::Platform;
 
-const STYLE: &str = include_str!("../../templates/catalogue.css");
-const HTML: &str = include_str!("../../templates/catalogue.html");
-const MARKDOWN: &str = include_str!("../../templates/catalogue.md");
+const HTML: [(&str, &str); 3] = [
+    ("page", include_str!("../../templates/catalogue.html")),
+    ("platforms.html", include_str!("../../templates/platforms.html")),
+    ("facts.html", facts::HTML),
+];
+const MARKDOWN: [(&str, &str); 3] = [
+    ("page", include_str!("../../templates/catalogue.md")),
+    ("platforms.md", include_str!("../../templates/platforms.md")),
+    ("facts.md", facts::MARKDOWN),
+];
 
 /// A page: the file's name, and the text.
 pub type Page = (String, String);
@@ -21,12 +32,16 @@ pub type Page = (String, String);
 #[derive(Serialize)]
 struct Context<'a> {
     version: &'static str,
-    policy: String,
-    style: &'static str,
+    policy: &'a str,
+    style: &'a str,
     total: usize,
     areas: &'a [Area],
     personalities: Vec<Breaker>,
-    /// Which page it is: `index`, `personalities`, or an area's name.
+    /// What results were kept of; none on pages of the catalogue alone.
+    platforms: &'a [PlatformView],
+    counted: Vec<Look>,
+    facts: Option<&'a SideBySide>,
+    /// Which page it is: `index`, `personalities`, `platforms`, `facts`, or an area's name.
     page: &'a str,
 }
 
@@ -55,6 +70,8 @@ struct View {
     controls: Vec<(&'static str, Vec<&'static str>)>,
     /// Why nothing breaks it, if nothing does.
     uncontrolled: Option<&'static str>,
+    /// What was seen of it, by verdict.
+    seen: Vec<Seen>,
 }
 
 /// A personality as it is shown.
@@ -66,44 +83,58 @@ struct Breaker {
     values: Option<String>,
 }
 
-/// As HTML.
-pub fn html(requirements: &[&'static Requirement]) -> Result<Vec<Page>, String> {
-    pages(requirements, "html", HTML, minijinja::AutoEscape::Html)
+/// As HTML; with what was seen on platforms, if there are any.
+pub fn html(
+    requirements: &[&'static Requirement],
+    platforms: &[Platform],
+) -> Result<Vec<Page>, String> {
+    pages(requirements, platforms, "html", frame::html(&HTML))
 }
 
 /// As Markdown.
-pub fn markdown(requirements: &[&'static Requirement]) -> Result<Vec<Page>, String> {
-    pages(requirements, "md", MARKDOWN, minijinja::AutoEscape::None)
+pub fn markdown(
+    requirements: &[&'static Requirement],
+    platforms: &[Platform],
+) -> Result<Vec<Page>, String> {
+    pages(requirements, platforms, "md", frame::markdown(&MARKDOWN))
 }
 
 fn pages(
     requirements: &[&'static Requirement],
+    platforms: &[Platform],
     extension: &str,
-    template: &'static str,
-    escape: minijinja::AutoEscape,
+    environment: Result<Environment<'static>, minijinja::Error>,
 ) -> Result<Vec<Page>, String> {
-    let areas = areas(requirements);
-    let mut environment = minijinja::Environment::new();
-    environment.set_auto_escape_callback(move |_| escape);
-    environment.set_keep_trailing_newline(true);
-    environment.add_filter("markdown", |text: &str| escape::markdown(text));
     let wrong = |error: minijinja::Error| format!("the pages' template: {error:#}");
-    environment.add_template("page", template).map_err(wrong)?;
+    let environment = environment.map_err(wrong)?;
     let template = environment.get_template("page").map_err(wrong)?;
-    let names = ["index"].into_iter().chain(areas.iter().map(|area| area.name));
+    let areas = areas(requirements, platforms);
+    let measured: Vec<(Vec<String>, &ProbeReport)> = platforms
+        .iter()
+        .filter_map(|platform| Some((heading(platform), platform.facts.as_ref()?)))
+        .collect();
+    let facts = (!measured.is_empty()).then(|| SideBySide::new(&measured));
+    let platforms = platforms::views(platforms, extension);
+    let style = frame::style(frame::TEXT, measured.len());
+    let policy = frame::policy(&style, None);
+    let mut names = vec!["index"];
+    names.extend(areas.iter().map(|area| area.name));
+    names.push("personalities");
+    names.extend((!platforms.is_empty()).then_some("platforms"));
+    names.extend(facts.as_ref().map(|_| "facts"));
     names
-        .chain(["personalities"])
+        .into_iter()
         .map(|page| {
             let context = Context {
                 version: env!("CARGO_PKG_VERSION"),
-                policy: format!(
-                    "default-src 'none'; style-src 'sha256-{}'",
-                    Base64::encode_string(&Sha256::digest(STYLE.as_bytes()))
-                ),
-                style: STYLE,
+                policy: &policy,
+                style: &style,
                 total: requirements.len(),
                 areas: &areas,
                 personalities: breakers(),
+                platforms: &platforms,
+                counted: platforms::counted(),
+                facts: facts.as_ref(),
                 page,
             };
             Ok((format!("{page}.{extension}"), template.render(context).map_err(wrong)?))
@@ -111,11 +142,21 @@ fn pages(
         .collect()
 }
 
-fn areas(requirements: &[&'static Requirement]) -> Vec<Area> {
+/// What the column of a platform's facts is called.
+fn heading(platform: &Platform) -> Vec<String> {
+    let mut lines = vec![settings::printable(&platform.about.name)];
+    if let Some(facts) = &platform.facts {
+        lines.extend(matrix::platform_lines(&facts.platform).into_iter().skip(1));
+        lines.push(settings::printable(&format!("kernel {}", facts.platform.release)));
+    }
+    lines
+}
+
+fn areas(requirements: &[&'static Requirement], platforms: &[Platform]) -> Vec<Area> {
     let mut areas: Vec<Area> = Vec::new();
     for requirement in requirements {
         let name = requirement.area();
-        let view = view(requirement);
+        let view = view(requirement, platforms);
         match areas.iter_mut().find(|area| area.name == name) {
             Some(area) => area.requirements.push(view),
             None => areas.push(Area { name, requirements: vec![view] }),
@@ -124,7 +165,7 @@ fn areas(requirements: &[&'static Requirement]) -> Vec<Area> {
     areas
 }
 
-fn view(requirement: &'static Requirement) -> View {
+fn view(requirement: &'static Requirement, platforms: &[Platform]) -> View {
     let (controls, uncontrolled) = match requirement.controls {
         Controls::By(controls) => {
             let named = |personality: &'static str| {
@@ -152,6 +193,7 @@ fn view(requirement: &'static Requirement) -> View {
         claims: requirement.claims.iter().map(|claim| claim.word()).collect(),
         controls,
         uncontrolled,
+        seen: platforms::seen(platforms, requirement.id),
     }
 }
 

@@ -1,28 +1,21 @@
 //! The matrix as one self-contained page: no other file, no request, no script needed to read it.
 //!
-//! Every text from a report is escaped by the template (`templates/matrix.html`), and the page's
-//! content security policy names the hashes of its own style and script, so that nothing else runs
-//! even if something slipped through.
+//! Every text from a report is escaped by the template (`templates/matrix.html`).
 
 use std::fmt::Write;
 
-use base64ct::{Base64, Encoding};
 use forkproof_report::{Conclusion, Entry, Verdict};
 use serde::Serialize;
 use settings::printable;
-use sha2::{Digest, Sha256};
 
 use super::label;
 use super::model::{Column, Matrix, Row, Section, plural};
+use crate::render::frame;
 use crate::render::look::{Look, NOT_SELECTED, look, look_of};
 
 const STYLE: &str = include_str!("../../../templates/matrix.css");
 const TEMPLATE: &str = include_str!("../../../templates/matrix.html");
 const SCRIPT: &str = include_str!("../../../templates/matrix.js");
-
-/// Rem: the column of the requirements, and the least width of each other one.
-const FIRST_COLUMN: usize = 20;
-const COLUMN: usize = 9;
 
 #[derive(Serialize)]
 struct Page<'a> {
@@ -127,25 +120,12 @@ struct Said<'a> {
 
 /// The matrix as a page. The same reports give the same bytes.
 pub fn render(matrix: &Matrix<'_>) -> Result<String, String> {
-    let mut style = STYLE.to_owned();
     let columns = matrix.columns.len();
-    let width = FIRST_COLUMN + COLUMN * columns;
-    // A head that stays in sight has to scroll with the page, which a table in a scrolling box
-    // does not: only where the whole table fits.
-    let _ = write!(
-        style,
-        ":root{{--columns:{columns};--first:{FIRST_COLUMN}rem;--column:{COLUMN}rem}}\
-         @media(min-width:{}rem){{.scroll{{overflow:visible}}thead th{{position:sticky;top:0}}}}",
-        width + 4
-    );
+    let style = frame::style(STYLE, columns);
     let page = Page {
         title: &matrix.title,
         version: env!("CARGO_PKG_VERSION"),
-        policy: format!(
-            "default-src 'none'; style-src '{}'; script-src '{}'; base-uri 'none'; form-action 'none'",
-            hash(&style),
-            hash(SCRIPT)
-        ),
+        policy: frame::policy(&style, Some(SCRIPT)),
         style,
         script: SCRIPT,
         noun: matrix.noun(),
@@ -161,17 +141,9 @@ pub fn render(matrix: &Matrix<'_>) -> Result<String, String> {
         requirements: matrix.rows.len(),
         findings: matrix.rows.iter().filter_map(|row| finding(matrix, row)).collect(),
     };
-    // The template's name tells that what it is given is to be escaped.
-    let mut environment = minijinja::Environment::new();
-    environment
-        .add_template("matrix.html", TEMPLATE)
-        .and_then(|()| environment.get_template("matrix.html")?.render(page))
-        .map_err(|error| format!("the page's template: {error}"))
-}
-
-/// A source of a content security policy.
-fn hash(text: &str) -> String {
-    format!("sha256-{}", Base64::encode_string(&Sha256::digest(text.as_bytes())))
+    frame::html(&[("matrix.html", TEMPLATE)])
+        .and_then(|environment| environment.get_template("matrix.html")?.render(page))
+        .map_err(|error| format!("the page's template: {error:#}"))
 }
 
 fn badge(conclusion: Conclusion, words: String) -> Badge {

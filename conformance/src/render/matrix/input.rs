@@ -15,7 +15,8 @@ use super::model::Column;
 /// A file, and what its column is to be called if that was said.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Source {
-    label: Option<String>,
+    /// `LABEL` of `LABEL=FILE`.
+    pub label: Option<String>,
     /// Where the report is.
     pub path: PathBuf,
 }

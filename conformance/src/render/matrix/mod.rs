@@ -10,4 +10,5 @@ pub mod markdown;
 mod model;
 pub mod terminal;
 
+pub use label::platform as platform_lines;
 pub use model::Matrix;
