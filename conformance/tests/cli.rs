@@ -207,6 +207,8 @@ fn reports_of_a_failure_name_the_trap_and_show_evidence() {
         .find(|entry| entry["verdict"] == "fail")
         .unwrap();
     assert!(!failed["evidence"]["processes"].as_array().unwrap().is_empty());
+    let summary = std::fs::read_to_string(path("summary.md")).unwrap();
+    assert!(summary.contains("\n  - Usual cause: ") && !summary.contains("Trap"), "{summary}");
     let junit = std::fs::read_to_string(path("junit.xml")).unwrap();
     assert_eq!(junit::suites(&junit)[0].failures, 1);
     assert!(std::fs::read_to_string(path("summary.md")).unwrap().contains("### Failures"));

@@ -200,6 +200,18 @@ fn what_differs_comes_first_then_what_fails_everywhere() {
     );
 }
 
+/// They are what is usual, and not what was found: in the words of the terminal.
+#[test]
+fn cause_and_fix_are_called_usual() {
+    let dir = tempfile::tempdir().unwrap();
+    let [debian, freebsd] = two(&dir);
+    for option in ["--html", "--markdown"] {
+        let (text, _) = output(&dir, option, &[&debian, &freebsd], &[]);
+        in_order(&text, &["Usual cause", "never initialised", "Usual fix"]);
+        assert!(!text.contains("Trap"), "{option}");
+    }
+}
+
 #[test]
 fn every_link_within_the_page_leads_somewhere_and_nothing_leads_out() {
     let dir = tempfile::tempdir().unwrap();

@@ -8,6 +8,10 @@ use serde::Serialize;
 pub(super) const BOLD: Style = Style::new().bold();
 pub(super) const DIM: Style = Style::new().dimmed();
 
+/// What a requirement's trap and fix are called below a failure: what is usual, not what was found.
+pub(super) const CAUSE: &str = "Usual cause";
+pub(super) const FIX: &str = "Usual fix";
+
 /// How a verdict is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub(super) struct Look {

@@ -11,7 +11,7 @@ use settings::printable;
 use super::label;
 use super::model::{Column, Matrix, Row, Section, plural};
 use crate::render::frame;
-use crate::render::look::{Look, NOT_SELECTED, look, look_of};
+use crate::render::look::{CAUSE, FIX, Look, NOT_SELECTED, look, look_of};
 
 const STYLE: &str = include_str!("../../../templates/matrix.css");
 const TEMPLATE: &str = include_str!("../../../templates/matrix.html");
@@ -36,6 +36,8 @@ struct Page<'a> {
     sections: Vec<SectionView<'a>>,
     requirements: usize,
     findings: Vec<FindingView<'a>>,
+    cause: &'static str,
+    usual_fix: &'static str,
 }
 
 #[derive(Serialize)]
@@ -140,6 +142,8 @@ pub fn render(matrix: &Matrix<'_>) -> Result<String, String> {
         sections: sections(matrix),
         requirements: matrix.rows.len(),
         findings: matrix.rows.iter().filter_map(|row| finding(matrix, row)).collect(),
+        cause: CAUSE,
+        usual_fix: FIX,
     };
     frame::html(&[("matrix.html", TEMPLATE)])
         .and_then(|environment| environment.get_template("matrix.html")?.render(page))

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::model::{Matrix, Row, Section};
 use crate::render::escape::markdown as cell;
-use crate::render::look::{NOT_SELECTED, look};
+use crate::render::look::{CAUSE, FIX, NOT_SELECTED, look};
 use settings::printable;
 
 /// The matrix as Markdown.
@@ -108,9 +108,9 @@ fn findings(text: &mut String, matrix: &Matrix<'_>, rows: &[&Row<'_>]) {
         let advice = row.entries().find_map(|(_, entry)| Some((&entry.trap, entry.fix.as_ref()?)));
         if let Some((trap, fix)) = advice {
             if let Some(trap) = trap {
-                let _ = writeln!(text, "  - Trap: {}", cell(&printable(trap)));
+                let _ = writeln!(text, "  - {CAUSE}: {}", cell(&printable(trap)));
             }
-            let _ = writeln!(text, "  - Fix: {}", cell(&printable(fix)));
+            let _ = writeln!(text, "  - {FIX}: {}", cell(&printable(fix)));
         }
     }
 }

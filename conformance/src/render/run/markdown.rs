@@ -6,6 +6,7 @@ use forkproof_report::{Entry, Report, Verdict};
 use settings::printable;
 
 use crate::render::escape::markdown as cell;
+use crate::render::look::{CAUSE, FIX};
 
 /// The report as Markdown: the failures with their reasons first, then what did not run.
 pub fn render(report: &Report) -> String {
@@ -45,8 +46,8 @@ pub fn render(report: &Report) -> String {
                 (reason, &entry.reason),
                 ("Baseline", &entry.baseline_text()),
                 ("Covered by", &entry.covered_by),
-                ("Trap", &entry.trap),
-                ("Fix", &entry.fix),
+                (CAUSE, &entry.trap),
+                (FIX, &entry.fix),
             ] {
                 if let Some(value) = value {
                     let _ = writeln!(text, "  - {name}: {}", cell(value));

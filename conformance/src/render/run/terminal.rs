@@ -6,7 +6,7 @@ use std::time::Duration;
 use forkproof_report::{Entry, Evidence, Report, Verdict};
 use settings::printable;
 
-use crate::render::look::{BOLD, DIM, look, look_of};
+use crate::render::look::{BOLD, CAUSE, DIM, FIX, look, look_of};
 use crate::run::Record;
 use crate::subject::Claim;
 
@@ -340,8 +340,8 @@ pub fn failure_text(entry: &Entry) -> String {
         .join("; ");
     field("Claimed", (!claimed.is_empty()).then_some(claimed.as_str()));
     field("Covered by", entry.covered_by.as_deref());
-    field("Usual cause", entry.trap.as_deref());
-    field("Usual fix", entry.fix.as_deref());
+    field(CAUSE, entry.trap.as_deref());
+    field(FIX, entry.fix.as_deref());
     text
 }
 
