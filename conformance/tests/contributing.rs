@@ -1,5 +1,5 @@
-//! CONTRIBUTING.md shows a requirement and its check. They are a real one's, to the letter, so they
-//! compile.
+//! CONTRIBUTING.md shows a requirement and its check: they are a real one's, to the letter, so they
+//! compile. And it has a map, which lacks nothing.
 
 #[test]
 fn the_sample_is_a_real_requirement() {
@@ -17,5 +17,32 @@ fn the_sample_is_a_real_requirement() {
     assert_eq!(samples.len(), 2, "the definition and the check");
     for sample in samples {
         assert!(source.contains(&plain(sample)), "not in the sources:\n{sample}");
+    }
+}
+
+#[test]
+fn the_map_has_every_crate_folder_and_script() {
+    let root = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
+    let guide = std::fs::read_to_string(root.join("CONTRIBUTING.md")).unwrap();
+    let map = guide.split("```text\n").nth(1).unwrap().split("```").next().unwrap();
+    let names = |folder: &str, wanted: fn(&std::path::Path) -> bool| -> Vec<String> {
+        let entries = std::fs::read_dir(root.join(folder)).unwrap().map(|entry| entry.unwrap());
+        let found = entries.filter(|entry| wanted(&entry.path()));
+        found.map(|entry| entry.file_name().into_string().unwrap()).collect()
+    };
+    // Words as they stand there: `fuzzing/` is no mention of `fuzz`.
+    let words: Vec<&str> = map.split([' ', ',', ';', '\n']).filter(|w| !w.is_empty()).collect();
+    for folder in names("conformance", |path| path.is_dir())
+        .into_iter()
+        .chain(names("server", |p| p.is_dir()))
+    {
+        // Every crate has these.
+        if ["src", "tests"].contains(&folder.as_str()) {
+            continue;
+        }
+        assert!(words.contains(&format!("{folder}/").as_str()), "{folder}/ is not in the map");
+    }
+    for script in names(".ci", |path| path.is_file() && path.extension().is_none()) {
+        assert!(words.contains(&script.as_str()), ".ci/{script} is not in the map");
     }
 }
