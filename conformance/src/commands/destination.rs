@@ -113,6 +113,12 @@ impl Destination {
     }
 }
 
+/// Makes a directory that files are to be written to, and those above it, where they are missing.
+pub fn make_directory(path: &Path) -> Result<(), String> {
+    std::fs::create_dir_all(path)
+        .map_err(|error| format!("cannot make {}: {}", path.display(), settings::reason(&error)))
+}
+
 fn cannot_write(path: &Path, error: &std::io::Error) -> String {
     format!("cannot write {}: {error}", path.display())
 }

@@ -3,11 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use super::arguments::Selection;
-use super::destination::Destination;
+use super::destination::{Destination, make_directory};
 use super::outcome::{CommandError, CommandResult, print, say};
 use crate::render::{catalogue, pages};
 use crate::results;
-use crate::run::{self, SelectionError};
+use crate::run;
 
 #[derive(clap::Args, Debug)]
 pub(super) struct Arguments {
@@ -65,10 +65,7 @@ pub(super) fn main(arguments: &Arguments) -> CommandResult {
 
 /// Writes pages to a directory, which is made if necessary; all of them, or none.
 fn write(pages: &[(String, String)], directory: &Path) -> CommandResult {
-    std::fs::create_dir_all(directory).map_err(|error| {
-        let why = settings::reason(&error);
-        CommandError::usage(format!("cannot make {}: {why}", directory.display()))
-    })?;
+    make_directory(directory).map_err(CommandError::usage)?;
     let mut filled = Vec::new();
     for (name, text) in pages {
         let mut destination =
@@ -83,15 +80,7 @@ fn write(pages: &[(String, String)], directory: &Path) -> CommandResult {
 /// `forkproof explain`: one requirement in full, or several as a list.
 pub(super) fn explain(name: &str) -> CommandResult {
     // As `run` takes it: an id, its end alone, an area, or a glob.
-    let found = match run::select(&[name.to_owned()], None) {
-        Ok(found) => found,
-        Err(SelectionError::BadGlob(why)) => return Err(CommandError::usage(why)),
-        Err(SelectionError::NoMatch(_)) => {
-            let hint = run::requirement_hint(name);
-            return Err(CommandError::usage(format!("no requirement `{name}`: {hint}")));
-        }
-    };
-    match found.as_slice() {
+    match run::select(&[name.to_owned()], None)?.as_slice() {
         [requirement] => say(&catalogue::explanation(requirement)),
         several => say(&catalogue::list(several)),
     }

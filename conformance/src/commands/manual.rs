@@ -7,7 +7,7 @@ use clap::{Command, ValueEnum};
 use clap_complete::Shell;
 use clap_mangen::Man;
 
-use super::destination::Destination;
+use super::destination::{Destination, make_directory};
 use super::outcome::{CommandError, CommandResult, print};
 
 /// Verdicts, levels, exit statuses and files: `forkproof(7)`.
@@ -61,8 +61,7 @@ impl Program {
 /// `forkproof man`.
 pub(super) fn pages(arguments: &Pages, own: &Command) -> CommandResult {
     let directory = &arguments.directory;
-    std::fs::create_dir_all(directory)
-        .map_err(|error| CommandError::usage(settings_error(directory, &error)))?;
+    make_directory(directory).map_err(CommandError::usage)?;
     let mut written = 0;
     for program in Program::value_variants() {
         let mut command = program.command(own.clone()).disable_help_subcommand(true);
@@ -119,10 +118,6 @@ fn write_pages(command: &Command, section: &str, directory: &Path) -> Result<usi
 fn write(directory: &Path, name: &str, text: &str) -> Result<(), CommandError> {
     let destination = Destination::open(&directory.join(name)).map_err(CommandError::usage)?;
     destination.write(text).map_err(CommandError::no_verdict)
-}
-
-fn settings_error(path: &Path, error: &std::io::Error) -> String {
-    format!("cannot make {}: {}", path.display(), settings::reason(error))
 }
 
 #[cfg(test)]

@@ -29,5 +29,5 @@ pub use finding::{Finding, Product};
 pub use plan::Plan;
 pub use report::{entry, report};
 pub use runner::{run_task, warden};
-pub use selection::{Choice, SelectionError, Shard, requirement_hint, select, shard};
+pub use selection::{Choice, SelectionError, Shard, select, shard};
 pub use task::{Subject, Task, Work};

@@ -90,11 +90,9 @@ impl Choice<'_> {
         }
         Ok(chosen)
     }
-}
 
-impl Choice<'_> {
     /// What a pattern that matches nothing may stand for, or where all are shown.
-    pub fn hint(&self, pattern: &str) -> String {
+    fn hint(&self, pattern: &str) -> String {
         if personality::all().iter().any(|personality| personality.name == pattern) {
             return format!("it is a personality: `forkproof run --as {pattern}`");
         }
@@ -164,11 +162,6 @@ fn ids() -> Vec<&'static str> {
 
 fn catalogue<'a>(ids: &'a [&'static str]) -> Choice<'a> {
     Choice { ids, noun: "requirement", shown_by: "forkproof list" }
-}
-
-/// What a name that no requirement has may stand for; see [`Choice::hint`].
-pub fn requirement_hint(name: &str) -> String {
-    catalogue(&ids()).hint(name)
 }
 
 /// The requirements whose ids match any of `globs` (see [`Choice::matching`]), of at least `level`,
