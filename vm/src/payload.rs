@@ -4,6 +4,7 @@
 //! static one runs everywhere; a dynamic one needs the guest's C library to be no older than the
 //! one it was linked with, which the guest finds out (`run.sh`).
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use forkproof_host::{Elf, Machine};
@@ -74,32 +75,64 @@ struct Program {
     interpreter: Option<String>,
 }
 
-/// How to make a program for such a guest.
+/// How to make a program for such a guest, in a clone: what `doctor` and errors say, and the book and
+/// cross.toml explain.
 pub(crate) fn how_to_make(wanted: Wanted) -> String {
-    let build = "build --release --package forkproof --no-default-features --target";
+    let build = "build --release --locked --package forkproof --no-default-features --target";
     let targets = wanted.targets();
     match wanted.system {
         System::Linux => {
             let plain = targets[targets.len() - 1];
             format!("rustup target add {plain} && cargo {build} {plain}")
         }
-        System::FreeBsd => format!("CROSS_CONFIG=cross.toml cross {build} {}", targets[0]),
+        System::FreeBsd => format!(
+            "CROSS_CONFIG=cross.toml cross +1.85 {build} {} --target-dir target/cross",
+            targets[0]
+        ),
     }
+}
+
+/// Where to look.
+#[derive(Debug, Default)]
+struct Surroundings {
+    /// What the user keeps payloads in.
+    directory: Option<PathBuf>,
+    /// This program.
+    own: Option<PathBuf>,
+    /// cargo's target directories of the clone that the user is in.
+    built: Vec<PathBuf>,
 }
 
 /// The executable for a guest: one of `named`, or of the places that the documentation lists.
 pub(crate) fn find(wanted: Wanted, named: &[PathBuf]) -> Result<PathBuf> {
-    let own = std::env::current_exe().ok();
-    let directory = std::env::var_os(DIRECTORY_VARIABLE).map(PathBuf::from);
-    find_among(wanted, named, directory.as_deref(), own.as_deref())
+    find_among(
+        wanted,
+        named,
+        &Surroundings {
+            directory: std::env::var_os(DIRECTORY_VARIABLE).map(PathBuf::from),
+            own: std::env::current_exe().ok(),
+            built: std::env::current_dir().map(|dir| target_dirs(&dir)).unwrap_or_default(),
+        },
+    )
 }
 
-fn find_among(
-    wanted: Wanted,
-    named: &[PathBuf],
-    directory: Option<&Path>,
-    own: Option<&Path>,
-) -> Result<PathBuf> {
+/// cargo's target directories for who is in `dir`: what is set, and where cross.toml has cross build.
+fn target_dirs(dir: &Path) -> Vec<PathBuf> {
+    let Some(clone) = clone_around(dir) else { return Vec::new() };
+    let set = std::env::var_os("CARGO_TARGET_DIR").map(|set| clone.join(set));
+    set.into_iter().chain([clone.join("target")]).collect()
+}
+
+/// The clone of this project that `dir` is in. Another user's is nobody's to take programs from.
+fn clone_around(dir: &Path) -> Option<&Path> {
+    let clone = dir
+        .ancestors()
+        .find(|dir| dir.join("cross.toml").is_file() && dir.join("vm/images").is_dir())?;
+    let owner = clone.metadata().ok()?.uid();
+    [0, nix::unistd::geteuid().as_raw()].contains(&owner).then_some(clone)
+}
+
+fn find_among(wanted: Wanted, named: &[PathBuf], around: &Surroundings) -> Result<PathBuf> {
     // What the user names is a mistake if it is no program at all; one for another guest of the
     // same command is none.
     let mut refused = Vec::new();
@@ -114,7 +147,7 @@ fn find_among(
     }
     let mut looked = Vec::new();
     if fitting.is_empty() {
-        for (place, paths) in places(wanted, directory, own) {
+        for (place, paths) in places(wanted, around) {
             looked.push(place);
             for path in paths.into_iter().filter(|path| path.is_file()) {
                 match inspect(&path) {
@@ -144,56 +177,60 @@ fn find_among(
     if !refused.is_empty() {
         message.push_str(&format!("; not fit: {}", refused.join(", ")));
     }
-    message.push_str(". Name one with --payload FILE, or make one: ");
-    let build = "build --release --package forkproof --no-default-features --target";
-    let targets = wanted.targets();
-    let (best, plain) = (targets[0], targets[targets.len() - 1]);
-    message.push_str(&match wanted.system {
-        System::Linux => format!(
-            "`cargo {build} {plain}` (it takes `rustup target add {plain}` and a linker for it: \
-             gcc-multilib on Debian), or with cross for {best}"
-        ),
-        System::FreeBsd => format!("`CROSS_CONFIG=cross.toml cross {build} {best}`"),
-    });
+    message.push_str(&format!(
+        ". Name one with --payload FILE, or make one in a clone: `{}`",
+        how_to_make(wanted)
+    ));
+    if wanted.system == System::Linux && wanted.bits == 32 {
+        message.push_str(" (it takes a linker, too: gcc-multilib on Debian)");
+    }
     Err(Error::Usage(message))
 }
 
 /// The places in their order, each with its description and its files.
-fn places(
-    wanted: Wanted,
-    directory: Option<&Path>,
-    own: Option<&Path>,
-) -> Vec<(String, Vec<PathBuf>)> {
+fn places(wanted: Wanted, around: &Surroundings) -> Vec<(String, Vec<PathBuf>)> {
     let mut places = Vec::new();
-    if let Some(directory) = directory {
+    if let Some(directory) = &around.directory {
         let mut files: Vec<PathBuf> = std::fs::read_dir(directory)
             .map(|entries| entries.flatten().map(|entry| entry.path()).collect())
             .unwrap_or_default();
         files.sort();
         places.push((format!("${DIRECTORY_VARIABLE} ({})", directory.display()), files));
     }
-    let Some(own) = own else { return places };
-    if let Some(beside) = own.parent() {
-        let files =
-            wanted.targets().iter().map(|t| beside.join(format!("forkproof-{t}"))).collect();
+    let own = around.own.as_deref();
+    if let Some(beside) = own.and_then(Path::parent) {
         let names: Vec<_> = wanted.targets().iter().map(|t| format!("forkproof-{t}")).collect();
+        let files = names.iter().map(|name| beside.join(name)).collect();
         places.push((format!("{} in {}", names.join(", "), beside.display()), files));
     }
-    // cargo's: TARGETDIR/PROFILE/forkproof, or TARGETDIR/TRIPLE/PROFILE/forkproof.
+    // cargo's: this program is TARGETDIR/PROFILE/forkproof, or TARGETDIR/TRIPLE/PROFILE/forkproof.
+    let around_own: Vec<&Path> =
+        own.map(|own| own.ancestors().skip(2).take(2).collect()).unwrap_or_default();
+    let built = around.built.iter().map(PathBuf::as_path);
+    let built = built.filter(|built| !around_own.contains(built)).collect();
+    for roots in [around_own, built] {
+        let Some(first) = roots.first() else { continue };
+        let targets = wanted.targets().join(" or ");
+        let place = format!("{}/({targets})/release/forkproof", first.display());
+        places.push((place, roots.iter().flat_map(|root| built_in(root, wanted)).collect()));
+    }
+    if let Some(own) = own {
+        places.push(("this program itself".to_owned(), vec![own.to_owned()]));
+    }
+    places
+}
+
+/// What cargo and cross leave in a target directory; cross has one of its own there.
+fn built_in(target_dir: &Path, wanted: Wanted) -> Vec<PathBuf> {
     let mut files = Vec::new();
-    for root in [own.ancestors().nth(2), own.ancestors().nth(3)].into_iter().flatten() {
+    for root in [target_dir.to_owned(), target_dir.join("cross")] {
         for profile in ["release", "debug"] {
             for target in wanted.targets() {
                 files.push(root.join(target).join(profile).join("forkproof"));
             }
         }
     }
-    if let Some(root) = own.ancestors().nth(2) {
-        let target = wanted.targets().join(" or ");
-        places.push((format!("{}/({target})/release/forkproof", root.display()), files));
-    }
-    places.push(("this program itself".to_owned(), vec![own.to_owned()]));
-    places
+    files
 }
 
 /// Why a program does not run in such a guest, if it doesn't.
@@ -285,7 +322,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("payload");
         std::fs::write(&path, content).expect("written");
-        let found = find_among(wanted, std::slice::from_ref(&path), None, None);
+        let found = find_among(wanted, std::slice::from_ref(&path), &Surroundings::default());
         match (found, refusal) {
             (Ok(found), None) => assert_eq!(found, path),
             (Err(error), Some(words)) => {
@@ -306,7 +343,11 @@ mod tests {
             std::fs::write(path, content).expect("written");
         };
         put(&own, elf(64, 0, GLIBC_64));
-        let find = |directory: Option<&Path>| find_among(LINUX_64, &[], directory, Some(&own));
+        let find = |directory: Option<&Path>| {
+            let directory = directory.map(Path::to_owned);
+            let own = Some(own.clone());
+            find_among(LINUX_64, &[], &Surroundings { directory, own, built: Vec::new() })
+        };
         assert_eq!(find(None).expect("itself"), own);
         let built = target.join("x86_64-unknown-linux-gnu/release/forkproof");
         put(&built, elf(64, 0, GLIBC_64));
@@ -322,14 +363,63 @@ mod tests {
         put(&payloads.join("b"), elf(64, 0, GLIBC_64));
         assert_eq!(find(Some(&payloads)).expect("in the directory"), payloads.join("b"));
 
-        let error = find_among(LINUX_32, &[], None, Some(&own)).expect_err("none");
+        let around = Surroundings { own: Some(own.clone()), ..Surroundings::default() };
+        let error = find_among(LINUX_32, &[], &around).expect_err("none");
         let text = error.to_string();
         for words in
             ["a 32-bit x86 Linux guest", "i686-unknown-linux-musl", "(64-bit)", "--payload"]
         {
             assert!(text.contains(words), "{words}: {text}");
         }
-        let error = find_among(FREEBSD_64, &[], None, Some(&own)).expect_err("none");
-        assert!(error.to_string().contains("CROSS_CONFIG=cross.toml cross build"), "{error}");
+        let error = find_among(FREEBSD_64, &[], &around).expect_err("none");
+        assert!(error.to_string().contains("CROSS_CONFIG=cross.toml cross +1.85 build"), "{error}");
+    }
+
+    /// An installed program finds what was built in the clone that its user is in, by cross too.
+    #[test]
+    fn an_installed_program_looks_into_the_clone() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let put = |path: &str, content: Vec<u8>| {
+            let path = dir.path().join(path);
+            std::fs::create_dir_all(path.parent().expect("a parent")).expect("made");
+            std::fs::write(&path, content).expect("written");
+            path
+        };
+        let own = put("home/.cargo/bin/forkproof", elf(64, 0, GLIBC_64));
+        put("clone/cross.toml", Vec::new());
+        put("clone/vm/images/x.toml", Vec::new());
+        put("elsewhere/cross.toml", Vec::new());
+        let clone = dir.path().join("clone");
+        assert_eq!(clone_around(&clone.join("vm/images")), Some(clone.as_path()));
+        assert_eq!(clone_around(&dir.path().join("elsewhere")), None);
+        let around = Surroundings {
+            directory: None,
+            own: Some(own.clone()),
+            built: vec![clone.join("target")],
+        };
+        assert_eq!(find_among(LINUX_64, &[], &around).expect("itself"), own);
+        let error = find_among(FREEBSD_64, &[], &around).expect_err("none").to_string();
+        assert!(error.contains("clone/target/(x86_64-unknown-freebsd)/release"), "{error}");
+        let built = "clone/target/i686-unknown-linux-gnu/release/forkproof";
+        let built = put(built, elf(32, 0, GLIBC_32));
+        assert_eq!(find_among(LINUX_32, &[], &around).expect("built"), built);
+        let crossed = "clone/target/cross/x86_64-unknown-freebsd/release/forkproof";
+        let crossed = put(crossed, elf(64, 9, None));
+        assert_eq!(find_among(FREEBSD_64, &[], &around).expect("by cross"), crossed);
+    }
+
+    /// One command, wherever it is told.
+    #[test]
+    fn the_book_and_cross_toml_tell_the_same_commands() {
+        let book = include_str!("../../conformance/docs/src/machines.md");
+        for wanted in [LINUX_32, FREEBSD_64] {
+            let command = how_to_make(wanted);
+            assert!(book.contains(&format!("`{command}`")), "{command}");
+        }
+        let comment = include_str!("../../cross.toml").replace(['#', '\\'], " ");
+        let comment = comment.split_whitespace().collect::<Vec<_>>().join(" ");
+        let command = how_to_make(FREEBSD_64);
+        let cross = command.split_once(' ').expect("a variable first").1;
+        assert!(comment.contains(cross), "{cross}");
     }
 }

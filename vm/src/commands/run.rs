@@ -23,8 +23,9 @@ run` in each guest: ids, globs, --level, --repeat and so on. To check your own s
 
 The forkproof that runs in a guest must be an x86 program for the guest's system and width. It is \
 looked for in this order: --payload; $FORKPROOF_PAYLOADS, a directory; forkproof-TARGET beside this \
-program; cargo's target directory around this program, TARGET/release/forkproof; this program. In \
-each place a static one is preferred.
+program; cargo's target directory around this program, TARGET/release/forkproof and \
+cross/TARGET/release/forkproof; that of the clone you are in; this program. In each place a static \
+one is preferred.
 
 Results are in DIR/IMAGE: report.json, junit.xml, summary.md, output.log, console.log, exitcode; \
 with --facts also facts.json.
