@@ -159,14 +159,17 @@ impl Crowd {
                 .collect();
             let whole = lines.iter().filter(|line| line.ends_with(b"\n")).count();
             if whole != count || lines.len() != count {
+                let then = client.is_over().map(|how| format!("; then {how}")).unwrap_or_default();
+                let heard = match lines.as_slice() {
+                    [] => "none of them".to_owned(),
+                    [.., last] if last.ends_with(b"\n") => {
+                        format!("{whole}, the last of which is {}", excerpt(last))
+                    }
+                    [.., rest] => format!("{whole}, and a part of another: {}", excerpt(rest)),
+                };
                 return fail(
                     format!("{} hears exactly {count} lines", client.name),
-                    format!(
-                        "it hears {whole}, and {} bytes after the last of them{}; the last is {}",
-                        lines.last().filter(|line| !line.ends_with(b"\n")).map_or(0, Vec::len),
-                        client.is_over().map(|how| format!(", then {how}")).unwrap_or_default(),
-                        lines.last().map_or("none".into(), |line| excerpt(line)),
-                    ),
+                    format!("it hears {heard}{then}"),
                 );
             }
             client.pass_all();

@@ -12,9 +12,50 @@ const LAST_EVENTS: usize = 60;
 #[derive(Debug)]
 pub struct Timeline {
     start: Instant,
-    first: Vec<String>,
-    last: VecDeque<String>,
+    first: Vec<Run>,
+    last: VecDeque<Run>,
     dropped: usize,
+}
+
+/// Events of one kind, with no other between: a client that says a hundred lines, for example.
+#[derive(Debug)]
+struct Run {
+    /// Who does what, where that is done again and again with other words.
+    kind: Option<String>,
+    first: String,
+    /// How many there are between the first and the last.
+    between: usize,
+    last: Option<String>,
+}
+
+impl Run {
+    fn new(who: &str, what: &str, line: String) -> Self {
+        let kind = what.split_once('"').map(|(verb, _)| format!("{who}: {verb}"));
+        Self { kind, first: line, between: 0, last: None }
+    }
+
+    /// Takes in what follows it if that is of its kind; else gives it back.
+    fn join(&mut self, next: Self) -> Option<Self> {
+        if next.kind.is_none() || next.kind != self.kind {
+            return Some(next);
+        }
+        if self.last.replace(next.first).is_some() {
+            self.between += 1;
+        }
+        None
+    }
+
+    fn length(&self) -> usize {
+        1 + self.between + usize::from(self.last.is_some())
+    }
+
+    fn lines(&self) -> impl Iterator<Item = String> {
+        let between = match self.between {
+            0 => None,
+            count => Some(format!("             … {count} more of that kind …")),
+        };
+        [Some(self.first.clone()), between, self.last.clone()].into_iter().flatten()
+    }
 }
 
 impl Timeline {
@@ -28,24 +69,33 @@ impl Timeline {
     }
 
     pub(super) fn note(&mut self, who: &str, what: String) {
-        let event = format!("{:>9.3} ms  {who}: {what}", self.start.elapsed().as_secs_f64() * 1e3);
-        if self.first.len() < FIRST_EVENTS {
-            self.first.push(event);
+        let line = format!("{:>9.3} ms  {who}: {what}", self.start.elapsed().as_secs_f64() * 1e3);
+        self.add(Run::new(who, &what, line));
+    }
+
+    fn add(&mut self, next: Run) {
+        let latest = self.last.back_mut().or(self.first.last_mut());
+        let next = match latest {
+            Some(latest) => latest.join(next),
+            None => Some(next),
+        };
+        let Some(next) = next else { return };
+        if self.last.is_empty() && self.first.len() < FIRST_EVENTS {
+            self.first.push(next);
             return;
         }
         if self.last.len() == LAST_EVENTS {
-            self.last.pop_front();
-            self.dropped += 1;
+            self.dropped += self.last.pop_front().map_or(0, |run| run.length());
         }
-        self.last.push_back(event);
+        self.last.push_back(next);
     }
 
     pub(super) fn lines(&self) -> Vec<String> {
-        let mut lines = self.first.clone();
+        let mut lines: Vec<String> = self.first.iter().flat_map(Run::lines).collect();
         if self.dropped > 0 {
             lines.push(format!("             … {} events left out …", self.dropped));
         }
-        lines.extend(self.last.iter().cloned());
+        lines.extend(self.last.iter().flat_map(Run::lines));
         lines
     }
 }
@@ -72,4 +122,49 @@ pub struct Scene {
     /// Those that stand still, in words.
     pub(super) stopped: Vec<String>,
     pub(super) locks: Vec<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_done_again_and_again_is_told_once() {
+        let mut timeline = Timeline::new();
+        let mut add = |who: &str, what: &str| {
+            timeline.add(Run::new(who, what, format!("{who}: {what}")));
+        };
+        add("alice", "connects");
+        add("alice", "connects");
+        for number in 1..=100 {
+            add("alice", &format!("sends \"{number}\""));
+        }
+        add("bob", "hears \"1\"");
+        add("alice", "sends \"101\"");
+        add("alice", "sends \"102\"");
+        assert_eq!(
+            timeline.lines(),
+            [
+                "alice: connects",
+                "alice: connects",
+                "alice: sends \"1\"",
+                "             … 98 more of that kind …",
+                "alice: sends \"100\"",
+                "bob: hears \"1\"",
+                "alice: sends \"101\"",
+                "alice: sends \"102\"",
+            ]
+        );
+        for number in 0..1000 {
+            timeline.add(Run::new("bob", "waits", format!("bob: waits {number}")));
+        }
+        let lines = timeline.lines();
+        // Five runs came first.
+        assert_eq!(lines.len(), 8 + FIRST_EVENTS - 5 + 1 + LAST_EVENTS);
+        let left_out = 1000 - (FIRST_EVENTS - 5) - LAST_EVENTS;
+        assert!(
+            lines.contains(&format!("             … {left_out} events left out …")),
+            "{lines:?}"
+        );
+    }
 }

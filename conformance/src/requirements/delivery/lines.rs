@@ -44,6 +44,10 @@ fn first_line_comes_back(check: &mut Check) -> Outcome {
     /// Many at once, and again: while the machine is idle hardly anything comes in between.
     const CLIENTS: usize = 16;
     const ROUNDS: usize = 2;
+    // That it serves clients at all is another one's matter.
+    let server = check.server()?;
+    server.join("somebody")?;
+    server.end()?;
     let options = match check.target().manifest.options.replay {
         Some(_) => Options::new().replay(0),
         None => Options::new(),

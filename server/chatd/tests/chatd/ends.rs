@@ -46,6 +46,28 @@ fn stopped_processes_end_with_the_daemon(
     assert!(!messages.contains("had to be killed"), "{messages}");
 }
 
+/// Nobody is left who would wait for it.
+#[rstest]
+fn a_stopped_sender_ends_with_its_client(dir: TempDir) {
+    std::fs::write(in_dir(&dir, "log"), "one\n").unwrap();
+    let server = serve(dir.path(), &["--key-file", "key", "--log", "log", "-l", "127.0.0.1:0"]);
+    let address = content_of(&in_dir(&dir, "ready"));
+    let mut client = TcpStream::connect(address.trim()).unwrap();
+    client.write_all(&KEY).unwrap();
+    until("the replay", || (client.peek(&mut [0; 4]).unwrap() == 4).then_some(()));
+    let receiver = child_of(server.0.id());
+    let sender = child_of(receiver);
+    signal(sender, Signal::SIGSTOP);
+    let stopped = |(id, _, state): &(u32, u32, String)| *id == sender && state.starts_with('T');
+    until("the stop", || processes().iter().any(stopped).then_some(()));
+    // What it has not read makes this a reset.
+    drop(client);
+    until("the end of both", || {
+        let left = |(id, ..): &(u32, u32, String)| [receiver, sender].contains(id);
+        (!processes().iter().any(left)).then_some(())
+    });
+}
+
 /// Whoever reads the messages learns which process died, and of what.
 #[rstest]
 #[case::sender(true, Signal::SIGUSR2, "left: its sender was killed by SIGUSR2")]
