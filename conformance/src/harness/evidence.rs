@@ -7,7 +7,7 @@ use std::time::Duration;
 use forkproof_report::Evidence;
 
 use super::record::Scene;
-use super::seen::{names, tells_of_an_end};
+use super::seen::{numbers, tells_of_an_end};
 use super::world::World;
 use crate::platform::{self, State, signal_names};
 
@@ -91,9 +91,10 @@ pub(super) fn gather(world: &World) -> Evidence {
     let seen = world.seen.borrow();
     let gone: Vec<_> =
         seen.iter().filter(|(pid, _)| !there.contains(pid) && !reaped(*pid)).collect();
+    let words = LastWords::now(world);
     let (told, quiet): (Vec<_>, Vec<_>) = gone
         .into_iter()
-        .map(|(pid, known)| (pid, known, words_about(world, pid)))
+        .map(|(pid, known)| (pid, known, words.about(pid, known.parent)))
         .partition(|(_, _, words)| words.is_some());
     let shown = told.into_iter().chain(quiet);
     let total = seen.len();
@@ -125,32 +126,49 @@ pub(super) fn await_last_words(world: &World) {
         return;
     };
     let unexplained = || {
-        let seen = world.seen.borrow();
+        let (words, seen) = (LastWords::now(world), world.seen.borrow());
         let mut gone = seen.iter().filter(|(pid, known)| {
             known.role != "process" && !there.contains(pid) && world.ending_of(*pid).is_none()
         });
-        gone.any(|(pid, _)| words_about(world, pid).is_none())
+        gone.any(|(pid, known)| words.about(pid, known.parent).is_none())
     };
     // What does not come is told as unknown.
     let _ = world.wait(world.scaled(A_MOMENT), || Ok((!unexplained()).then_some(())));
 }
 
-/// What a server says of the end of its process `pid`, in a line that names it; or that is by its
-/// parent and names nobody else.
-fn words_about(world: &World, pid: i32) -> Option<String> {
-    let seen = world.seen.borrow();
-    let parent = seen.get(pid)?.parent;
-    let of_parent = |line: &str| {
-        names(line, parent)
-            && !seen.iter().any(|(other, _)| other != parent && other != pid && names(line, other))
-    };
-    world.servers.borrow().iter().find_map(|server| {
-        let output = server.output_tail(OUTPUT);
-        let tells: Vec<&str> = output.lines().filter(|line| tells_of_an_end(line)).collect();
-        let line = tells
-            .iter()
-            .find(|line| names(line, pid))
-            .or_else(|| tells.iter().find(|line| of_parent(line)))?;
-        Some(line.trim().to_owned())
-    })
+/// What the servers say of processes that have ended.
+struct LastWords {
+    /// By server: each line, with the processes that it names.
+    lines: Vec<Vec<(String, Vec<i32>)>>,
+}
+
+impl LastWords {
+    fn now(world: &World) -> Self {
+        let seen = world.seen.borrow();
+        let of_one = |line: &str| {
+            let named = numbers(line).filter(|&number| seen.get(number).is_some()).collect();
+            (line.trim().to_owned(), named)
+        };
+        let servers = world.servers.borrow();
+        let lines = servers.iter().map(|server| {
+            let output = server.output_tail(OUTPUT);
+            output.lines().filter(|line| tells_of_an_end(line)).map(of_one).collect()
+        });
+        Self { lines: lines.collect() }
+    }
+
+    /// Of the end of `pid`, in a line that names it; or that is by its parent and names nobody else.
+    fn about(&self, pid: i32, parent: i32) -> Option<&str> {
+        self.lines.iter().find_map(|lines| {
+            let names_it = |named: &[i32]| named.contains(&pid);
+            let by_parent = |named: &[i32]| {
+                named.contains(&parent) && named.iter().all(|one| [pid, parent].contains(one))
+            };
+            let (line, _) = lines
+                .iter()
+                .find(|(_, named)| names_it(named))
+                .or_else(|| lines.iter().find(|(_, named)| by_parent(named)))?;
+            Some(line.as_str())
+        })
+    }
 }

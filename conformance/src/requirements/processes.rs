@@ -560,13 +560,13 @@ fn descriptors_exhausted(check: &mut Check) -> Outcome {
     // Held against the time that was watched, which is longer on a slow or busy machine.
     let watched = begin.elapsed();
     ensure(spent < watched / 5, "the daemon does not spin while it has no descriptors", || {
-        format!("the daemon used {spent:.1?} of processor time in {watched:.1?}")
+        format!("the daemon spins: it used {spent:.1?} of processor time in {watched:.1?}")
     })?;
     // On a busy machine one that spins gets little, but wants to run all the time.
     ensure(
         looks.get() < 10 || active.get() * 4 < looks.get() * 3,
         "the daemon does not spin while it has no descriptors",
-        || format!("the daemon was ready to run at {} of {} looks", active.get(), looks.get()),
+        || format!("the daemon spins: ready to run at {} of {} looks", active.get(), looks.get()),
     )?;
     // Whose process is another one has descriptors of its own.
     let apart = check.has(Claim::ProcessPerClient) && check.has(Claim::Again);
