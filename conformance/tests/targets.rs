@@ -286,8 +286,9 @@ fn a_target_that_is_not_as_its_manifest_says_is_an_error(#[case] how: &str, #[ca
     let mark = dir.path().display().to_string();
     assert_eq!(processes_with(&mark), [""; 0], "{shown}");
     let report: Value = serde_json::from_str(&fs::read_to_string(&report).unwrap()).unwrap();
-    // Bounded: the limits are of seconds, times the machine's slowness.
-    assert!(took < 60.0 + 60.0 * report["options"]["slowness"].as_f64().unwrap(), "{shown}");
+    // Bounded: the limits are of seconds, which count for more on a machine that is very slow.
+    let slowness = report["options"]["slowness"].as_f64().unwrap();
+    assert!(took < f64::max(120.0, 8.0 * slowness), "{shown}");
     let entries = report["requirements"].as_array().unwrap();
     assert!(!entries.is_empty() && entries.iter().all(|entry| entry["verdict"] == "error"));
     assert_eq!(report["conclusion"], "no-verdict");

@@ -1,13 +1,12 @@
 //! The figures as one self-contained page: no other file, no request, no script.
 
-use base64ct::{Base64, Encoding};
 use serde::Serialize;
 use settings::printable;
-use sha2::{Digest, Sha256};
 
 use super::plot::{Measured, Plot, plot};
 use super::table;
 use crate::bench::{Cell, Paradigms, Summary};
+use crate::render::frame;
 
 const STYLE: &str = include_str!("../../../templates/paradigms.css");
 const TEMPLATE: &str = include_str!("../../../templates/paradigms.html");
@@ -20,7 +19,7 @@ const COLOURS: usize = 10;
 struct Page {
     version: &'static str,
     policy: String,
-    style: &'static str,
+    style: String,
     started: String,
     about: Vec<String>,
     remarks: Vec<String>,
@@ -62,17 +61,11 @@ const PLOTS: [((&str, &str, &str), Figure); 5] = [
 /// The template is wrong.
 pub fn html(all: &Paradigms) -> Result<String, String> {
     let wrong = |error: minijinja::Error| format!("the page's template: {error:#}");
-    let mut environment = minijinja::Environment::new();
-    environment.set_auto_escape_callback(|_| minijinja::AutoEscape::Html);
-    environment.set_keep_trailing_newline(true);
-    environment.add_template("page", TEMPLATE).map_err(wrong)?;
+    let style = frame::style(STYLE, table::columns().len() - 1);
     let page = Page {
         version: env!("CARGO_PKG_VERSION"),
-        policy: format!(
-            "default-src 'none'; style-src 'sha256-{}'",
-            Base64::encode_string(&Sha256::digest(STYLE.as_bytes()))
-        ),
-        style: STYLE,
+        policy: frame::policy(&style, None),
+        style,
         started: all.started.clone(),
         about: shown(table::about(all)),
         remarks: shown(table::remarks(all)),
@@ -94,7 +87,9 @@ pub fn html(all: &Paradigms) -> Result<String, String> {
             .map(|point| Table { heading: table::heading(point), rows: table::rows(all, point) })
             .collect(),
     };
-    environment.get_template("page").and_then(|template| template.render(page)).map_err(wrong)
+    frame::html(&[("page", TEMPLATE)])
+        .and_then(|environment| environment.get_template("page")?.render(page))
+        .map_err(wrong)
 }
 
 fn shown(lines: Vec<String>) -> Vec<String> {

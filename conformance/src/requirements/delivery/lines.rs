@@ -121,7 +121,7 @@ fn no_line_within_another(check: &mut Check) -> Outcome {
     bob.barrier()
 }
 
-fn stands_alone(whole: &str, what: &str, where_: &str, content: &[u8]) -> Outcome {
+fn stands_alone(whole: &str, what: &str, place: &str, content: &[u8]) -> Outcome {
     ensure(
         times(content, whole) == 1,
         format!(
@@ -130,8 +130,8 @@ fn stands_alone(whole: &str, what: &str, where_: &str, content: &[u8]) -> Outcom
         || {
             let mut lines = content.split(|&byte| byte == b'\n');
             match lines.find(|line| holds(line, whole)) {
-                Some(line) => format!("{where_} {}", excerpt(line)),
-                None => format!("{where_} it nowhere"),
+                Some(line) => format!("{place} {}", excerpt(line)),
+                None => format!("{place} it nowhere"),
             }
         },
     )
