@@ -147,8 +147,15 @@ impl Client {
     pub fn say_without_reading(&mut self, bytes: &[u8]) {
         self.world.act();
         self.world.note(&self.name, format!("sends {} and does not read", excerpt(bytes)));
-        self.outbox.extend_from_slice(bytes);
+        self.enqueue(bytes);
         self.write();
+    }
+
+    /// Sends on without reading; whether the system took anything more.
+    pub fn sends_on(&mut self) -> bool {
+        let before = self.sent;
+        self.write();
+        self.sent > before
     }
 
     /// The socket itself, for what the harness has no word for.
@@ -164,6 +171,11 @@ impl Client {
 
     pub(super) fn put(&mut self, bytes: &[u8]) {
         self.world.note(&self.name, format!("sends {}", self.world.without_key(bytes)));
+        self.enqueue(bytes);
+        self.pump();
+    }
+
+    fn enqueue(&mut self, bytes: &[u8]) {
         if self.all_sent() {
             self.outbox.clear();
             self.sent = 0;
@@ -176,7 +188,6 @@ impl Client {
         if self.world.orders.target.manifest.wire.ending_in == Ending::Nul {
             exchange(&mut self.outbox[begin..], b'\n', 0);
         }
-        self.pump();
     }
 
     /// Sends `bytes`, all of them, and returns when the system has taken them.

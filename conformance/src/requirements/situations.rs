@@ -1,9 +1,10 @@
 //! The few situations that several areas put a server in.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::harness::{Check, Client, Cluster, Launched, Options, Server};
 use crate::platform;
+use crate::platform::Process;
 use crate::stop::{OrError, Outcome, Step, Stop, ensure, fail};
 use crate::subject::Claim;
 
@@ -205,6 +206,29 @@ pub(super) fn blocked_client(
         || format!("sender {} is busy", cluster.sender),
     )?;
     Ok((client, cluster, said))
+}
+
+/// `client` says `said` and reads nothing until the server takes no more of it, or has taken all: what
+/// comes back has then filled whatever the server sends with.
+pub(super) fn says_until_the_server_waits(
+    check: &Check,
+    server: &Server,
+    client: &mut Client,
+    said: &[u8],
+) -> Outcome {
+    /// Bytes come through the loopback device in far less.
+    const STANDSTILL: Duration = Duration::from_millis(100);
+    client.say_without_reading(said);
+    let mut still_since = Instant::now();
+    // How a server that never waits goes on is told by what the client then hears.
+    let _waits = check.reaches(Duration::from_secs(10), || {
+        let works = |process: &Process| process.state == platform::State::Active;
+        if client.sends_on() || server.processes()?.iter().any(works) {
+            still_since = Instant::now();
+        }
+        Ok(still_since.elapsed() >= STANDSTILL)
+    })?;
+    Ok(())
 }
 
 /// Fails if the server's processes use processor time while nobody speaks.

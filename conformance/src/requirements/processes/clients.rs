@@ -3,7 +3,7 @@
 use super::super::situations::lines;
 use crate::harness::{Check, Client, Crowd, Options};
 use crate::requirement::{Controls, Requirement, by};
-use crate::requirements::situations::slow_clients_are_apart;
+use crate::requirements::situations::{says_until_the_server_waits, slow_clients_are_apart};
 use crate::stop::{Outcome, ensure};
 use crate::subject::Claim;
 use forkproof_report::Level;
@@ -50,7 +50,7 @@ fn short_writes_to_clients(check: &mut Check) -> Outcome {
     // More than the server's own buffers take, so that it meets the client's.
     let said = lines("for a narrow client", 6_000, 1024);
     if !check.has(Claim::Broadcast) {
-        alice.queue(&said.concat());
+        says_until_the_server_waits(check, &server, &mut alice, &said.concat())?;
         return alice.hears_bytes(&said.concat());
     }
     let mut bob = server.join("bob")?;
