@@ -17,11 +17,16 @@ impl Server {
     }
 
     /// As [`connect`](Self::connect), when there is a place: who has just left takes one until its
-    /// process is gone, where places are few.
+    /// process is gone, where places are few. There it also waits for its greeting: a place is counted
+    /// as taken only when the server has accepted whoever takes it.
     pub fn come(&self, name: &str) -> Step<Client> {
         self.world.act();
         self.awaits_a_place()?;
-        Client::connect(&self.world, name, self.address(), Some(&self.witness))
+        let mut client = Client::connect(&self.world, name, self.address(), Some(&self.witness))?;
+        if self.world.orders.target.manifest.wire.clients.is_some() {
+            client.await_greeting()?;
+        }
+        Ok(client)
     }
 
     /// Connects to `address`, and says nothing yet.

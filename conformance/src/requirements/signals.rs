@@ -4,6 +4,7 @@
 
 pub(super) mod surroundings;
 
+use std::cell::RefCell;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -624,7 +625,23 @@ fn sighup_survived(check: &mut Check) -> Outcome {
     for pid in all {
         server.signal(pid, Signal::SIGHUP)?;
     }
-    both_are_served(check, &mut alice, &mut bob, "after SIGHUP")
+    both_are_served(check, &mut alice, &mut bob, "after SIGHUP")?;
+    drop(bob);
+    // A server that takes it as an order to read its configuration may listen anew, and turns away
+    // who comes just then: that is for `lifecycle/reload-loses-no-request`.
+    let turned_away = RefCell::new(String::new());
+    check.until(
+        Duration::from_secs(5),
+        "a new client is served after SIGHUP",
+        || match server.enter("carol").and_then(|mut carol| carol.barrier()) {
+            Err(Stop::Fail(failure)) => {
+                *turned_away.borrow_mut() = failure.actual;
+                Ok(false)
+            }
+            served => served.map(|()| true),
+        },
+        || turned_away.take(),
+    )
 }
 
 fn client_reset(check: &mut Check) -> Outcome {
