@@ -40,11 +40,11 @@ fn process(pid: i32) -> Option<Process> {
     // The name stands in parentheses and may hold any of them (proc_pid_stat(5)).
     let (name, rest) = stat.split_once('(')?.1.rsplit_once(") ")?;
     let mut fields = rest.split(' ');
-    let state = match fields.next()? {
-        "S" => State::Sleeping,
-        "T" | "t" => State::Stopped,
-        "Z" | "X" => State::Zombie,
-        _ => State::Active,
+    let state = match state(fields.next()?) {
+        // This is the first thread. Another that waited in accept(2) may take a connection yet, before
+        // it comes to a stop.
+        State::Stopped if !all_threads_stand_still(pid) => State::Active,
+        state => state,
     };
     let mut number = || fields.next()?.parse().ok();
     Some(Process {
@@ -55,6 +55,25 @@ fn process(pid: i32) -> Option<Process> {
         has_terminal: number()? != 0,
         state,
         name: name.to_owned(),
+    })
+}
+
+fn state(letter: &str) -> State {
+    match letter {
+        "S" => State::Sleeping,
+        "T" | "t" => State::Stopped,
+        "Z" | "X" => State::Zombie,
+        _ => State::Active,
+    }
+}
+
+fn all_threads_stand_still(pid: i32) -> bool {
+    let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { return true };
+    threads.flatten().all(|thread| {
+        // One that has ended meanwhile does nothing more.
+        let stat = fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+        let letter = stat.rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').next());
+        letter.is_none_or(|letter| matches!(state(letter), State::Stopped | State::Zombie))
     })
 }
 
@@ -238,5 +257,68 @@ mod tests {
         let own = table.iter().find(|p| p.pid == std::process::id() as i32).unwrap();
         assert_eq!(own.parent, nix::unistd::getppid().as_raw());
         assert_eq!(own.group, nix::unistd::getpgrp().as_raw());
+    }
+
+    #[test]
+    fn a_process_is_stopped_when_all_its_threads_are() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let fifo = dir.path().join("fifo");
+        nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        // A thread that spawns waits for its child as no signal interrupts it, here for an open(2) that
+        // waits for a writer.
+        let script = "import os, sys, threading, time\n\
+            opens = [(os.POSIX_SPAWN_OPEN, 0, sys.argv[1], os.O_RDONLY, 0)]\n\
+            spawn = lambda: os.posix_spawn('/bin/true', ['true'], {}, file_actions=opens)\n\
+            threading.Thread(target=spawn).start()\n\
+            time.sleep(600)\n";
+        /// Ends the child that waits for a writer, and then its parent.
+        struct Ended<'a>(std::process::Child, &'a std::path::Path);
+        impl Drop for Ended<'_> {
+            fn drop(&mut self) {
+                let _ = self.0.kill();
+                let _ = fs::OpenOptions::new().read(true).write(true).open(self.1);
+                let _ = self.0.wait();
+            }
+        }
+        let python = std::process::Command::new("python3")
+            .args(["-c", script])
+            .arg(&fifo)
+            .stdin(std::process::Stdio::null())
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .expect("this test takes python3");
+        let pid = python.id() as i32;
+        let _python = Ended(python, &fifo);
+        let reaches = |wanted: State| {
+            let begin = std::time::Instant::now();
+            while process(pid).unwrap().state != wanted {
+                assert!(begin.elapsed().as_secs() < 30, "{:?}", process(pid).unwrap().state);
+                std::thread::sleep(std::time::Duration::from_millis(1));
+            }
+        };
+        let threads = format!("/proc/{pid}/task");
+        let begin = std::time::Instant::now();
+        let spawns = || {
+            fs::read_dir(&threads).unwrap().flatten().any(|thread| {
+                let stat = fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+                stat.contains(") D ")
+            })
+        };
+        while !spawns() {
+            assert!(begin.elapsed().as_secs() < 30, "no thread waits for its child");
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+        let leader = format!("/proc/{pid}/stat");
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::SIGSTOP).unwrap();
+        while !fs::read_to_string(&leader).unwrap().contains(") T ") {
+            assert!(begin.elapsed().as_secs() < 30, "the first thread does not stop");
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+        assert_eq!(process(pid).unwrap().state, State::Active);
+        // The child goes on, and the thread comes to its stop.
+        let writer = fs::OpenOptions::new().write(true).open(&fifo).unwrap();
+        reaches(State::Stopped);
+        drop(writer);
     }
 }
