@@ -52,7 +52,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ),
     (
         "conformance/sinks/src/lib.rs",
-        &["copy", "processes", "threads", "polled", "tasks", "designs"],
+        &["copy", "processes", "threads", "polled", "tasks", "designs", "floor"],
     ),
     ("server/settings/src/lib.rs", &["text", "nearest", "directories", "start_error", "file"]),
     ("conformance/host/src/lib.rs", &["elf", "interrupt", "queue"]),

@@ -64,7 +64,7 @@ fn impostor(dir: &Path, script: &str) -> std::path::PathBuf {
 #[case(&["run", "auth/exact-key", "--report", "one.xml", "--junit", "./one.xml"], 2, "cannot write two outputs to ./one.xml")]
 #[case(&["run", "auth/exact-key", "--failure-output", "sometimes"], 2, "--failure-output")]
 #[case(&["run", "auth/exact-key", "--color", "blue"], 2, "--color")]
-#[case(&["bench", "chat", "--clients", "0"], 2, "each number must be from 1 to 500")]
+#[case(&["bench", "chat", "--clients", "0"], 2, "each number must be from 2 to 500")]
 #[case(&["frobnicate"], 2, "frobnicate")]
 fn mistakes_get_one_clear_line(
     #[case] arguments: &[&str],

@@ -10,12 +10,17 @@
 //! | a thread per client, and the floor, which writes nothing | `threads` |
 //! | one process and poll(2) | `polled` |
 //! | tokio on one thread or many | `tasks` |
+//!
+//! And the floor of another measurement, `forkproof bench chat`: `floor` is a forking chat that does
+//! nothing that its design does not ask for.
 
 mod copy;
 mod designs;
+mod floor;
 mod polled;
 mod processes;
 mod tasks;
 mod threads;
 
 pub use designs::{DESIGNS, Design, FLOOR, find, run};
+pub use floor::chat;

@@ -2,7 +2,7 @@
 //!
 //! | what is measured | file |
 //! |---|---|
-//! | a chat server: messages, latency, connections, memory, idling | `chat` |
+//! | a chat: messages, latency, connections, memory, idling | `chat` |
 //! | sinks of several designs under the same load | `measurement`, with `sink`, `load` and `cost` |
 //! | what many such measurements say together | `paradigms`, with `statistics` |
 
@@ -14,7 +14,7 @@ mod paradigms;
 mod sink;
 mod statistics;
 
-pub use chat::{Figures, Measures, measure};
+pub use chat::{Chat, ChatSample, Figures, Measures, Point, What, measure};
 pub use cost::{Accounting, Group};
 pub use load::Rate;
 pub use measurement::{Measurement, Sample, measure_sink};

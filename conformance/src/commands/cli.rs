@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{ColorChoice, CommandFactory, Parser, Subcommand};
@@ -103,6 +104,9 @@ enum Command {
     /// The executed half of a probe
     #[command(name = "__probe", hide = true)]
     ExecutedProbe { what: String },
+    /// The floor of `bench chat`
+    #[command(name = "__floor", hide = true)]
+    Floor { log: PathBuf, address: SocketAddr },
     /// One of the sinks that `bench paradigms` compares
     #[command(name = "__sink", hide = true)]
     Sink { design: String, address: SocketAddr, clients: usize },
@@ -147,6 +151,7 @@ pub fn main() -> ExitCode {
         Command::Vm(arguments) => return forkproof_vm::main(&arguments),
         Command::Check { task } => told(crate::run::warden(&task)),
         Command::Sink { design, address, clients } => bench::sink(&design, address, clients),
+        Command::Floor { address, log } => bench::floor(address, &log),
         Command::Nothing => Ok(ExitStatus::Conformant),
         Command::TryNamespace { namespace } => enter(&namespace),
     })

@@ -100,28 +100,6 @@ impl Crowd {
         wait_for(&mut clients, limit, done)
     }
 
-    /// Sends and receives until `done` holds for each client, by its number; fails after `limit`.
-    pub fn wait_all(
-        &mut self,
-        limit: Duration,
-        mut done: impl FnMut(usize, &Client) -> bool,
-    ) -> Outcome {
-        let complete = self.wait(limit, |clients| {
-            // Every one is asked each time: the question may note when it was first answered.
-            let waiting =
-                clients.iter().enumerate().filter(|(index, client)| !done(*index, client)).count();
-            waiting == 0
-        })?;
-        if complete { Ok(()) } else { fail("every client hears every line", "some did not") }
-    }
-
-    /// Lets go of all that was heard.
-    pub fn forget(&mut self) {
-        for client in &mut self.clients {
-            client.forget();
-        }
-    }
-
     /// Every client hears exactly `all` more lines, less its own number in `own`; returns them per
     /// client.
     ///

@@ -116,6 +116,22 @@ impl Target {
                 (read(&text, &shown)?, Some(file))
             }
         };
+        Self::with(manifest, file, program)
+    }
+
+    /// The target that a manifest within this program describes; `origin` stands for its file in errors.
+    ///
+    /// # Errors
+    /// What is wrong with it, or that its program is not there.
+    pub fn of_text(text: &str, origin: &str) -> Result<Self, String> {
+        Self::with(read(text, origin)?, None, None)
+    }
+
+    fn with(
+        manifest: Manifest,
+        file: Option<PathBuf>,
+        program: Option<&Path>,
+    ) -> Result<Self, String> {
         let program = match (program, &manifest.launch.program) {
             (Some(program), _) => executable(program)?,
             (None, Some(own)) => own_program(own, file.as_deref())?,

@@ -1,27 +1,61 @@
-//! `forkproof bench chat`: a chat server's speed, latency, memory and idle cost.
+//! `forkproof bench chat`: what a chat costs, and how fast it is, beside others.
 
-use std::path::PathBuf;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::bench::Measures;
+use forkproof_sinks as sinks;
+
+use crate::bench::{Chat, ChatSample, Figures, Measures, Point, What};
 use crate::commands::arguments::{catch_interrupts, program_target};
 use crate::commands::outcome::{CommandError, CommandResult, print, say};
-use crate::commands::private::private_dir;
+use crate::commands::private::{PrivateDir, private_dir};
 use crate::platform;
 use crate::render::{self, figures};
 use crate::run::{Product, Subject, Task, Work, run_task, slowness};
+use crate::subject::Target;
+
+/// What `--help` says last.
+pub(super) const AFTER_HELP: &str = "\
+All clients speak and all hear each other. `floor` is what the design of chatd costs at least: for each \
+client a process that reads and one that writes, one signal, one wake, one read and one send for each \
+delivery, and nothing else. `ngircd` is measured if it is installed, by its own protocol.
+
+What a message costs depends on the machine: compare within one run.";
+
+/// A rate at which all say as much as they can hear.
+const MOST: &str = "max";
+const CHATD: &str = "chatd";
+const FLOOR: &str = "floor";
+const NGIRCD: &str = "ngircd";
 
 /// The options of `forkproof bench chat`.
 #[derive(clap::Args, Debug)]
 pub struct Arguments {
-    /// Measure this program, which has the reference server's command line, instead of the one
-    /// inside
+    /// Measure these: chatd, floor, ngircd; `none` for those of --program and --target alone
+    /// [default: all that are here]
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
+    servers: Vec<String>,
+
+    /// Measure this program too, which has chatd's command line
     #[arg(long, value_name = "FILE")]
     program: Option<PathBuf>,
 
+    /// Measure the chat that this manifest describes too
+    #[arg(long = "target", value_name = "NAME|FILE")]
+    targets: Vec<PathBuf>,
+
     /// Measure with each of these numbers of clients
-    #[arg(long, value_name = "N,…", value_delimiter = ',', default_values_t = [2, 8, 32, 64])]
+    #[arg(long, value_name = "N,…", value_delimiter = ',', default_values_t = [2, 8, 64])]
     clients: Vec<usize>,
+
+    /// How many messages each client says in a second; `max`: as many as all hear
+    #[arg(long, value_name = "N|max,…", value_delimiter = ',', default_values = ["10", "50", MOST])]
+    rates: Vec<String>,
+
+    /// How often each is measured; in every second round in the opposite order
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    rounds: u16,
 
     /// How long each measurement takes, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=600))]
@@ -34,32 +68,135 @@ pub struct Arguments {
 
 /// The command.
 pub(super) fn main(arguments: &Arguments) -> CommandResult {
-    if arguments.clients.iter().any(|&clients| clients == 0 || clients > 500) {
-        return Err(CommandError::usage("--clients: each number must be from 1 to 500"));
+    if arguments.clients.iter().any(|clients| !(2..=500).contains(clients)) {
+        return Err(CommandError::usage("--clients: each number must be from 2 to 500"));
     }
-    let target = program_target(arguments.program.as_deref())?;
+    let rates: Vec<Option<f64>> =
+        arguments.rates.iter().map(|text| rate(text)).collect::<Result<_, _>>()?;
+    let servers = servers(arguments)?;
     let dir = private_dir(false)?;
+    catch_interrupts()?;
+    let mut whats: Vec<What> = Vec::new();
+    for &clients in &arguments.clients {
+        whats.extend(rates.iter().map(|&rate| What::Talk(Point { clients, rate })));
+    }
+    whats.push(What::Rest);
+    let time = Duration::from_secs(arguments.seconds.into());
     let facts = platform::facts(dir.path());
-    let seconds = u64::from(arguments.seconds);
-    let measures =
-        Measures { clients: arguments.clients.clone(), time: Duration::from_secs(seconds) };
+    let mut samples = Vec::new();
+    for round in 0..arguments.rounds {
+        let slowness = slowness();
+        for &what in &whats {
+            let mut order: Vec<usize> = (0..servers.len()).collect();
+            if round % 2 == 1 {
+                order.reverse();
+            }
+            for at in order {
+                let (name, target, irc) = &servers[at];
+                let measures = Measures { what, irc: *irc, time };
+                let figures = one(&dir, measures, target, slowness)
+                    .map_err(|why| CommandError::no_verdict(format!("{name}: {why}")))?;
+                samples.push(ChatSample { server: name.clone(), what, figures });
+            }
+        }
+    }
+    let chat = Chat::of(facts, time, arguments.rounds.into(), &samples);
+    if !arguments.json {
+        return say(&figures::table(&chat));
+    }
+    print(&render::json(&chat).map_err(CommandError::no_verdict)?)
+}
+
+fn rate(text: &str) -> Result<Option<f64>, CommandError> {
+    if text == MOST {
+        return Ok(None);
+    }
+    match text.parse() {
+        Ok(rate) if (0.1..=100_000.0).contains(&rate) => Ok(Some(rate)),
+        _ => Err(CommandError::usage(format!(
+            "--rates `{text}`: write a number from 0.1 to 100000, or `{MOST}`"
+        ))),
+    }
+}
+
+/// Name, target, and whether it speaks IRC.
+type Measured = (String, Target, bool);
+
+fn servers(arguments: &Arguments) -> Result<Vec<Measured>, CommandError> {
+    const KNOWN: &[&str] = &[CHATD, FLOOR, NGIRCD];
+    if let Some(wrong) =
+        arguments.servers.iter().find(|name| *name != "none" && !KNOWN.contains(&name.as_str()))
+    {
+        let why = settings::unknown("server", wrong, KNOWN);
+        return Err(CommandError::usage(format!("--servers: {why}")));
+    }
+    let is_named = |name: &str| arguments.servers.iter().any(|named| named == name);
+    let is_wanted = |name: &str| arguments.servers.is_empty() || is_named(name);
+    let mut all: Vec<Measured> = Vec::new();
+    if is_wanted(CHATD) {
+        all.push((CHATD.into(), program_target(None)?, false));
+    }
+    if let Some(program) = &arguments.program {
+        let target = program_target(Some(program))?;
+        all.push((program.display().to_string(), target, false));
+    }
+    if is_wanted(FLOOR) {
+        let floor = Target::of_text(include_str!("floor.toml"), "floor.toml");
+        all.push((FLOOR.into(), floor.map_err(CommandError::no_verdict)?, false));
+    }
+    for target in &arguments.targets {
+        let target = Target::named(target.as_os_str(), None).map_err(CommandError::usage)?;
+        all.push((target.name.clone(), target, false));
+    }
+    if is_wanted(NGIRCD) {
+        let text = include_str!("../../../targets/ngircd.toml");
+        match Target::of_text(text, "targets/ngircd.toml") {
+            Ok(target) => all.push((NGIRCD.into(), target, true)),
+            Err(why) if is_named(NGIRCD) => return Err(CommandError::usage(why)),
+            // It is not installed.
+            Err(_) => {}
+        }
+    }
+    match all.is_empty() {
+        true => Err(CommandError::usage(
+            "there is nothing to measure: --servers, --program or --target",
+        )),
+        false => Ok(all),
+    }
+}
+
+/// One measurement of a fresh server.
+fn one(
+    dir: &PrivateDir,
+    measures: Measures,
+    target: &Target,
+    slowness: f64,
+) -> Result<Figures, String> {
+    let limit = 2 * measures.time + Duration::from_secs(120).mul_f64(slowness);
     let task = Task {
-        work: Work::Benchmark(measures, Subject { target, personality: None }),
+        work: Work::Benchmark(measures, Subject { target: target.clone(), personality: None }),
         dir: dir.path().join("bench"),
         keep: false,
-        slowness: slowness(),
-        limit: Duration::from_secs(120 + 3 * seconds * (2 + arguments.clients.len() as u64)),
+        slowness,
+        limit,
     };
-    catch_interrupts()?;
-    let finding = run_task(&task).ok_or_else(|| CommandError::no_verdict("interrupted"))?;
-    let Some(Product::Figures(figures)) = finding.product else {
-        let failure = finding.failure.map(|f| format!("{}: {}", f.expected, f.actual));
-        let reason = finding.reason.or(failure).unwrap_or_else(|| "no figures".into());
-        return Err(CommandError::no_verdict(reason));
-    };
-    if !arguments.json {
-        return say(&figures::table(&figures, &facts));
+    let finding = run_task(&task).ok_or("interrupted")?;
+    match finding.product {
+        Some(Product::Figures(figures)) => Ok(figures),
+        _ => {
+            let failure = finding.failure.map(|f| format!("{}: {}", f.expected, f.actual));
+            Err(finding.reason.or(failure).unwrap_or_else(|| "no figures".into()))
+        }
     }
-    let document = serde_json::json!({ "platform": facts, "figures": figures });
-    print(&render::json(&document).map_err(CommandError::no_verdict)?)
+}
+
+/// Is the floor, until it is killed.
+pub fn floor(address: SocketAddr, log: &Path) -> CommandResult {
+    match sinks::chat(address, log) {
+        Ok(never) => match never {},
+        Err(error) => {
+            let why = settings::reason(&error);
+            Err(CommandError::no_verdict(format!("{FLOOR} at {address}: {why}")))
+        }
+    }
 }

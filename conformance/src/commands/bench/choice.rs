@@ -6,7 +6,8 @@ use crate::commands::outcome::CommandResult;
 /// The subcommands of `forkproof bench`.
 #[derive(clap::Subcommand, Debug)]
 pub enum Command {
-    /// Measure a chat server's speed, latency, memory and idle cost
+    /// Measure what a chat costs and how fast it is, beside the floor of its design and ngIRCd
+    #[command(after_help = chat::AFTER_HELP)]
     Chat(chat::Arguments),
     /// Compare what a sink costs as a process per client, a thread, one process with poll, tokio, or
     /// any other program

@@ -4,5 +4,6 @@ mod chat;
 mod choice;
 mod paradigms;
 
+pub use chat::floor;
 pub use choice::{Command, main};
 pub use paradigms::sink;
