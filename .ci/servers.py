@@ -26,7 +26,10 @@ def exceptions(server, expected):
     reasons = {}
     for one in listed:
         if one["expected"] == expected:
-            reasons.setdefault(cell(one["reason"]), []).append(one["id"])
+            reason = cell(one["reason"])
+            if "link" in one:
+                reason += f" [What its project says]({one['link']})."
+            reasons.setdefault(reason, []).append(one["id"])
     return reasons
 
 

@@ -1,5 +1,5 @@
 //! CONTRIBUTING.md shows a requirement and its check: they are a real one's, to the letter, so they
-//! compile. And it has a map, which lacks nothing.
+//! compile. And it has a map, which lacks nothing. So has the page of what is found in known servers.
 
 #[test]
 fn the_sample_is_a_real_requirement() {
@@ -45,4 +45,30 @@ fn the_map_has_every_crate_folder_and_script() {
     for script in names(".ci", |path| path.is_file() && path.extension().is_none()) {
         assert!(words.contains(&script.as_str()), ".ci/{script} is not in the map");
     }
+}
+
+#[test]
+fn the_page_of_findings_says_what_the_baselines_say() {
+    let folder = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/targets"));
+    let page = std::fs::read_to_string(folder.join("FINDINGS.md")).unwrap();
+    let sections: Vec<&str> = page.split("\n## ").skip(1).collect();
+    let mut seen = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        let Some(server) = name.strip_suffix(".baseline.toml") else { continue };
+        let section = sections.iter().find(|section| section.lines().next() == Some(server));
+        let section = section.unwrap_or_else(|| panic!("{server} is not on the page"));
+        let text = std::fs::read_to_string(folder.join(&name)).unwrap();
+        let baseline: toml::Table = text.parse().unwrap();
+        for exception in baseline["exception"].as_array().unwrap() {
+            let id = exception["id"].as_str().unwrap();
+            let reason = exception["reason"].as_str().unwrap();
+            let words = reason.split_whitespace().collect::<Vec<_>>().join(" ").replace('|', "\\|");
+            let mended = "`.ci/servers --page` writes it anew";
+            assert!(section.contains(id), "{server}: {id} is not on the page: {mended}");
+            assert!(section.contains(&words), "{server}: {id}: \"{words}\": {mended}");
+        }
+        seen += 1;
+    }
+    assert_eq!(seen, sections.len(), "the page has servers without a baseline");
 }
