@@ -3,11 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use serde::{Deserialize, Serialize};
 
 use super::cost;
 use super::load::{Clients, Rate};
+use super::meanwhile::{self, Meanwhile};
 use super::sink::{Running, Sink};
 use crate::platform;
 
@@ -92,8 +92,6 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const GRACE: Duration = Duration::from_millis(20);
 /// So many clients connect at a time: common queues of listening sockets hold 128.
 const AT_ONCE: usize = 32;
-/// Descriptors that are no client's.
-const SPARE: u64 = 64;
 
 /// Does one measurement, in this process, which is its own and whose orphans are its children. It is
 /// also the load: what it uses itself counts nowhere.
@@ -107,7 +105,7 @@ pub fn measure_sink(
 ) -> Result<Sample, String> {
     let Measurement { sink, connections, rate, time, group } = measurement;
     let group = group.as_deref();
-    allow_descriptors(*connections)?;
+    meanwhile::allow_descriptors(*connections)?;
     // Nobody else's connections are in the way there.
     let _ = platform::enter_private_network();
     let patience = PATIENCE.mul_f64(slowness);
@@ -130,8 +128,7 @@ pub fn measure_sink(
     clients.hear().map_err(|why| running.failed(&why))?;
 
     let tree_before = cost::tree()?;
-    let machine_before = platform::machine_ticks();
-    let own_before = own_time();
+    let meanwhile = Meanwhile::begin();
     let before = cost::processor_time(group)?;
     let begin = Instant::now();
     let sent = clients.send(begin, *time).map_err(|why| running.failed(&why))?;
@@ -144,23 +141,13 @@ pub fn measure_sink(
     }
     let seconds = begin.elapsed().as_secs_f64();
     let after = cost::processor_time(group)?;
-    let own_after = own_time();
-    let machine_after = platform::machine_ticks();
+    let meanwhile = meanwhile.end();
     let tree_after = cost::tree()?;
     if clients.hear().map_err(|why| running.failed(&why))? {
         return Err(running.failed("it answers its clients, and a sink only reads"));
     }
 
     let processor = after.saturating_sub(before);
-    let others_percent = match (machine_before, machine_after) {
-        (Ok(before), Ok(after)) if after.all > before.all => {
-            let busy = (after.busy - before.busy) as f64 / (after.all - before.all) as f64;
-            let known = processor + own_after.saturating_sub(own_before);
-            let known = known.as_secs_f64() / seconds / platform::processors_online();
-            Some(((busy - known) * 100.0).max(0.0))
-        }
-        _ => None,
-    };
     let difference = |before: Option<u64>, after: Option<u64>| {
         before.zip(after).map(|(before, after)| after.saturating_sub(before))
     };
@@ -178,7 +165,7 @@ pub fn measure_sink(
         involuntary_switches: difference(tree_before.involuntary, tree_after.involuntary),
         memory_kib: cost::memory().ok().map(|bytes| bytes as f64 / 1024.0),
         processes: super::sink::below()?.len(),
-        others_percent,
+        others_percent: meanwhile.others_percent(processor),
     })
 }
 
@@ -209,30 +196,4 @@ fn caught_up(
         std::thread::sleep(Duration::from_millis(1));
     }
     Ok(false)
-}
-
-/// Allows this process, and what it starts, as many descriptors as clients take.
-fn allow_descriptors(clients: usize) -> Result<(), String> {
-    let wanted = clients as u64 + SPARE;
-    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)
-        .map_err(|errno| format!("RLIMIT_NOFILE: {}", errno.desc()))?;
-    #[allow(clippy::unnecessary_cast, reason = "rlim_t is signed on some systems")]
-    let most = hard as u64;
-    if most < wanted {
-        return Err(format!(
-            "this process may have {most} descriptors, and {clients} clients take {wanted}: raise the \
-             limit, with `ulimit -n {wanted}`"
-        ));
-    }
-    #[allow(clippy::unnecessary_cast, reason = "rlim_t is signed on some systems")]
-    if (soft as u64) < wanted {
-        setrlimit(Resource::RLIMIT_NOFILE, wanted as _, hard)
-            .map_err(|errno| format!("RLIMIT_NOFILE: {}", errno.desc()))?;
-    }
-    Ok(())
-}
-
-fn own_time() -> Duration {
-    nix::time::clock_gettime(nix::time::ClockId::CLOCK_PROCESS_CPUTIME_ID)
-        .map_or(Duration::ZERO, Duration::from)
 }

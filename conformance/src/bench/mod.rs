@@ -4,11 +4,14 @@
 //! |---|---|
 //! | a chat: messages, latency, connections, memory, idling | `chat` |
 //! | sinks of several designs under the same load | `measurement`, with `sink`, `load` and `cost` |
-//! | what many such measurements say together | `paradigms`, with `statistics` |
+//! | what many such measurements say together | `paradigms`, with `statistics` and `machine` |
+//! | what is not the server's meanwhile | `meanwhile` |
 
 mod chat;
 mod cost;
 mod load;
+mod machine;
+mod meanwhile;
 mod measurement;
 mod paradigms;
 mod sink;
@@ -17,7 +20,8 @@ mod statistics;
 pub use chat::{Chat, ChatSample, Figures, Measures, Point, What, measure};
 pub use cost::{Accounting, Group};
 pub use load::Rate;
+pub use machine::Machine;
 pub use measurement::{Measurement, Sample, measure_sink};
-pub use paradigms::{Cell, Machine, Paradigms, SinkFacts};
+pub use paradigms::{Cell, Paradigms, SinkFacts};
 pub use sink::Sink;
 pub use statistics::Summary;

@@ -4,6 +4,7 @@ use forkproof_report::Facts;
 use serde::Serialize;
 
 use super::load::Rate;
+use super::machine::Machine;
 use super::measurement::Sample;
 use super::statistics::Summary;
 
@@ -34,17 +35,6 @@ pub struct Paradigms {
     pub sinks: Vec<SinkFacts>,
     /// Each sink with each number of connections, in the order of these.
     pub cells: Vec<Cell>,
-}
-
-/// What the figures depend on.
-#[derive(Debug, Clone, Serialize)]
-pub struct Machine {
-    /// The processor's name, if it is told.
-    pub processor: Option<String>,
-    /// Who chooses its frequency, if that is told.
-    pub governor: Option<String>,
-    /// What others used of the machine meanwhile, in percent of all its processors.
-    pub others_percent: Option<Summary>,
 }
 
 /// A sink, as it is shown.

@@ -6,6 +6,7 @@ pub mod doctor;
 mod document;
 mod escape;
 pub mod facts;
+mod figure;
 pub mod figures;
 mod frame;
 pub mod junit;
@@ -15,6 +16,7 @@ pub mod matrix;
 pub mod pages;
 pub mod paradigms;
 mod platforms;
+mod plot;
 pub mod run;
 mod wrap;
 

@@ -1,21 +1,18 @@
 //! `forkproof bench paradigms`: what a sink costs in several designs.
 
-use std::io::IsTerminal;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
-use clap::ValueEnum;
 use forkproof_report::PARADIGMS_SCHEMA;
 use forkproof_sinks as sinks;
-use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::bench::{
-    self, Cell, Group, Machine, Measurement, Paradigms, Rate, Sample, Sink, SinkFacts, Summary,
-};
+use super::accounting::Accounting;
+use super::outputs::Outputs;
+use super::progress::progress;
+use crate::bench::{Cell, Group, Machine, Measurement, Paradigms, Rate, Sample, Sink, SinkFacts};
 use crate::commands::arguments::catch_interrupts;
-use crate::commands::destination::{Destination, is_output};
-use crate::commands::outcome::{CommandError, CommandResult, Voice};
+use crate::commands::outcome::{CommandError, CommandResult};
 use crate::commands::private::{PrivateDir, private_dir};
 use crate::platform;
 use crate::render::paradigms as render;
@@ -72,78 +69,24 @@ pub struct Arguments {
     #[arg(long, value_enum, default_value_t = Accounting::Auto)]
     accounting: Accounting,
 
-    /// Write everything that was measured as JSON; `-` is standard output
-    #[arg(long, value_name = "FILE")]
-    report: Option<PathBuf>,
-
-    /// Write the tables as Markdown
-    #[arg(long, value_name = "FILE")]
-    markdown: Option<PathBuf>,
-
-    /// Write a self-contained page with plots
-    #[arg(long, value_name = "FILE")]
-    html: Option<PathBuf>,
+    #[command(flatten)]
+    outputs: Outputs,
 }
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Accounting {
-    /// By a cgroup where one can be made, else by the processes
-    Auto,
-    /// By a cgroup v2 of Linux
-    Cgroup,
-    /// By the clocks of all processes
-    Processes,
-}
-
-impl From<Accounting> for bench::Accounting {
-    fn from(accounting: Accounting) -> Self {
-        match accounting {
-            Accounting::Auto => Self::Either,
-            Accounting::Cgroup => Self::Group,
-            Accounting::Processes => Self::Processes,
-        }
-    }
-}
-
-type Render = fn(&Paradigms) -> Result<String, String>;
 
 /// The command.
 pub(super) fn main(arguments: &Arguments) -> CommandResult {
     let plan = Plan::new(arguments)?;
-    let outputs: Vec<(&Path, Render)> = [
-        (&arguments.report, (|all| render::json(all)) as Render),
-        (&arguments.markdown, |all| Ok(render::markdown(all))),
-        (&arguments.html, |all| render::html(all)),
-    ]
-    .into_iter()
-    .filter_map(|(path, render)| Some((path.as_deref()?, render)))
-    .collect();
-    for (at, (path, _)) in outputs.iter().enumerate() {
-        if outputs[..at].iter().any(|(other, _)| other == path) {
-            let shown = path.display();
-            return Err(CommandError::usage(format!("cannot write two outputs to {shown}")));
-        }
-    }
-    let destinations: Vec<(Destination, Render)> = outputs
-        .iter()
-        .map(|(path, render)| Ok((Destination::open(path)?, *render)))
-        .collect::<Result<_, String>>()
-        .map_err(CommandError::usage)?;
+    let open = arguments.outputs.open([
+        |all| render::json(all),
+        |all| Ok(render::markdown(all)),
+        |all| render::html(all),
+    ])?;
     let dir = private_dir(false)?;
     catch_interrupts()?;
-    let group = Group::new(arguments.accounting.into())
-        .map_err(|why| CommandError::no_verdict(format!("--accounting cgroup: {why}")))?;
+    let group = arguments.accounting.group()?;
     let measured = plan.measure(&dir, &group)?;
-    let mut filled = Vec::new();
-    for (mut destination, render) in destinations {
-        let text = render(&measured).map_err(CommandError::no_verdict)?;
-        destination.fill(&text).map_err(CommandError::no_verdict)?;
-        filled.push(destination);
-    }
-    for destination in filled {
-        destination.keep().map_err(CommandError::no_verdict)?;
-    }
-    Voice::beside(outputs.iter().any(|(path, _)| is_output(path))).say(&render::text(&measured))
+    open.write(&measured)?;
+    arguments.outputs.voice().say(&render::text(&measured))
 }
 
 /// What is to be measured.
@@ -276,8 +219,8 @@ impl Plan {
             }
         }
         bar.finish_and_clear();
-        let others: Vec<Option<f64>> =
-            samples.iter().flatten().map(|sample| sample.others_percent).collect();
+        let others = samples.iter().flatten().map(|sample| sample.others_percent);
+        let machine = Machine::this(others);
         let places = self
             .points
             .iter()
@@ -288,11 +231,7 @@ impl Plan {
             started,
             duration_seconds: begin.elapsed().as_secs_f64(),
             platform: facts,
-            machine: Machine {
-                processor: platform::processor_model(),
-                governor: platform::governor(),
-                others_percent: Summary::of_all(others.into_iter()),
-            },
+            machine,
             accounting: group.words.clone(),
             load: self.rate,
             seconds: self.time.as_secs_f64(),
@@ -313,18 +252,6 @@ fn one(task: &Task) -> Result<Sample, CommandError> {
         Some(Product::Sample(sample)) => Ok(sample),
         _ => Err(CommandError::no_verdict(finding.reason.unwrap_or_else(|| "no figures".into()))),
     }
-}
-
-fn progress(total: usize) -> ProgressBar {
-    if !std::io::stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let bar = ProgressBar::new(total as u64);
-    if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} {elapsed} {wide_msg}") {
-        bar.set_style(style);
-    }
-    // Drawn when something begins, and not in between: that would take time from what is measured.
-    bar
 }
 
 /// Is a sink, until it is killed.

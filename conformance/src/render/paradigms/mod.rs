@@ -1,7 +1,6 @@
 //! What sinks cost: text, JSON, Markdown, and a page with plots.
 
 mod page;
-mod plot;
 mod table;
 
 pub use page::html;

@@ -3,16 +3,13 @@
 use serde::Serialize;
 use settings::printable;
 
-use super::plot::{Measured, Plot, plot};
 use super::table;
 use crate::bench::{Cell, Paradigms, Summary};
+use crate::render::figure::shown as shorten;
 use crate::render::frame;
+use crate::render::plot::{self, Across, COLOURS, Measured, Plot, Words, plot};
 
-const STYLE: &str = include_str!("../../../templates/paradigms.css");
 const TEMPLATE: &str = include_str!("../../../templates/paradigms.html");
-
-/// As many colours and marks as the style has.
-const COLOURS: usize = 10;
 
 /// What the template knows.
 #[derive(Serialize)]
@@ -61,7 +58,7 @@ const PLOTS: [((&str, &str, &str), Figure); 5] = [
 /// The template is wrong.
 pub fn html(all: &Paradigms) -> Result<String, String> {
     let wrong = |error: minijinja::Error| format!("the page's template: {error:#}");
-    let style = frame::style(STYLE, table::columns().len() - 1);
+    let style = frame::style(plot::STYLE, table::columns().len() - 1);
     let page = Page {
         version: env!("CARGO_PKG_VERSION"),
         policy: frame::policy(&style, None),
@@ -74,7 +71,7 @@ pub fn html(all: &Paradigms) -> Result<String, String> {
             .iter()
             .enumerate()
             .map(|(number, sink)| SinkView {
-                name: table::shown(&sink.name),
+                name: shorten(&sink.name),
                 about: printable(&sink.about),
                 peer: sink.peer,
                 number: number % COLOURS,
@@ -87,7 +84,7 @@ pub fn html(all: &Paradigms) -> Result<String, String> {
             .map(|point| Table { heading: table::heading(point), rows: table::rows(all, point) })
             .collect(),
     };
-    frame::html(&[("page", TEMPLATE)])
+    frame::html(&[("plots.html", plot::TEMPLATE), ("page", TEMPLATE)])
         .and_then(|environment| environment.get_template("page")?.render(page))
         .map_err(wrong)
 }
@@ -98,7 +95,7 @@ fn shown(lines: Vec<String>) -> Vec<String> {
 
 fn draw(
     all: &Paradigms,
-    words: (&'static str, &'static str, &'static str),
+    (anchor, title, unit): (&'static str, &'static str, &'static str),
     figure: Figure,
 ) -> Option<Plot> {
     let series: Vec<(usize, String, Vec<Measured>)> = all
@@ -111,8 +108,9 @@ fn draw(
                 let summary = figure(cell)?;
                 Some((cell.connections, summary.median, summary.interval))
             });
-            (number % COLOURS, table::shown(&sink.name), points.collect())
+            (number % COLOURS, shorten(&sink.name), points.collect())
         })
         .collect();
-    plot(words, &series)
+    let across = Across::Count("connections");
+    plot(Words { anchor: anchor.into(), title: title.into(), unit, across }, &series)
 }

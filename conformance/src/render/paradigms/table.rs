@@ -6,6 +6,7 @@ use forkproof_sinks::FLOOR;
 use settings::printable;
 
 use crate::bench::{Cell, Paradigms, Summary};
+use crate::render::figure::{digits, plural, shown};
 use crate::render::{document, escape};
 
 /// The columns, and what they hold.
@@ -209,39 +210,4 @@ fn row(cell: &Cell, floor: Option<f64>) -> [String; 9] {
         switches,
         cell.memory_kib.map_or_else(none, |one| format!("{:.0}", one.median)),
     ]
-}
-
-/// A name that somebody else chose, short enough for a column.
-pub(super) fn shown(name: &str) -> String {
-    const WIDTH: usize = 16;
-    let name = printable(name);
-    match name.chars().count() > WIDTH {
-        true => name.chars().take(WIDTH - 1).chain(['…']).collect(),
-        false => name,
-    }
-}
-
-/// With three digits that say something.
-pub(super) fn digits(value: f64) -> String {
-    match value.abs() {
-        large if large >= 100.0 => format!("{value:.0}"),
-        large if large >= 10.0 => format!("{value:.1}"),
-        large if large >= 1.0 => format!("{value:.2}"),
-        _ => format!("{value:.3}"),
-    }
-}
-
-fn plural(count: usize, noun: &str) -> String {
-    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn three_digits_say_something() {
-        let shown = [1234.5, 99.94, 9.994, 0.12345, 0.0].map(digits);
-        assert_eq!(shown, ["1234", "99.9", "9.99", "0.123", "0.000"]);
-    }
 }

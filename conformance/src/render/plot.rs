@@ -1,14 +1,43 @@
-//! A figure over the number of connections, as the coordinates of an SVG picture.
+//! A figure over something that is counted, as the coordinates of an SVG picture.
 //!
 //! The template draws it with classes, so that the page's style gives it colours for light and dark,
 //! which a library's fixed colours would not.
 
 use serde::Serialize;
 
-use super::table::digits;
+use super::figure::digits;
 
-/// A point: connections, figure, and the figure's interval.
+/// A point: where it is on the horizontal axis, the figure, and the figure's interval.
 pub(super) type Measured = (usize, f64, Option<[f64; 2]>);
+
+/// The style of pages with plots and tables of figures.
+pub(super) const STYLE: &str = include_str!("../../templates/plots.css");
+/// The macros that draw them.
+pub(super) const TEMPLATE: &str = include_str!("../../templates/plots.html");
+
+/// As many colours and marks as the style of pages with plots has.
+pub(super) const COLOURS: usize = 10;
+
+/// What a picture shows.
+pub(super) struct Words {
+    /// Where links go.
+    pub(super) anchor: String,
+    /// What it is of.
+    pub(super) title: String,
+    /// What the vertical axis counts.
+    pub(super) unit: &'static str,
+    /// What the horizontal axis counts, which is logarithmic; or names for 1, 2, 3, ….
+    pub(super) across: Across,
+}
+
+/// See [`Words::across`].
+#[derive(Clone, Copy)]
+pub(super) enum Across {
+    /// What is counted.
+    Count(&'static str),
+    /// What the names stand for, and the names.
+    Names(&'static str, &'static [&'static str]),
+}
 
 /// Of the picture, in its own units.
 const WIDTH: f64 = 720.0;
@@ -21,10 +50,12 @@ const BOTTOM: f64 = 44.0;
 /// A picture.
 #[derive(Debug, Serialize)]
 pub(super) struct Plot {
-    pub(super) anchor: &'static str,
-    pub(super) title: &'static str,
+    pub(super) anchor: String,
+    pub(super) title: String,
     /// What the vertical axis counts.
     unit: &'static str,
+    /// What the horizontal axis counts.
+    counted: &'static str,
     width: f64,
     height: f64,
     left: f64,
@@ -57,11 +88,10 @@ struct Mark {
     words: String,
 }
 
-/// Draws the series, each with its name; none when there is nothing to draw. Both axes are logarithmic.
-pub(super) fn plot(
-    (anchor, title, unit): (&'static str, &'static str, &'static str),
-    series: &[(usize, String, Vec<Measured>)],
-) -> Option<Plot> {
+/// Draws the series, each with its name; none when there is nothing to draw. The vertical axis is
+/// logarithmic.
+pub(super) fn plot(words: Words, series: &[(usize, String, Vec<Measured>)]) -> Option<Plot> {
+    let Words { anchor, title, unit, across } = words;
     let points = || series.iter().flat_map(|(_, _, points)| points);
     let values = points().flat_map(|(_, value, interval)| {
         interval.unwrap_or([*value; 2]).into_iter().chain([*value]).filter(|value| *value > 0.0)
@@ -81,7 +111,10 @@ pub(super) fn plot(
     let x = |count: usize| match last > first {
         // A little off the axes, so that no mark lies on them.
         true => {
-            let share = (count as f64 / first).ln() / (last / first).ln();
+            let share = match across {
+                Across::Count(_) => (count as f64 / first).ln() / (last / first).ln(),
+                Across::Names(..) => (count as f64 - first) / (last - first),
+            };
             round(LEFT + 18.0 + share * (right - LEFT - 36.0))
         }
         false => round((LEFT + right) / 2.0),
@@ -99,7 +132,7 @@ pub(super) fn plot(
                 y: y(*value),
                 low: interval.map(|[low, _]| y(low)),
                 high: interval.map(|[_, high]| y(high)),
-                words: format!("{name}, {count}: {} {unit}", digits(*value)),
+                words: format!("{name}, {}: {} {unit}", across.label(*count), digits(*value)),
             })
             .collect();
         let line: Vec<String> = marks.iter().map(|mark| format!("{},{}", mark.x, mark.y)).collect();
@@ -115,10 +148,26 @@ pub(super) fn plot(
         right,
         top: TOP,
         bottom,
-        across: counts.iter().map(|&count| (x(count), count.to_string())).collect(),
+        counted: across.title(),
+        across: counts.iter().map(|&count| (x(count), across.label(count))).collect(),
         up: ticks(low, high).into_iter().map(|value| (y(value), label(value))).collect(),
         series: drawn.collect(),
     })
+}
+
+impl Across {
+    fn title(self) -> &'static str {
+        match self {
+            Self::Count(title) | Self::Names(title, _) => title,
+        }
+    }
+
+    fn label(self, count: usize) -> String {
+        match self {
+            Self::Names(_, names) if (1..=names.len()).contains(&count) => names[count - 1].into(),
+            _ => count.to_string(),
+        }
+    }
 }
 
 /// The next of 1, 2, 5, 10, … in that direction.
@@ -165,6 +214,10 @@ fn round(value: f64) -> f64 {
 mod tests {
     use super::*;
 
+    fn words(across: Across) -> Words {
+        Words { anchor: "a".into(), title: "b".into(), unit: "ms", across }
+    }
+
     #[test]
     fn axes_end_at_round_numbers() {
         assert_eq!(bound(3.7, f64::floor), 2.0);
@@ -179,7 +232,7 @@ mod tests {
     #[test]
     fn more_is_higher_and_further_right() {
         let points = vec![(1, 2.0, Some([1.0, 3.0])), (64, 100.0, None)];
-        let plot = plot(("a", "b", "ms"), &[(0, "fork".into(), points)]).unwrap();
+        let plot = plot(words(Across::Count("c")), &[(0, "fork".into(), points)]).unwrap();
         let marks = &plot.series[0].marks;
         assert!(marks[0].x < marks[1].x && marks[0].y > marks[1].y, "{marks:?}");
         assert!(marks[0].low.unwrap() > marks[0].y && marks[0].y > marks[0].high.unwrap());
@@ -188,7 +241,20 @@ mod tests {
 
     #[test]
     fn nothing_is_not_drawn() {
-        assert!(plot(("a", "b", "c"), &[(0, "fork".into(), Vec::new())]).is_none());
-        assert!(plot(("a", "b", "c"), &[(0, "fork".into(), vec![(1, 0.0, None)])]).is_none());
+        let of = |points| plot(words(Across::Count("c")), &[(0, "fork".into(), points)]);
+        assert!(of(Vec::new()).is_none());
+        assert!(of(vec![(1, 0.0, None)]).is_none());
+    }
+
+    #[test]
+    fn names_stand_in_equal_distances() {
+        let across = Across::Names("share", &["50 %", "90 %", "99 %"]);
+        let points = vec![(1, 1.0, None), (2, 2.0, None), (3, 4.0, None)];
+        let plot = plot(words(across), &[(0, "fork".into(), points)]).unwrap();
+        let labels: Vec<&str> = plot.across.iter().map(|(_, label)| label.as_str()).collect();
+        assert_eq!(labels, ["50 %", "90 %", "99 %"]);
+        let [a, b, c] = [0, 1, 2].map(|at| plot.across[at].0);
+        assert!((b - a - (c - b)).abs() < 0.2, "{a} {b} {c}");
+        assert_eq!(plot.series[0].marks[1].words, "fork, 90 %: 2.00 ms");
     }
 }
