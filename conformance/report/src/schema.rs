@@ -8,3 +8,5 @@ pub const EVENTS_SCHEMA: &str = "forkproof-events/1";
 pub const PROBE_SCHEMA: &str = "forkproof-probe/1";
 /// The name and version of the format of what `forkproof bench paradigms` measures.
 pub const PARADIGMS_SCHEMA: &str = "forkproof-paradigms/1";
+/// The name and version of the format of what `forkproof bench web` measures.
+pub const WEB_SCHEMA: &str = "forkproof-web/1";

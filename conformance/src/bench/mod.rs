@@ -5,6 +5,7 @@
 //! | a chat: messages, latency, connections, memory, idling | `chat` |
 //! | sinks of several designs under the same load | `measurement`, with `sink`, `load` and `cost` |
 //! | what many such measurements say together | `paradigms`, with `statistics` and `machine` |
+//! | web servers under the same load | `web` |
 //! | what is not the server's meanwhile | `meanwhile` |
 
 mod chat;
@@ -16,6 +17,7 @@ mod measurement;
 mod paradigms;
 mod sink;
 mod statistics;
+mod web;
 
 pub use chat::{Chat, ChatSample, Figures, Measures, Point, What, measure};
 pub use cost::{Accounting, Group};
@@ -25,3 +27,7 @@ pub use measurement::{Measurement, Sample, measure_sink};
 pub use paradigms::{Cell, Paradigms, SinkFacts};
 pub use sink::Sink;
 pub use statistics::Summary;
+pub use web::{
+    KNOWN_SERVERS, LatencyFigures, LoadFigures, Pace, ServerFacts, WebCell, WebLoad,
+    WebMeasurement, WebReport, WebSample, measure_web,
+};

@@ -46,6 +46,7 @@ pub struct Options {
     pub(super) handed: Option<Handed>,
     pub(super) notify: Option<OsString>,
     pub(super) unknown_child: bool,
+    pub(super) group: Option<PathBuf>,
 }
 
 /// A listening socket that a server finds as its descriptor 3 (sd_listen_fds(3)).
@@ -264,6 +265,12 @@ impl Options {
     /// Finds a child that it has not started, a `sleep`: the program that it is executed by had one.
     pub fn with_an_unknown_child(mut self) -> Self {
         self.unknown_child = true;
+        self
+    }
+
+    /// Begins in this group of processes; see [`crate::platform::make_group`].
+    pub fn in_group(mut self, group: impl Into<PathBuf>) -> Self {
+        self.group = Some(group.into());
         self
     }
 

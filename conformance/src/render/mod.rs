@@ -18,6 +18,7 @@ pub mod paradigms;
 mod platforms;
 mod plot;
 pub mod run;
+pub mod web;
 mod wrap;
 
 pub use document::json;

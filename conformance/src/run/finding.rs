@@ -3,7 +3,7 @@
 use forkproof_report::{Evidence, Failure, Verdict};
 use serde::{Deserialize, Serialize};
 
-use crate::bench::{Figures, Sample};
+use crate::bench::{Figures, Sample, WebSample};
 use crate::probe::Value;
 use crate::stop::Stop;
 use crate::subject::{Ends, Measured};
@@ -75,6 +75,8 @@ pub enum Product {
     Figures(Figures),
     /// What a sink costs.
     Sample(Sample),
+    /// What a web server costs, and how fast it is.
+    Web(WebSample),
     /// A fact of the operating system.
     Fact(Value),
     /// What was found out about an unknown server.

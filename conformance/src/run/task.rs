@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::bench::{Measurement, Measures};
+use crate::bench::{Measurement, Measures, WebMeasurement};
 use crate::subject::Target;
 use crate::survey::Command;
 
@@ -35,6 +35,8 @@ pub enum Work {
     Benchmark(Measures, Subject),
     /// Measure a sink.
     Sink(Measurement),
+    /// Measure a web server, which is ended as it stands when that is done.
+    Web(WebMeasurement, Subject),
     /// Measure the probe of that id.
     Probe(String),
     /// Find out about a server of which only its command line is known.
@@ -51,13 +53,13 @@ pub struct Subject {
 }
 
 impl Work {
-    /// The server, if it takes one.
+    /// The server, if it takes one and has to end as it should.
     pub(super) fn subject(&self) -> Option<&Subject> {
         match self {
             Self::Requirement(_, subject)
             | Self::Rehearsal(subject)
             | Self::Benchmark(_, subject) => Some(subject),
-            Self::Sink(_) | Self::Probe(_) | Self::Survey(_) => None,
+            Self::Web(..) | Self::Sink(_) | Self::Probe(_) | Self::Survey(_) => None,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What can be measured.
 
-use super::{chat, paradigms};
+use super::{chat, paradigms, web};
 use crate::commands::outcome::CommandResult;
 
 /// The subcommands of `forkproof bench`.
@@ -13,6 +13,9 @@ pub enum Command {
     /// any other program
     #[command(after_help = paradigms::AFTER_HELP)]
     Paradigms(paradigms::Arguments),
+    /// Compare web servers: webd, nginx, Apache, and any other by its manifest
+    #[command(after_help = web::AFTER_HELP)]
+    Web(web::Arguments),
 }
 
 /// The command.
@@ -20,5 +23,6 @@ pub fn main(command: Command) -> CommandResult {
     match command {
         Command::Chat(arguments) => chat::main(&arguments),
         Command::Paradigms(arguments) => paradigms::main(&arguments),
+        Command::Web(arguments) => web::main(&arguments),
     }
 }

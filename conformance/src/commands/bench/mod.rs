@@ -6,6 +6,7 @@ mod choice;
 mod outputs;
 mod paradigms;
 mod progress;
+mod web;
 
 pub use chat::floor;
 pub use choice::{Command, main};

@@ -101,6 +101,9 @@ fn spawn(world: &Rc<World>, options: &Options, mut invocation: Invocation) -> St
         run_before(words, &invocation.dir, invocation.run_as)?;
     }
     leave_pid_file(world, &invocation)?;
+    if let Some(group) = &options.group {
+        platform::start_in_group(&mut command, group).map_err(Stop::NotRun)?;
+    }
     between_fork_and_exec(&mut command, options, &invocation);
     let shown = command_line(world, &invocation);
     // What is there already is not this server's.
