@@ -28,6 +28,7 @@ pub use paradigms::{Cell, Paradigms, SinkFacts};
 pub use sink::Sink;
 pub use statistics::Summary;
 pub use web::{
-    KNOWN_SERVERS, LatencyFigures, LoadFigures, Pace, ServerFacts, WebCell, WebLoad,
-    WebMeasurement, WebReport, WebSample, measure_web,
+    Disturbance, DisturbedCell, DisturbedMeasurement, DisturbedSample, KNOWN_SERVERS,
+    LatencyFigures, LoadFigures, Pace, ServerFacts, WebCell, WebLoad, WebMeasurement, WebReport,
+    WebSample, measure_disturbed, measure_web,
 };

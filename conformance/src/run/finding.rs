@@ -3,7 +3,7 @@
 use forkproof_report::{Evidence, Failure, Verdict};
 use serde::{Deserialize, Serialize};
 
-use crate::bench::{Figures, Sample, WebSample};
+use crate::bench::{DisturbedSample, Figures, Sample, WebSample};
 use crate::probe::Value;
 use crate::stop::Stop;
 use crate::subject::{Ends, Measured};
@@ -77,6 +77,8 @@ pub enum Product {
     Sample(Sample),
     /// What a web server costs, and how fast it is.
     Web(WebSample),
+    /// What disturbing one costs its clients.
+    Disturbed(DisturbedSample),
     /// A fact of the operating system.
     Fact(Value),
     /// What was found out about an unknown server.

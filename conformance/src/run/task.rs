@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::bench::{Measurement, Measures, WebMeasurement};
+use crate::bench::{DisturbedMeasurement, Measurement, Measures, WebMeasurement};
 use crate::subject::Target;
 use crate::survey::Command;
 
@@ -37,6 +37,8 @@ pub enum Work {
     Sink(Measurement),
     /// Measure a web server, which is ended as it stands when that is done.
     Web(WebMeasurement, Subject),
+    /// The same, and something is done to it meanwhile.
+    Disturbed(DisturbedMeasurement, Subject),
     /// Measure the probe of that id.
     Probe(String),
     /// Find out about a server of which only its command line is known.
@@ -59,7 +61,11 @@ impl Work {
             Self::Requirement(_, subject)
             | Self::Rehearsal(subject)
             | Self::Benchmark(_, subject) => Some(subject),
-            Self::Web(..) | Self::Sink(_) | Self::Probe(_) | Self::Survey(_) => None,
+            Self::Web(..)
+            | Self::Disturbed(..)
+            | Self::Sink(_)
+            | Self::Probe(_)
+            | Self::Survey(_) => None,
         }
     }
 }

@@ -42,6 +42,11 @@ pub(super) fn work(task: &Task) -> Finding {
                 let sample = bench::measure_web(&mut check, measurement)?;
                 Ok(Finding { product: Some(Product::Web(sample)), ..Finding::pass() })
             }
+            Work::Disturbed(measurement, subject) => {
+                let mut check = set_up(task, subject)?;
+                let sample = bench::measure_disturbed(&mut check, measurement)?;
+                Ok(Finding { product: Some(Product::Disturbed(sample)), ..Finding::pass() })
+            }
             Work::Survey(command) => {
                 default_dispositions();
                 let survey = survey::explore(command, &task.dir, task.slowness);
@@ -144,7 +149,7 @@ fn act(check: &mut Check, work: &Work) -> Step<Option<Product>> {
         Work::Benchmark(measures, _) => {
             return Ok(Some(Product::Figures(bench::measure(check, measures)?)));
         }
-        Work::Web(..) | Work::Sink(_) | Work::Probe(_) | Work::Survey(_) => {}
+        Work::Web(..) | Work::Disturbed(..) | Work::Sink(_) | Work::Probe(_) | Work::Survey(_) => {}
     }
     Ok(None)
 }

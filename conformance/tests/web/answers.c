@@ -1,6 +1,6 @@
 /*
- * A web server of one process that serves one connection after the other, for the tests of
- * `forkproof bench web`: it answers well, or wrong in a way that its second argument names, and can
+ * A web server of one process that serves one connection after the other, or of two such workers and
+ * a master that replaces them, for the tests of `forkproof bench web`: it answers well, or wrong in a way that its second argument names, and can
  * tell how much processor time it has used.
  *
  *	answers PORT HOW SITE [MICROSECONDS RECORD]
@@ -14,6 +14,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -95,7 +96,7 @@ static int answer(int client, char *request)
 		return 0;
 	if (is("burn"))
 		burn();
-	if (is("slow"))
+	if (is("slow") || is("pool"))
 		nanosleep(&(struct timespec){ .tv_nsec = microseconds * 1000 }, NULL);
 	if (is("bytes"))
 		bytes[length - 1] ^= 1;
@@ -115,13 +116,14 @@ static int answer(int client, char *request)
 	free(bytes);
 	if (record)
 		note();
-	return good && kept && !is("short") && !is("forgets");
+	return good && kept && !is("short");
 }
 
 static void serve(int client)
 {
 	char request[4096];
 	size_t length = 0;
+	int asked = 0;
 	while (length < sizeof request - 1) {
 		ssize_t count = read(client, request + length, sizeof request - 1 - length);
 		if (count <= 0)
@@ -131,6 +133,8 @@ static void serve(int client)
 		if (!strstr(request, "\r\n\r\n"))
 			continue;
 		length = 0;
+		if (is("tires") && asked++ > 0)
+			return;
 		if (!answer(client, request))
 			return;
 	}
@@ -153,6 +157,15 @@ int main(int count, char **arguments)
 	if (listener < 0 || bind(listener, (struct sockaddr *)&at, sizeof at) || listen(listener, 128)) {
 		perror("answers");
 		return 3;
+	}
+	for (int workers = 0; is("pool");) {
+		if (workers < 2) {
+			if (fork() == 0)
+				break;
+			workers++;
+		} else if (wait(NULL) > 0) {
+			workers--;
+		}
 	}
 	for (;;) {
 		int client = accept(listener, NULL, NULL);

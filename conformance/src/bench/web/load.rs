@@ -175,7 +175,7 @@ pub(super) fn open(
     time: Duration,
     mut aside: Option<Aside<'_>>,
 ) -> Step<Answers> {
-    let requests = (time.as_secs_f64() / interval.as_secs_f64()).ceil().max(1.0) as u64;
+    let requests = (time.as_secs_f64() / interval.as_secs_f64()).round().max(1.0) as u64;
     let mut load = Load::new(order, u64::MAX, requests).map_err(Stop::Error)?;
     let mut events = Events::with_capacity(order.at_once.clamp(1, 1024));
     // Seats whose connection may be asked, those without one, and requests without either.

@@ -8,8 +8,11 @@
 //! | the load: connections, pace, latencies | `load` |
 //! | a server that has all its workers | `started` |
 //! | one measurement | `measurement` |
+//! | one in which the server is disturbed | `disturbed`, with `disturbance` |
 //! | what many of them say together | `report` |
 
+mod disturbance;
+mod disturbed;
 mod load;
 mod measurement;
 mod report;
@@ -18,6 +21,10 @@ mod servers;
 mod site;
 mod started;
 
+pub use disturbance::Disturbance;
+pub use disturbed::{DisturbedMeasurement, DisturbedSample, measure_disturbed};
 pub use measurement::{Pace, WebMeasurement, WebSample, measure_web};
-pub use report::{LatencyFigures, LoadFigures, ServerFacts, WebCell, WebLoad, WebReport};
+pub use report::{
+    DisturbedCell, LatencyFigures, LoadFigures, ServerFacts, WebCell, WebLoad, WebReport,
+};
 pub use servers::KNOWN_SERVERS;

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use forkproof_report::Facts;
 use serde::Serialize;
 
+use super::disturbance::Disturbance;
+use super::disturbed::DisturbedSample;
 use super::measurement::{Latency, LoadSample, WebSample};
 use crate::bench::machine::Machine;
 use crate::bench::statistics::Summary;
@@ -34,8 +36,11 @@ pub struct WebReport {
     pub servers: Vec<ServerFacts>,
     /// Servers that are known and not there, and why.
     pub missing: BTreeMap<String, String>,
-    /// Each server with each number of workers, and each load, in the order of the loads.
+    /// Each server with each number of workers, and each load, in the order of the loads; none where
+    /// servers were disturbed.
     pub cells: Vec<WebCell>,
+    /// Each server under each disturbance, in the order of these.
+    pub disturbed: Vec<DisturbedCell>,
 }
 
 /// A server, as it is shown.
@@ -90,6 +95,33 @@ pub struct WebCell {
     pub processes: usize,
     /// The rounds.
     pub samples: Vec<WebSample>,
+}
+
+/// One server with one number of workers, that something was done to under a load.
+#[derive(Debug, Clone, Serialize)]
+pub struct DisturbedCell {
+    /// The server's name.
+    pub server: String,
+    /// How many workers it was told to have; none of one by a manifest.
+    pub workers: Option<usize>,
+    /// What was done.
+    pub kind: Disturbance,
+    /// How often it was to be done.
+    pub times: usize,
+    /// Whether connections were used again.
+    pub keep_alive: bool,
+    /// The length of the file, in bytes.
+    pub bytes: usize,
+    /// So many connections at most.
+    pub at_once: usize,
+    /// The pace, in requests a second.
+    pub per_second: f64,
+    /// How long that was kept, in s.
+    pub seconds: f64,
+    /// Why it could not be done; none if it was.
+    pub missing: Option<String>,
+    /// What came of it.
+    pub sample: Option<DisturbedSample>,
 }
 
 /// What the rounds of one load say together.

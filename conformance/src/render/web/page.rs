@@ -3,8 +3,9 @@
 use serde::Serialize;
 use settings::printable;
 
-use super::remarks::{load, remarks};
-use super::table;
+use super::remarks::remarks;
+use super::words::load;
+use super::{disturbed, table};
 use crate::bench::{LoadFigures, Summary, WebCell, WebReport};
 use crate::render::figure::shown;
 use crate::render::frame;
@@ -80,13 +81,18 @@ pub fn html(all: &WebReport) -> Result<String, String> {
                 plots: plots(all, number, cells),
             })
             .collect(),
-        columns: &table::COLUMNS,
+        columns: table::columns(all),
         tables: table::tables(all)
             .into_iter()
             .map(|table| TableView {
                 heading: table.heading,
                 rows: table.rows.iter().map(|row| row.to_vec()).collect(),
             })
+            .chain(
+                disturbed::tables(all)
+                    .into_iter()
+                    .map(|table| TableView { heading: table.heading, rows: table.rows }),
+            )
             .collect(),
     };
     frame::html(&[("plots.html", plot::TEMPLATE), ("page", TEMPLATE)])

@@ -1,5 +1,7 @@
 //! What a reader has to know before he believes the figures.
 
+use super::disturbed;
+use super::words::{load, who};
 use crate::bench::{LoadFigures, WebCell, WebReport};
 use crate::render::figure::plural;
 
@@ -52,6 +54,7 @@ pub(super) fn remarks(all: &WebReport) -> Vec<String> {
             ));
         }
     }
+    remarks.extend(disturbed::remarks(all));
     let figures = || all.cells.iter().flat_map(|cell| cell.closed.iter().chain(&cell.open));
     if figures().any(is_loads_own) {
         remarks.push(
@@ -74,12 +77,13 @@ pub(super) fn remarks(all: &WebReport) -> Vec<String> {
             others.median
         )),
         Some(_) => {}
+        None if all.cells.is_empty() => {}
         None => remarks.push("what else the machine did meanwhile is not told here".into()),
     }
     if !all.optimized && all.servers.iter().any(|server| server.name == "webd") {
         remarks.push("this forkproof was built without optimization, and so was its webd".into());
     }
-    if all.rounds < 5 {
+    if all.rounds < 5 && !all.cells.is_empty() {
         remarks.push(format!(
             "{} say little about variation: 5 are the default",
             plural(all.rounds, "round")
@@ -99,39 +103,6 @@ pub(super) fn is_behind(cell: &WebCell) -> bool {
     cell.open.as_ref().is_some_and(|open| open.per_second.median < due * KEEPS_UP)
 }
 
-/// A server and its workers.
-pub(super) fn who(cell: &WebCell) -> String {
-    match cell.workers {
-        Some(workers) => format!("{} × {workers}", cell.server),
-        None => cell.server.clone(),
-    }
-}
-
-/// What was asked for.
-pub(super) fn load(cell: &WebCell) -> String {
-    let way = if cell.load.keep_alive { "connections kept" } else { "a connection a request" };
-    format!("{}, {way}", length(cell.load.bytes))
-}
-
 fn requests(count: u64) -> String {
     plural(usize::try_from(count).unwrap_or(usize::MAX), "request")
-}
-
-fn length(bytes: usize) -> String {
-    match bytes {
-        _ if bytes % 1_000_000 == 0 => format!("{} MB", bytes / 1_000_000),
-        _ if bytes % 1000 == 0 => format!("{} kB", bytes / 1000),
-        _ => plural(bytes, "byte"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn lengths_are_short() {
-        let shown = [1, 999, 1000, 143_000, 10_000_000, 1_000_001].map(length);
-        assert_eq!(shown, ["1 byte", "999 bytes", "1 kB", "143 kB", "10 MB", "1000001 bytes"]);
-    }
 }

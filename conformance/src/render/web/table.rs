@@ -4,7 +4,9 @@ use std::fmt::Write;
 
 use settings::printable;
 
-use super::remarks::{is_behind, is_loads_own, load, remarks, who};
+use super::disturbed;
+use super::remarks::{is_behind, is_loads_own, remarks};
+use super::words::{load, who};
 use crate::bench::{LatencyFigures, LoadFigures, Summary, WebCell, WebReport};
 use crate::render::figure::{digits, plural, shortened};
 use crate::render::{document, escape};
@@ -65,6 +67,18 @@ pub fn text(all: &WebReport) -> String {
             let _ = writeln!(text, "{}", line(row));
         }
     }
+    for table in disturbed::tables(all) {
+        let width = table.rows.iter().map(|row| row[0].chars().count()).max().unwrap_or(0);
+        let _ = writeln!(text, "\n{}", table.heading);
+        let heads = disturbed::COLUMNS.map(|(head, _)| head.to_owned()).to_vec();
+        for row in std::iter::once(&heads).chain(&table.rows) {
+            let _ = write!(text, "{:width$}", row[0]);
+            for (cell, width) in row[1..].iter().zip(disturbed::WIDTHS) {
+                let _ = write!(text, " {cell:>width$}");
+            }
+            text.push('\n');
+        }
+    }
     let remarks = remarks(all);
     if !remarks.is_empty() {
         text.push('\n');
@@ -90,12 +104,24 @@ pub fn markdown(all: &WebReport) -> String {
             let _ = writeln!(text, "| {} |", cells.join(" | "));
         }
     }
+    for table in disturbed::tables(all) {
+        let _ = writeln!(text, "\n## {}\n", escape::markdown(&table.heading));
+        let _ = writeln!(text, "| {} |", disturbed::COLUMNS.map(|(head, _)| head).join(" | "));
+        let _ = writeln!(text, "|---{}|", "|---:".repeat(disturbed::COLUMNS.len() - 1));
+        for row in &table.rows {
+            let cells: Vec<String> = row.iter().map(|cell| escape::markdown(cell)).collect();
+            let _ = writeln!(text, "| {} |", cells.join(" | "));
+        }
+    }
     text.push('\n');
     for remark in remarks(all) {
         let _ = writeln!(text, "- {}", escape::markdown(&remark));
     }
     text.push_str("\nColumns: ");
-    let columns = COLUMNS.map(|(head, about)| format!("{}: {about}", escape::markdown(head)));
+    let columns: Vec<String> = columns(all)
+        .iter()
+        .map(|(head, about)| format!("{}: {about}", escape::markdown(head)))
+        .collect();
     text.push_str(&columns[1..].join("; "));
     text.push_str(".\n\nServers:\n\n");
     for server in &all.servers {
@@ -103,6 +129,11 @@ pub fn markdown(all: &WebReport) -> String {
         let _ = writeln!(text, "- {}", escape::markdown(&words));
     }
     text
+}
+
+/// The columns of the tables that there are.
+pub(super) fn columns(all: &WebReport) -> &'static [(&'static str, &'static str)] {
+    if all.cells.is_empty() { &disturbed::COLUMNS } else { &COLUMNS }
 }
 
 /// What a server is, in a line.

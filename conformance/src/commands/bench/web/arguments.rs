@@ -2,16 +2,18 @@
 
 use std::path::PathBuf;
 
+use crate::bench::Disturbance;
 use crate::commands::bench::accounting::Accounting;
 use crate::commands::bench::outputs::Outputs;
 
 /// What `--help` says last.
-pub(in crate::commands::bench) const AFTER_HELP: &str = "\
+pub const AFTER_HELP: &str = "\
 Each server gets a configuration made here, in a private directory, with the number of workers asked \
 for; what is not installed is left out, and that is said. `--target FILE` measures any other one by \
 its manifest, with as many workers as that says; it has to serve the directory {dir}/site:
 
   forkproof bench web --servers webd,nginx --target mine.toml --html web.html
+  forkproof bench web --servers webd,nginx --disturb kill,reload,upgrade,stop --workers 4
 
 The default takes some minutes, --complete more than an hour. For a first look: --rounds 1 \
 --requests 1000 --concurrency 50
@@ -68,9 +70,14 @@ pub struct Arguments {
     #[arg(long, value_name = "N", default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub(super) rate: u32,
 
-    /// How long that is kept, in seconds; 0 leaves it out
-    #[arg(long, value_name = "SECONDS", default_value_t = 2, value_parser = clap::value_parser!(u16).range(0..=600))]
-    pub(super) seconds: u16,
+    /// How long that is kept, in seconds; 0 leaves it out [default: 2, with --disturb 60]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u16).range(0..=600))]
+    pub(super) seconds: Option<u16>,
+
+    /// Instead of comparing figures, do this to each server while it is under the open load, and tell
+    /// which requests that costs: kill or stop a worker, reload, upgrade the program in place
+    #[arg(long, value_name = "WHAT,…", value_delimiter = ',', value_enum, conflicts_with_all = ["complete", "sizes", "rounds", "requests", "large_requests"])]
+    pub(super) disturb: Vec<Disturb>,
 
     /// How processor time is counted
     #[arg(long, value_enum, default_value_t = Accounting::Auto)]
@@ -88,4 +95,31 @@ pub(super) enum KeepAlive {
     Off,
     /// Each in turn
     Both,
+}
+
+/// What can be done to a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Disturb {
+    /// Kill a worker, 20 times in a minute
+    Kill,
+    /// Stop a worker for good, once
+    Stop,
+    /// Have the configuration read again, 10 times in a minute
+    Reload,
+    /// Have the program executed anew, 3 times in a minute
+    Upgrade,
+}
+
+impl Disturb {
+    /// What it is, and how often it is done in so many seconds.
+    pub(super) fn plan(self, seconds: f64) -> (Disturbance, usize) {
+        const MINUTE: f64 = 60.0;
+        let in_a_minute = |count: f64| ((count * seconds / MINUTE).round() as usize).max(1);
+        match self {
+            Self::Kill => (Disturbance::Kill, in_a_minute(20.0)),
+            Self::Stop => (Disturbance::Stop, 1),
+            Self::Reload => (Disturbance::Reload, in_a_minute(10.0)),
+            Self::Upgrade => (Disturbance::Upgrade, in_a_minute(3.0)),
+        }
+    }
 }

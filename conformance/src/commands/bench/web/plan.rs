@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::arguments::{Arguments, KeepAlive};
-use crate::bench::{KNOWN_SERVERS, ServerFacts, WebLoad};
+use crate::bench::{Disturbance, KNOWN_SERVERS, ServerFacts, WebLoad};
 use crate::commands::outcome::CommandError;
 use crate::harness::surroundings_missing;
 use crate::stop::Stop;
@@ -32,6 +32,8 @@ impl Place {
 pub(super) struct Plan {
     pub(super) places: Vec<Place>,
     pub(super) loads: Vec<WebLoad>,
+    /// What is done to the servers instead of comparing figures, and how often.
+    pub(super) disturbances: Vec<(Disturbance, usize)>,
     pub(super) rounds: usize,
     pub(super) servers: Vec<ServerFacts>,
     pub(super) missing: BTreeMap<String, String>,
@@ -44,6 +46,10 @@ const LARGEST: usize = 1 << 30;
 const LARGE: usize = 1_000_000;
 /// What the open load asks for at most, in bytes a second.
 const MOST_PACED: f64 = 200e6;
+
+/// How long an open load lasts, in s: to be compared, and to be disturbed.
+const USUAL: u16 = 2;
+const DISTURBED: u16 = 60;
 
 const COMPLETE_WORKERS: [usize; 3] = [2, 10, 100];
 const COMPLETE_SIZES: [usize; 3] = [1000, 143_000, 10_000_000];
@@ -69,15 +75,21 @@ impl Plan {
         if sizes.iter().any(|bytes| !(1..=LARGEST).contains(bytes)) {
             return Err(usage(format!("--sizes: each number must be from 1 to {LARGEST}")));
         }
+        let usual = if arguments.disturb.is_empty() { USUAL } else { DISTURBED };
+        let seconds = f64::from(arguments.seconds.unwrap_or(usual));
         let mut plan = Self {
             places: Vec::new(),
-            loads: loads(arguments, &sizes),
+            loads: loads(arguments, &sizes, seconds),
+            disturbances: arguments.disturb.iter().map(|one| one.plan(seconds)).collect(),
             rounds: arguments.rounds.into(),
             servers: Vec::new(),
             missing: BTreeMap::new(),
         };
         if plan.loads.iter().any(|load| load.requests == 0 && load.per_second.is_none()) {
             return Err(usage("there is no load: --requests or --seconds".into()));
+        }
+        if !arguments.disturb.is_empty() && seconds == 0.0 {
+            return Err(usage("--disturb takes an open load: --seconds".into()));
         }
         plan.add_known(&arguments.servers, &workers)?;
         for path in &arguments.targets {
@@ -155,7 +167,7 @@ impl Plan {
 }
 
 /// Each size with each way to treat connections.
-fn loads(arguments: &Arguments, sizes: &[usize]) -> Vec<WebLoad> {
+fn loads(arguments: &Arguments, sizes: &[usize], seconds: f64) -> Vec<WebLoad> {
     let ways: &[bool] = match arguments.keep_alive {
         KeepAlive::On => &[true],
         KeepAlive::Off => &[false],
@@ -164,14 +176,14 @@ fn loads(arguments: &Arguments, sizes: &[usize]) -> Vec<WebLoad> {
     let load = |bytes: usize, keep_alive: bool| {
         let requests = if bytes > LARGE { arguments.large_requests } else { arguments.requests };
         let per_second = f64::from(arguments.rate).min((MOST_PACED / bytes as f64).max(1.0));
-        let is_paced = arguments.seconds > 0;
+        let is_paced = seconds > 0.0;
         WebLoad {
             bytes,
             keep_alive,
             at_once: arguments.concurrency.into(),
             requests: requests.into(),
             per_second: is_paced.then_some(per_second),
-            paced_seconds: is_paced.then_some(arguments.seconds.into()),
+            paced_seconds: is_paced.then_some(seconds),
         }
     };
     sizes.iter().flat_map(|&bytes| ways.iter().map(move |&way| load(bytes, way))).collect()
