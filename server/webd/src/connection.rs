@@ -3,7 +3,8 @@
 //! When the worker drains, a request under way is answered, and so is the next of a client that
 //! sends it soon, with `Connection: close`: a client that has a request on its way when a
 //! connection is closed cannot know if it was carried out. Whoever sends nothing for [`LINGER`] is
-//! not about to.
+//! not about to. A client that has only just connected is: its machine may be busy or far away, so it
+//! has [`FIRST`] for its first request.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -21,6 +22,9 @@ use crate::watch::WatchedStream;
 
 /// How long a draining worker keeps a connection on which nothing happens.
 const LINGER: Duration = Duration::from_secs(1);
+/// The same, for a connection on which nothing has come yet. Short beside the drain timeout, since
+/// one that a browser opened in advance delays the end by so much.
+const FIRST: Duration = Duration::from_secs(5);
 /// A request's header, at most. It is hyper's least, and more than browsers send.
 const HEADER_BYTES: usize = 32 * 1024;
 
@@ -50,16 +54,19 @@ pub(crate) async fn serve(
     loop {
         let (phase, since) = client.watch.phase();
         let deadline = match phase {
-            Phase::Fresh | Phase::Idle => since + LINGER,
+            Phase::Fresh => since + FIRST,
+            Phase::Idle => since + LINGER,
             // A request is under way; look again when it may have been answered.
             _ => Instant::now() + LINGER,
         };
         tokio::select! {
+            // What has come while this process had no processor is read first.
+            biased;
             _ = &mut connection => return,
             () = tokio::time::sleep_until(deadline) => {}
         }
         match client.watch.phase() {
-            (Phase::Fresh, _) => return,
+            (Phase::Fresh, since) if since + FIRST <= Instant::now() => return,
             (Phase::Idle, since) if since + LINGER <= Instant::now() => {
                 connection.as_mut().graceful_shutdown();
             }

@@ -1,6 +1,9 @@
 //! Reloads and upgrades in place: nothing is lost.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::path::Path;
+use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
@@ -32,6 +35,27 @@ fn ten_reloads_under_load_lose_nothing() {
     let (done, lost) = load.end();
     eprintln!("{done} requests, {} lost", lost.len());
     assert!(lost.is_empty(), "{} of {done}: {lost:?}", lost.len());
+}
+
+/// Whoever has connected before a reload is answered, also when its request takes a while to come.
+#[test]
+fn a_request_that_comes_late_after_a_reload_is_answered() {
+    let world = World::new();
+    let webd = configured(&world, SETTINGS);
+    let mut clients: Vec<TcpStream> =
+        (0..8).map(|_| TcpStream::connect(webd.address()).unwrap()).collect();
+    // They are in the order in which they came: this one is answered when all are accepted.
+    assert_eq!(get(webd.address(), "/").status, 200);
+    webd.signal(Signal::SIGHUP);
+    webd.says("reload: 2 new workers serve", 1);
+    // The time itself is what it is about.
+    std::thread::sleep(Duration::from_secs(2));
+    for client in &mut clients {
+        client.write_all(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    }
 }
 
 #[test]
