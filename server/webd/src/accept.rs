@@ -20,6 +20,7 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, poll};
+use nix::sys::pthread::Pthread;
 use tokio::sync::mpsc;
 
 use crate::sockets::Listener;
@@ -87,7 +88,10 @@ impl Acceptors {
         for (allow, thread) in self.threads.drain(..) {
             drop(allow);
             while !thread.is_finished() {
-                signals::interrupt_thread(thread.as_pthread_t());
+                // With musl std has an integer where libc has a pointer.
+                #[allow(clippy::unnecessary_cast)]
+                let number = thread.as_pthread_t() as Pthread;
+                signals::interrupt_thread(number);
                 tokio::time::sleep(REPEAT).await;
             }
             let _ = thread.join();

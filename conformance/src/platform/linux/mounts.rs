@@ -49,7 +49,8 @@ pub fn cover_paths(covers: &[Cover], scratch: &std::path::Path) -> Result<(), St
 }
 
 /// Makes what is bound on `path` read-only there. In a user namespace the flags that the original
-/// mount has cannot be taken off, so they are said again (mount_namespaces(7), "locked").
+/// mount has cannot be taken off, so they are said again (mount_namespaces(7), "locked"); but for
+/// relatime, which the kernel keeps or takes where nothing is said of it.
 fn make_bind_read_only(path: &std::path::Path) -> Result<(), String> {
     use nix::sys::statvfs::{FsFlags, statvfs};
     let failed = |errno: Errno| format!("remount {}: {}", path.display(), errno.desc());
@@ -61,7 +62,6 @@ fn make_bind_read_only(path: &std::path::Path) -> Result<(), String> {
         (FsFlags::ST_NOEXEC, MsFlags::MS_NOEXEC),
         (FsFlags::ST_NOATIME, MsFlags::MS_NOATIME),
         (FsFlags::ST_NODIRATIME, MsFlags::MS_NODIRATIME),
-        (FsFlags::ST_RELATIME, MsFlags::MS_RELATIME),
     ] {
         if has.contains(flag) {
             flags |= mount_flag;

@@ -48,6 +48,8 @@ fn colour(name: &str) -> u64 {
     31 + hasher.finish() % 6
 }
 
+// libc marks `time_t` as one that is to become wider with musl: what is here takes both widths.
+#[cfg_attr(target_env = "musl", allow(deprecated))]
 fn time_of_day() -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let Ok(now) = libc::time_t::try_from(now) else { return String::new() };

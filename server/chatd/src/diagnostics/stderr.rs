@@ -14,9 +14,10 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal};
 use nix::sys::socket::{MsgFlags, send};
 use nix::sys::stat::{SFlag, fstat};
+use nix::sys::time::{TimeVal, TimeValLike};
 
-/// How long a write can last when another process took the room for it.
-const RACE: libc::suseconds_t = 20_000;
+/// How many microseconds a write can last when another process took the room for it.
+const RACE: i64 = 20_000;
 
 /// Writes `bytes`, at most [`libc::PIPE_BUF`], in one piece. Returns whether that was possible; the
 /// wait for room ends after `patience`.
@@ -72,8 +73,8 @@ fn interruptibly<T>(call: impl FnOnce() -> nix::Result<T>) -> nix::Result<T> {
     result
 }
 
-fn set_timer(microseconds: libc::suseconds_t) {
-    let time = libc::timeval { tv_sec: 0, tv_usec: microseconds };
+fn set_timer(microseconds: i64) {
+    let time = *TimeVal::microseconds(microseconds).as_ref();
     let timer = libc::itimerval { it_interval: time, it_value: time };
     // SAFETY: the timer is read, and the old one is not asked for.
     unsafe { libc::setitimer(libc::ITIMER_REAL, &raw const timer, std::ptr::null_mut()) };
