@@ -43,6 +43,13 @@ fn every_command_has_a_manual_page() {
     for entry in std::fs::read_dir(&out).unwrap() {
         let name = entry.unwrap().file_name().into_string().unwrap();
         assert!(!name.contains("__"), "{name} is nobody's to call");
+        // What `mandoc -Tlint` warns of; the package's own test has `man --warnings` look at them.
+        let page = read(&out, &name);
+        if name != "forkproof.7" {
+            let title = page.lines().find(|line| line.starts_with(".TH ")).unwrap();
+            assert!(title.contains(" 20"), "{name} has no date: {title}");
+        }
+        assert!(!page.contains(".br\n\n.br"), "{name} breaks a line twice");
     }
     assert!(read(&out, "chatd.8").contains("max\\-clients"));
     assert!(read(&out, "forkproof-run.1").contains(".SH NOTES\nExit status: 0 conformant"));

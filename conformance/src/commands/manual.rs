@@ -81,6 +81,11 @@ pub(super) fn completions(arguments: &Completions, own: Command) -> CommandResul
     print(&String::from_utf8_lossy(&script))
 }
 
+/// The day of all pages is that of the one that is written by hand.
+fn date() -> &'static str {
+    OVERVIEW.lines().next().and_then(|line| line.strip_prefix(".Dd ")).unwrap_or_default()
+}
+
 /// Servers stand in section 8.
 fn section_of(program: Program) -> &'static str {
     match program {
@@ -96,12 +101,15 @@ fn write_pages(command: &Command, section: &str, directory: &Path) -> Result<usi
     let man = Man::new(command.clone())
         .title(&name)
         .section(section)
+        .date(date())
         .source(format!("forkproof {version}"))
         .manual("forkproof");
     let mut page = Vec::new();
     man.render(&mut page).map_err(CommandError::no_verdict)?;
     // Manual pages have a name for what `--help` says last.
     let mut page = String::from_utf8_lossy(&page).replace(".SH EXTRA\n", ".SH NOTES\n");
+    // Two breaks around an empty line are one: mandoc warns of the others.
+    page = page.replace(".br\n\n.br\n", ".sp\n");
     page.push_str(".SH \"SEE ALSO\"\n\\fBforkproof\\fR(1), \\fBforkproof\\fR(7)\n");
     write(directory, &format!("{name}.{section}"), &page)?;
     let mut written = 1;
