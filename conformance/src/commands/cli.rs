@@ -40,11 +40,12 @@ enum Command {
     Init(init::Arguments),
     /// Show the catalogue
     List(list::Arguments),
-    /// Show one requirement: source, trap, fix, and whether it can be checked here
+    /// Explain a requirement, a verdict, an exit status or a personality
     Explain {
-        /// Its id; of an area or a glob, the list
-        #[arg(value_name = "ID")]
-        id: String,
+        /// A requirement (of an area or a glob, the list), a word of a report such as xpass, an
+        /// exit status, or a personality
+        #[arg(value_name = "WORD")]
+        word: String,
     },
     /// Prove that every requirement can fail, and fails for the right reason
     #[command(after_help = controls::AFTER_HELP)]
@@ -131,7 +132,7 @@ pub fn main() -> ExitCode {
         Command::Run(arguments) => run::main(arguments),
         Command::Init(arguments) => init::main(&arguments),
         Command::List(arguments) => list::main(&arguments),
-        Command::Explain { id } => list::explain(&id),
+        Command::Explain { word } => list::explain(&word),
         Command::Controls(arguments) => controls::main(&arguments),
         Command::As(arguments) => as_personality::main(&arguments),
         Command::Bench(command) => bench::main(command),

@@ -5,9 +5,8 @@ use std::path::{Path, PathBuf};
 use super::arguments::Selection;
 use super::destination::{Destination, make_directory};
 use super::outcome::{CommandError, CommandResult, print, say};
-use crate::render::{catalogue, pages};
-use crate::results;
-use crate::run;
+use crate::render::{catalogue, pages, words};
+use crate::{personality, results, run};
 
 #[derive(clap::Args, Debug)]
 pub(super) struct Arguments {
@@ -77,11 +76,24 @@ fn write(pages: &[(String, String)], directory: &Path) -> CommandResult {
     print(&format!("{} pages in {}\n", pages.len(), directory.display()))
 }
 
-/// `forkproof explain`: one requirement in full, or several as a list.
+/// `forkproof explain`: one requirement in full, or several as a list; what a word of a report
+/// means; a personality.
 pub(super) fn explain(name: &str) -> CommandResult {
     // As `run` takes it: an id, its end alone, an area, or a glob.
-    match run::select(&[name.to_owned()], None)?.as_slice() {
-        [requirement] => say(&catalogue::explanation(requirement)),
-        several => say(&catalogue::list(several)),
+    let error = match run::select(&[name.to_owned()], None) {
+        Ok(selected) => {
+            return match selected.as_slice() {
+                [requirement] => say(&catalogue::explanation(requirement)),
+                several => say(&catalogue::list(several)),
+            };
+        }
+        Err(error) => error,
+    };
+    if let Some(text) = words::meaning(name) {
+        return say(&text);
+    }
+    match personality::find(name) {
+        Ok(found) => say(&catalogue::personality(found)),
+        Err(_) => Err(error.into()),
     }
 }

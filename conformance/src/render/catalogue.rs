@@ -5,8 +5,9 @@ use std::fmt::Write;
 use super::document::json;
 use super::look::{BOLD, DIM};
 use crate::needs::Need;
-use crate::personality;
+use crate::personality::{self, Personality};
 use crate::requirement::{Controls, Requirement};
+use crate::requirements;
 use crate::stop::Stop;
 
 /// The catalogue as a list.
@@ -83,15 +84,35 @@ pub(super) fn address_of(reference: &str) -> String {
 
 /// The personalities as a list.
 pub fn personalities() -> String {
+    personality::all().iter().map(entry).collect()
+}
+
+fn entry(personality: &Personality) -> String {
     let mut text = String::new();
-    for personality in personality::all() {
-        let value = if personality.parameter.is_some() { "[=VALUE]" } else { "" };
-        let _ = writeln!(text, "{BOLD}{}{BOLD:#}{value}", personality.name);
-        let _ = writeln!(text, "    {}", personality.imitates);
-        if let Some(parameter) = &personality.parameter {
-            let _ = writeln!(text, "    VALUE: {}", personality::values(parameter));
+    let value = if personality.parameter.is_some() { "[=VALUE]" } else { "" };
+    let _ = writeln!(text, "{BOLD}{}{BOLD:#}{value}", personality.name);
+    let _ = writeln!(text, "    {}", personality.imitates);
+    if let Some(parameter) = &personality.parameter {
+        let _ = writeln!(text, "    VALUE: {}", personality::values(parameter));
+    }
+    let _ = writeln!(text, "    {DIM}{}{DIM:#}", personality.source);
+    text
+}
+
+/// One personality, how to use it, and what it breaks.
+pub fn personality(personality: &Personality) -> String {
+    let mut text = entry(personality);
+    let name = personality.name;
+    let _ = writeln!(text, "\n{BOLD}Use it:{BOLD:#}  forkproof run --as {name}");
+    let _ = writeln!(text, "         forkproof as {name} -- COMMAND");
+    let mut head = "Breaks:";
+    for requirement in requirements::all() {
+        let Controls::By(controls) = requirement.controls else { continue };
+        let mut names = controls.iter().flat_map(|control| control.personality.split(','));
+        if names.any(|one| one.split('=').next() == Some(name)) {
+            let _ = writeln!(text, "{BOLD}{head:<8}{BOLD:#} {}", requirement.id);
+            head = "";
         }
-        let _ = writeln!(text, "    {DIM}{}{DIM:#}", personality.source);
     }
     text
 }

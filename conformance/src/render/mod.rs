@@ -19,6 +19,7 @@ mod platforms;
 mod plot;
 pub mod run;
 pub mod web;
+pub mod words;
 mod wrap;
 
 pub use document::json;
