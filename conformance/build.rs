@@ -35,7 +35,7 @@ fn build(library: &Path) -> Result<(), String> {
     let features = env::var("CARGO_CFG_TARGET_FEATURE").unwrap_or_default();
     if features.split(',').any(|feature| feature == "crt-static") {
         return Err(format!(
-            "it is a static build ({target}), which has no dynamic linker to build a library for"
+            "it is a static build ({target}), and a static program cannot load one"
         ));
     }
     let mut rustc = Command::new(variable("RUSTC"));

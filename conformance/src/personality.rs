@@ -242,8 +242,12 @@ fn library() -> Result<Library, String> {
         std::env::current_exe().ok().and_then(|program| Some(program.parent()?.join(FILE_NAME)));
     match beside {
         Some(path) if path.is_file() => Ok(Library::File(path)),
+        // A library beside it would not be loaded into it, or into the servers inside.
+        _ if cfg!(target_feature = "crt-static") => {
+            Err(format!("this forkproof has no personality library: {why}"))
+        }
         _ => Err(format!(
-            "this forkproof carries no personality library: {why}; put {FILE_NAME} beside it or name one in {LIBRARY}"
+            "this forkproof has no personality library: {why}; put {FILE_NAME} beside it or name one in {LIBRARY}"
         )),
     }
 }
@@ -313,7 +317,7 @@ fn refuse_elf(named: &str, program: &Path, bytes: &[u8]) -> Result<(), String> {
     }
     let Some(linker) = theirs.interpreter else {
         return Err(format!(
-            "{named} is statically linked: there is no dynamic linker to put a library before it"
+            "{named} is statically linked, so no personality can be loaded into it"
         ));
     };
     let musl = linker.windows(7).any(|part| part == b"ld-musl");

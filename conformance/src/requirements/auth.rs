@@ -114,7 +114,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
     },
     Requirement {
         id: "auth/nothing-before-auth",
-        title: "A client without the key gets not a byte of the log, however the chat goes on",
+        title: "A client without the key never gets a byte of the log",
         level: Level::Must,
         clause: PROTOCOL,
         trap: "the sender started, or the replay sent, before the key was checked",

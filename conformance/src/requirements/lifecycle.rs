@@ -81,7 +81,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
     },
     Requirement {
         id: "lifecycle/graceful-stop-refuses-the-new",
-        title: "Whoever comes after a graceful stop has begun is refused at once, and not left waiting",
+        title: "Clients that connect after a graceful stop has begun are refused at once, not left waiting",
         level: Level::Must,
         clause: "POSIX.1-2024, connect: [ECONNREFUSED]; listen: connections are taken for the process as long as the socket is open",
         trap: "the server accepts no more, but some process has the listening socket open: the system completes connections that nobody will ever serve, and a load balancer does not notice",
@@ -148,7 +148,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
     },
     Requirement {
         id: "lifecycle/strangers-do-not-delay-the-end",
-        title: "Clients that say nothing, and those that come while the server ends, do not keep it from ending in time",
+        title: "Neither silent clients nor those that connect during the shutdown keep the server from stopping in time",
         level: Level::Must,
         clause: "the promise of the stop: systemd.service(5), TimeoutStopSec=; PostgreSQL src/test/postmaster/t/003_start_stop.pl",
         trap: "whoever has not said who he is belongs to no list of clients, and is not told of the end; the server waits for him, or for the one who came just then",

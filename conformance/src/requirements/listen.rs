@@ -25,11 +25,11 @@ use forkproof_report::Level;
 pub(super) const REQUIREMENTS: &[Requirement] = &[
     Requirement {
         id: "listen/clients-are-served",
-        title: "Clients are served, one after the other and side by side",
+        title: "Clients are served one after another and at the same time",
         level: Level::Must,
         clause: "POSIX.1-2024, accept: extracts the first connection on the queue; the server's own protocol",
-        trap: "the loop around accept ends with its first client, or waits for it: the second one sits in the queue for ever; or a fresh child sleeps through what it was told before it first waited",
-        fix: "go on accepting whatever becomes of the clients that are in; where a system overlooks what is pending at a fork (FreeBSD 13.2), open and close the mask before each wait",
+        trap: "the accept loop ends with the first client or waits for it, and the second stays in the queue for ever; or a new child misses a signal that was sent before its first wait",
+        fix: "keep accepting, whatever happens to connected clients; where a system overlooks what is pending at a fork (FreeBSD 13.2), open and close the mask before each wait",
         references: &[],
         needs: &[],
         claims: &[],

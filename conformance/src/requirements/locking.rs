@@ -217,7 +217,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         level: Level::Should,
         clause: "POSIX.1-2024, rename: open descriptors stay with the renamed file; logrotate(8)",
         trap: "writers go on in the old file and readers wait for it, or some change and some don't: the chat splits",
-        fix: "make sure under the lock that the name still is the file one has open, and open it again if not",
+        fix: "while holding the lock, check that the name still refers to the open file, and reopen it if not",
         references: &[],
         needs: &[],
         claims: &[Claim::LogRotation],

@@ -268,7 +268,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
     },
     Requirement {
         id: "processes/slow-loris-is-bounded",
-        title: "Clients that send their key a byte now and then cost a process for no longer than the timeout",
+        title: "A client that sends its key one byte at a time occupies a process no longer than the timeout",
         level: Level::Must,
         clause: "CWE-400: uncontrolled resource consumption; papaya line protocol, auth timeout",
         trap: "a timeout that each byte starts anew",

@@ -105,7 +105,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         level: Level::Must,
         clause: "POSIX.1-2024, accept: [EINTR] the function was interrupted by a signal before a valid connection arrived",
         trap: "EINTR from accept (or poll) taken as fatal, or the connection dropped for it; SA_RESTART does not restart every call on every system",
-        fix: "treat EINTR as nothing: look at what the signal said and accept again",
+        fix: "EINTR is not an error: handle the signal and accept again",
         references: &[],
         needs: &[],
         claims: &[Claim::ProcessPerClient],
@@ -219,7 +219,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
     },
     Requirement {
         id: "signals/client-reset",
-        title: "A client that resets its connection while it is written to ends its own cluster only",
+        title: "A client that resets its connection during a write ends only its own cluster",
         level: Level::Must,
         clause: "POSIX.1-2024, send: [EPIPE] and SIGPIPE, [ECONNRESET]",
         trap: "SIGPIPE kills the writer without a word, or the error of one client's socket ends more than that client",

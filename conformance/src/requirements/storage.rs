@@ -163,7 +163,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         level: Level::Should,
         clause: "POSIX.1-2024, unlink: the file stays until its last descriptor is closed, but has no name any more",
         trap: "writers go on in the nameless file: the chat seems to work, and all of it is gone with the last process; or new clients get a new file and the chat splits",
-        fix: "make sure under the lock that the name still is the file one has open, and create it again if not",
+        fix: "while holding the lock, check that the name still refers to the open file, and create it again if not",
         references: &[],
         needs: &[],
         claims: &[Claim::LogRotation],

@@ -40,7 +40,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
     },
     Requirement {
         id: "workers/all-workers-killed",
-        title: "When all workers are killed at once all are replaced, and whoever comes meanwhile is served then",
+        title: "When all workers are killed at once, all are replaced, and clients that connect meanwhile are then served",
         level: Level::Must,
         clause: "POSIX.1-2024, listen: connections wait in the queue of the socket, which the master has open; 2.4.1: signals coalesce",
         trap: "a master that takes the end of the last worker for the end of its work, or for a start that has failed, and ends; one SIGCHLD for four children, and one is replaced",
@@ -75,7 +75,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
     },
     Requirement {
         id: "workers/crash-loop-is-throttled",
-        title: "Workers that die as soon as they are there are not started again and again without a pause",
+        title: "Workers that die right after their start are not restarted without a pause",
         level: Level::Should,
         clause: "POSIX.1-2024, fork: each start costs a process; CWE-400: uncontrolled resource consumption",
         trap: "a library that is missing, a wrong configuration: each worker dies at its first step, and its master starts the next at once. A processor is busy with it, the log fills the disk",
@@ -89,7 +89,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
     },
     Requirement {
         id: "workers/stopped-worker-blocks-nobody",
-        title: "While one worker stands still every new client is served by the others",
+        title: "While one worker is stopped, the others serve every new client",
         level: Level::Must,
         clause: "POSIX.1-2024, accept: extracts the first connection of the queue for whoever calls it; <signal.h>: SIGSTOP",
         trap: "workers that take turns with a lock around accept, or that are given connections in turn: the one that hangs takes the lock, or every fourth client, with it",
@@ -103,7 +103,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
     },
     Requirement {
         id: "workers/hung-worker-is-replaced",
-        title: "A worker that gives no sign of life is ended and replaced within the time that is promised",
+        title: "A worker that hangs is ended and replaced within the promised time",
         level: Level::Must,
         clause: "sd_notify(3), WATCHDOG=1: who is silent has failed; POSIX.1-2024, kill: SIGKILL cannot be caught, and ends what is stopped",
         trap: "only workers that have ended are replaced: one that hangs is a child in good health; or it is sent SIGTERM, which it does not come to",
@@ -136,7 +136,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
     },
     Requirement {
         id: "workers/master-stopped-service-goes-on",
-        title: "While the master stands still clients are served",
+        title: "Clients are served while the master is stopped",
         level: Level::Must,
         clause: "POSIX.1-2024, <signal.h>: SIGSTOP stops one process; accept needs no other one",
         trap: "every connection passes through the master, or each worker waits for its word: a debugger, a slow log or a full pipe at the master stops the whole service",

@@ -26,7 +26,7 @@ pub(in crate::requirements) const REQUIREMENTS: &[Requirement] = &[
     },
     Requirement {
         id: "delivery/no-line-within-another",
-        title: "A client that pauses or leaves in the middle of a line has that line continued by nobody else",
+        title: "When a client pauses or leaves in the middle of a line, nobody else's bytes continue it",
         level: Level::Must,
         clause: "CWE-117: words that follow another speaker's name are taken for that speaker's",
         trap: "half a line is passed on after a while, and what the next client says is glued to it: `admin: bob: pay 10`",

@@ -20,7 +20,7 @@ use forkproof_report::{Failure, Level};
 pub(in crate::requirements) const REQUIREMENTS: &[Requirement] = &[
     Requirement {
         id: "listen/socket-activation",
-        title: "A listening socket that the server is handed is served, kept over a reload and from clients' processes, and left alone when it is another's",
+        title: "A listening socket passed to the server is served, survives a reload, does not leak to clients' processes, and is left alone if meant for another process",
         level: Level::Must,
         clause: "sd_listen_fds(3): descriptors from 3 on are the caller's if LISTEN_PID is its own id",
         trap: "LISTEN_PID is not compared, and a child of an activated service takes its parent's descriptors for its own; the socket is shut down at the end, or held by clients' processes",
@@ -34,11 +34,11 @@ pub(in crate::requirements) const REQUIREMENTS: &[Requirement] = &[
     },
     Requirement {
         id: "listen/readiness-means-listening",
-        title: "READY=1 is said when the server listens, not sooner and not by one that cannot, at a path and at an abstract name",
+        title: "READY=1 is sent once the server listens, not earlier and not if it cannot, to a path and to an abstract name",
         level: Level::Must,
         clause: "sd_notify(3): READY=1, service start-up is finished; NOTIFY_SOCKET begins with / or with @",
-        trap: "READY=1 before bind: whoever is started next is refused, and a start that fails is told as a success; or @ taken for a letter of a file name",
-        fix: "say READY=1 after the last listen() has succeeded; a first @ stands for a NUL byte",
+        trap: "READY=1 before bind: the next service to start is refused, and a failed start is reported as a success; or @ is taken for part of a file name",
+        fix: "send READY=1 after the last listen() has succeeded; a leading @ stands for a NUL byte",
         references: &["AdguardTeam/AdGuardHome#7824"],
         needs: &[],
         claims: &[Claim::Notifies],

@@ -28,7 +28,7 @@ pub(in crate::requirements) const REQUIREMENTS: &[Requirement] = &[
     },
     Requirement {
         id: "processes/limits-before-authentication",
-        title: "Strangers who show no key take no place of those who have it",
+        title: "Clients without the key take no places from those who have it",
         level: Level::Must,
         clause: "CWE-770: allocation of resources without limits; CWE-400: uncontrolled resource consumption",
         trap: "clients are counted when they connect: as many silent connections as there are places, from anyone, keep everybody out for as long as they are renewed (sshd's MaxStartups, slots that superusers keep in postgres)",

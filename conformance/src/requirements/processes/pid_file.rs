@@ -18,7 +18,7 @@ use forkproof_report::{Failure, Level};
 pub(in crate::requirements) const REQUIREMENTS: &[Requirement] = &[
     Requirement {
         id: "processes/stale-pid-file",
-        title: "A pid file of a process that is gone does not keep it from starting, and then names the server",
+        title: "A stale pid file does not prevent a start, and then names the new server",
         level: Level::Must,
         clause: "POSIX.1-2024, kill: [ESRCH], no process has this id; daemon(7), \"SysV daemons\", 12",
         trap: "after a crash, a kill or a power cut the pid file is left, and its mere existence counts as a server that runs: nothing starts until somebody removes it",
@@ -32,7 +32,7 @@ pub(in crate::requirements) const REQUIREMENTS: &[Requirement] = &[
     },
     Requirement {
         id: "processes/pid-file-of-a-stranger",
-        title: "A pid file that names a live process of somebody else does not keep it from starting, and that process is sent nothing",
+        title: "A pid file that names somebody else's live process does not prevent a start, and that process gets no signal",
         level: Level::Should,
         clause: "POSIX.1-2024, 3 (process id): it is used again after the process's lifetime; kill: signal 0 tells that a process exists, not which",
         trap: "after a restart of the machine or the container the old number is another process's: the server believes that it runs already (kill(pid, 0) says 0, or EPERM), or ends whoever has the number now",
@@ -49,7 +49,7 @@ pub(in crate::requirements) const REQUIREMENTS: &[Requirement] = &[
     },
     Requirement {
         id: "processes/pid-file-removed",
-        title: "After a regular end its pid file is gone, or names nobody",
+        title: "After a clean stop the pid file is gone, or names nobody",
         level: Level::Should,
         clause: "POSIX.1-2024, kill: an id is used again after the process's lifetime; daemon(7), \"SysV daemons\", 12",
         trap: "the file names a number that soon is another process's: the next stop or rotation signals that one (privileges dropped, or chroot: the server cannot remove it any more)",

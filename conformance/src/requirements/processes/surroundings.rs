@@ -19,7 +19,7 @@ use forkproof_report::{Failure, Level};
 pub(in crate::requirements) const REQUIREMENTS: &[Requirement] = &[
     Requirement {
         id: "processes/messages-never-block",
-        title: "Where nobody reads its messages, or the reader has gone, clients are served and it ends at its signal",
+        title: "When nobody reads its messages, or the reader has gone, the server still serves clients and stops on its signal",
         level: Level::Should,
         clause: "POSIX.1-2024, write: waits while a pipe has no room, without O_NONBLOCK; [EPIPE] and SIGPIPE when nobody can read it; pipe(7)",
         trap: "standard error is a pipe to a log collector that has stopped or ended: the message of one stranger's wrong key stops the process that accepts, or ends it",
@@ -33,7 +33,7 @@ pub(in crate::requirements) const REQUIREMENTS: &[Requirement] = &[
     },
     Requirement {
         id: "processes/standard-descriptors-closed",
-        title: "Started with standard input, output and error closed, it serves, and nothing of its own becomes the descriptor that messages go to",
+        title: "Started with standard input, output and error closed, the server works and never writes messages to a file or socket of its own",
         level: Level::Should,
         clause: "POSIX.1-2024, open: the lowest descriptor that is free; exec: a program whose descriptors 0 to 2 are closed runs in a non-conforming environment",
         trap: "the first socket or file gets the number of standard error: messages then go to a client, into the log or down a pipe of the server's own",
@@ -47,7 +47,7 @@ pub(in crate::requirements) const REQUIREMENTS: &[Requirement] = &[
     },
     Requirement {
         id: "processes/inherited-descriptors-unused",
-        title: "What its parent left open is neither read nor written, and in the background nobody waits for its standard output",
+        title: "Descriptors left open by the parent are not used, and a background server lets go of standard output",
         level: Level::Must,
         clause: "POSIX.1-2024, exec: descriptors without FD_CLOEXEC remain open in the new program; daemon(7), \"SysV daemons\", 1 and 9",
         trap: "a number taken for granted (3 is the log, or the first socket of LISTEN_FDS) is some other program's pipe; or the daemon keeps its launcher's standard output, and $(launcher) or ssh waits for ever (openssh and every daemon that forgets dup2)",
@@ -64,7 +64,7 @@ pub(in crate::requirements) const REQUIREMENTS: &[Requirement] = &[
     },
     Requirement {
         id: "processes/as-pid-1",
-        title: "As process 1 of a container it ends at its signal, and reaps the orphans that it is given",
+        title: "As process 1 of a container the server stops on its signal and reaps orphans",
         level: Level::Should,
         clause: "pid_namespaces(7): orphans become children of process 1, and a signal whose action is the default does nothing to it; POSIX.1-2024, _Exit, wait",
         trap: "without a handler SIGTERM does nothing, and every stop of the container takes its whole time-out and ends with SIGKILL; a server that waits for the children that it knows leaves all others as zombies, until no process id is free, or takes one for a mistake of its own and ends (vsftpd)",
@@ -81,7 +81,7 @@ pub(in crate::requirements) const REQUIREMENTS: &[Requirement] = &[
     },
     Requirement {
         id: "processes/umask-of-created-files",
-        title: "Whatever the umask at its start, no file that it creates can be written by everyone",
+        title: "No file that the server creates is world-writable, whatever the umask at its start",
         level: Level::Should,
         clause: "POSIX.1-2024, umask: it is inherited through fork and exec; CWE-276: incorrect default permissions",
         trap: "a pid file, log or directory that is created with 0666 or 0777 under a launcher's umask of 0: any user can write whom the next stop is to kill (logrotate, init scripts and container runtimes do start programs so)",

@@ -14,11 +14,11 @@ use forkproof_report::Level;
 pub(in crate::requirements) const REQUIREMENTS: &[Requirement] = &[
     Requirement {
         id: "signals/fork-window",
-        title: "A server that is told to end while a child begins takes that child along",
+        title: "A server told to stop while a child is starting ends that child too",
         level: Level::Must,
         clause: "POSIX.1-2024, fork: the child has its parent's handlers and mask, and no pending signals",
-        trap: "between fork and its own dispositions a child runs its parent's handlers: they note the signal in a copy that nobody looks at, the child begins anew, and the daemon waits for it",
-        fix: "block the signals over fork and unblock them in the child when its own dispositions stand; and repeat SIGTERM to those who are left",
+        trap: "until it sets its own dispositions a new child runs its parent's handlers: they note the signal in a copy that nobody reads, the child carries on, and the daemon waits for it",
+        fix: "block the signals across fork and unblock them in the child once its own dispositions are set; and repeat SIGTERM to whatever is left",
         references: &["benoitc/gunicorn#1910"],
         needs: &[Need::ProcessTable],
         claims: &[Claim::EndsAll],
@@ -31,11 +31,11 @@ pub(in crate::requirements) const REQUIREMENTS: &[Requirement] = &[
     },
     Requirement {
         id: "signals/stop-then-term",
-        title: "A client's process that is stopped ends too when the server is told to end",
+        title: "A stopped client process also ends when the server is told to stop",
         level: Level::Should,
         clause: "POSIX.1-2024, 2.4.3: a stopped process acts on no signal but SIGKILL until it is continued",
         trap: "SIGTERM alone stays pending in a child that was stopped (by a debugger, by SIGSTOP, by the terminal): the daemon waits for it, or leaves it behind with the connection",
-        fix: "send SIGCONT after SIGTERM, and SIGKILL to those who are still there after a while",
+        fix: "send SIGCONT after SIGTERM, and after a while SIGKILL to whatever is left",
         references: &[],
         needs: &[Need::ProcessTable],
         claims: &[Claim::EndsAll],

@@ -13,7 +13,7 @@ use forkproof_report::Level;
 pub(in crate::requirements) const REQUIREMENTS: &[Requirement] = &[
     Requirement {
         id: "width/old-seccomp-filter",
-        title: "The server starts and serves where new system calls are forbidden and not unknown",
+        title: "The server works where new system calls fail with EPERM instead of ENOSYS",
         level: Level::Should,
         clause: "seccomp(2), SECCOMP_RET_ERRNO: a filter answers what it likes; container runtimes before 2021 answered EPERM for calls that they did not know",
         trap: "ENOSYS is expected of an old kernel, and EPERM taken for final: with 64-bit time on 32-bit systems, close_range, faccessat2, openat2 or epoll_pwait2 the server dies in an old container runtime",
