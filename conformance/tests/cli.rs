@@ -102,6 +102,15 @@ fn an_unwritable_report_is_found_before_the_run() {
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "nothing half written is left");
 }
 
+/// What an output shows can be asked for as it stands there.
+#[rstest]
+#[case("xpass", "Remove the entry from the baseline")]
+#[case("3", "No verdict")]
+#[case("sysv-signals", "Breaks:  signals/handler-persists")]
+fn explain_tells_words_and_personalities(#[case] word: &str, #[case] said: &str) {
+    forkproof().args(["explain", word]).assert().success().stdout(contains(said));
+}
+
 #[test]
 fn list_and_explain() {
     forkproof().args(["list"]).assert().success().stdout(contains("signals/handler-persists"));
