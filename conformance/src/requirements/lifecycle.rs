@@ -52,7 +52,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         clause: "the promise of a reload: nginx(8), \"checks the syntax validity\"; systemd.service(5), ExecReload=",
         trap: "a typing mistake, and the reload that should have been harmless ends the service: the old configuration is gone when the new one turns out to be wrong",
         fix: "read, check and prepare the new configuration beside the old one; on an error say what is wrong and go on",
-        references: &["nginxinc/nginx-wiki#392", "h2o/h2o#770"],
+        references: &["h2o/h2o#770"],
         needs: &[Need::ProcessTable],
         claims: &[Claim::Reload],
         controls: Controls::By(&[
