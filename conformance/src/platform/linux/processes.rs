@@ -42,8 +42,8 @@ fn process(pid: i32) -> Option<Process> {
     let mut fields = rest.split(' ');
     let state = match state(fields.next()?) {
         // This is the first thread. Another that waited in accept(2) may take a connection yet, before
-        // it comes to a stop.
-        State::Stopped if !all_threads_stand_still(pid) => State::Active,
+        // it comes to its stop or its end.
+        State::Stopped | State::Zombie if !all_threads_stand_still(pid) => State::Active,
         state => state,
     };
     let mut number = || fields.next()?.parse().ok();
