@@ -8,6 +8,7 @@ use forkproof_sinks as sinks;
 
 use crate::bench::{Chat, ChatSample, Figures, Measures, Point, What};
 use crate::commands::arguments::{catch_interrupts, program_target};
+use crate::commands::bench::progress::progress;
 use crate::commands::outcome::{CommandError, CommandResult, print, say};
 use crate::commands::private::{PrivateDir, private_dir};
 use crate::platform;
@@ -83,6 +84,7 @@ pub(super) fn main(arguments: &Arguments) -> CommandResult {
     whats.push(What::Rest);
     let time = Duration::from_secs(arguments.seconds.into());
     let facts = platform::facts(dir.path());
+    let bar = progress(usize::from(arguments.rounds) * whats.len() * servers.len());
     let mut samples = Vec::new();
     for round in 0..arguments.rounds {
         let slowness = slowness();
@@ -93,13 +95,17 @@ pub(super) fn main(arguments: &Arguments) -> CommandResult {
             }
             for at in order {
                 let (name, target, irc) = &servers[at];
+                let rounds = arguments.rounds;
+                bar.set_message(format!("round {} of {rounds}: {name}", round + 1));
                 let measures = Measures { what, irc: *irc, time };
                 let figures = one(&dir, measures, target, slowness)
                     .map_err(|why| CommandError::no_verdict(format!("{name}: {why}")))?;
                 samples.push(ChatSample { server: name.clone(), what, figures });
+                bar.inc(1);
             }
         }
     }
+    bar.finish_and_clear();
     let chat = Chat::of(facts, time, arguments.rounds.into(), &samples);
     if !arguments.json {
         return say(&figures::table(&chat));

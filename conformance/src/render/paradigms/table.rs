@@ -6,7 +6,7 @@ use forkproof_sinks::FLOOR;
 use settings::printable;
 
 use crate::bench::{Cell, Paradigms, Summary};
-use crate::render::figure::{digits, plural, shown};
+use crate::render::figure::{self, digits, markdown_table, plural, shown};
 use crate::render::{document, escape};
 
 /// The columns, and what they hold.
@@ -67,13 +67,7 @@ pub fn markdown(all: &Paradigms) -> String {
         let _ = writeln!(text, "{}  ", escape::markdown(&line));
     }
     for point in points(all) {
-        let _ = writeln!(text, "\n## {}\n", heading(point));
-        let _ = writeln!(text, "| {} |", COLUMNS.map(|(head, _)| head).join(" | "));
-        let _ = writeln!(text, "|---{}|", "|---:".repeat(COLUMNS.len() - 1));
-        for row in rows(all, point) {
-            let cells: Vec<String> = row.iter().map(|cell| escape::markdown(cell)).collect();
-            let _ = writeln!(text, "| {} |", cells.join(" | "));
-        }
+        text.push_str(&markdown_table(&heading(point), &COLUMNS, &rows(all, point)));
     }
     text.push('\n');
     for remark in remarks(all) {
@@ -99,9 +93,7 @@ pub(super) fn columns() -> &'static [(&'static str, &'static str)] {
 pub(super) fn about(all: &Paradigms) -> Vec<String> {
     let machine = &all.machine;
     let mut lines = vec![all.platform.line()];
-    let governor = machine.governor.as_deref().unwrap_or("not told");
-    let processor = machine.processor.as_deref().unwrap_or("not told");
-    lines.push(format!("processor: {processor}; frequency governor: {governor}"));
+    lines.push(figure::machine(machine));
     lines.push(format!(
         "load: {} kbit/s a connection in writes of {} bytes, {} s, {}, all sinks in turn",
         all.load.bits_per_second as f64 / 1e3,

@@ -8,7 +8,7 @@ use super::disturbed;
 use super::remarks::{is_behind, is_loads_own, remarks};
 use super::words::{load, who};
 use crate::bench::{LatencyFigures, LoadFigures, Summary, WebCell, WebReport};
-use crate::render::figure::{digits, plural, shortened};
+use crate::render::figure::{self, digits, markdown_table, plural, shortened};
 use crate::render::{document, escape};
 
 /// The columns, and what they hold.
@@ -96,22 +96,10 @@ pub fn markdown(all: &WebReport) -> String {
         let _ = writeln!(text, "{}  ", escape::markdown(&line));
     }
     for table in tables(all) {
-        let _ = writeln!(text, "\n## {}\n", escape::markdown(&table.heading));
-        let _ = writeln!(text, "| {} |", COLUMNS.map(|(head, _)| head).join(" | "));
-        let _ = writeln!(text, "|---{}|", "|---:".repeat(COUNT - 1));
-        for row in &table.rows {
-            let cells: Vec<String> = row.iter().map(|cell| escape::markdown(cell)).collect();
-            let _ = writeln!(text, "| {} |", cells.join(" | "));
-        }
+        text.push_str(&markdown_table(&table.heading, &COLUMNS, &table.rows));
     }
     for table in disturbed::tables(all) {
-        let _ = writeln!(text, "\n## {}\n", escape::markdown(&table.heading));
-        let _ = writeln!(text, "| {} |", disturbed::COLUMNS.map(|(head, _)| head).join(" | "));
-        let _ = writeln!(text, "|---{}|", "|---:".repeat(disturbed::COLUMNS.len() - 1));
-        for row in &table.rows {
-            let cells: Vec<String> = row.iter().map(|cell| escape::markdown(cell)).collect();
-            let _ = writeln!(text, "| {} |", cells.join(" | "));
-        }
+        text.push_str(&markdown_table(&table.heading, &disturbed::COLUMNS, &table.rows));
     }
     text.push('\n');
     for remark in remarks(all) {
@@ -148,9 +136,7 @@ pub(super) fn about_server(about: &str, version: &str) -> String {
 pub(super) fn about(all: &WebReport) -> Vec<String> {
     let machine = &all.machine;
     let mut lines = vec![all.platform.line()];
-    let governor = machine.governor.as_deref().unwrap_or("not told");
-    let processor = machine.processor.as_deref().unwrap_or("not told");
-    lines.push(format!("processor: {processor}; frequency governor: {governor}"));
+    lines.push(figure::machine(machine));
     lines.push(format!(
         "load: one thread, every byte of each answer compared; {}, all servers in turn",
         plural(all.rounds, "round"),
