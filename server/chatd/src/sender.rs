@@ -1,13 +1,17 @@
 //! The sender: the chat log's bytes to one client.
 //!
 //! `SIGUSR1` says that the log has grown; it says no more than that, since signals coalesce. So
-//! each wake drains the log to its end. No lock is held while writing to the socket.
+//! each wake drains the log to its end, soon or, where many speak, a little later (`gathering`). No
+//! lock is held while writing to the socket.
+
+mod gathering;
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, poll, ppoll};
+use nix::sys::signal::Signal;
 use nix::sys::socket::{MsgFlags, send};
 use nix::sys::time::TimeSpec;
 use settings::reason;
@@ -15,6 +19,8 @@ use settings::reason;
 use crate::config::Config;
 use crate::generations::Generations;
 use crate::log::{CHUNK, ChatLog};
+use gathering::Gathering;
+
 use crate::{diagnostics, platform, signals};
 
 /// The byte by which a receiver tells its sender, over the lifeline: write out what the log holds,
@@ -71,6 +77,7 @@ pub(crate) fn run(socket: OwnedFd, lifeline: OwnedFd, following: OwnedFd, config
         lifeline,
         buffer: vec![0; CHUNK],
         draining: false,
+        gathering: Gathering::new(Instant::now()),
         write_timeout: config.write_timeout,
     };
     let ended = (|| -> Result<(), End> {
@@ -79,8 +86,9 @@ pub(crate) fn run(socket: OwnedFd, lifeline: OwnedFd, following: OwnedFd, config
         drop(following);
         loop {
             let last_time = sender.draining;
-            sender.drain(&log, &mut position)?;
-            if log.follow(&mut position, |log, position| sender.drain(log, position))? {
+            let count = sender.drain(&log, &mut position)?;
+            sender.gathering.read(count, Instant::now());
+            if log.follow(&mut position, |log, position| sender.drain(log, position).map(drop))? {
                 continue;
             }
             if last_time {
@@ -89,7 +97,7 @@ pub(crate) fn run(socket: OwnedFd, lifeline: OwnedFd, following: OwnedFd, config
             let mut ready = [PollFd::new(sender.lifeline.as_fd(), PollFlags::POLLIN)];
             match signals::wait(&mut ready, None, open_mask) {
                 Ok(_) => sender.check_lifeline()?,
-                Err(Errno::EINTR) => {}
+                Err(Errno::EINTR) => sender.gather()?,
                 Err(errno) => return Err(End::Log(errno.into())),
             }
         }
@@ -110,6 +118,7 @@ struct Sender {
     buffer: Vec<u8>,
     /// The receiver has asked for the rest of the log; see [`DRAIN`].
     draining: bool,
+    gathering: Gathering,
     /// How long the client may take nothing.
     write_timeout: Option<Duration>,
 }
@@ -117,15 +126,32 @@ struct Sender {
 impl Sender {
     /// Writes the log from `position` to its end. A read that does not fill the buffer has seen
     /// the end (POSIX.1-2024, read: of a regular file it is short at the end only, or when a signal
-    /// interrupts it, and ours are blocked): what is appended after it signals again.
-    fn drain(&mut self, log: &ChatLog, position: &mut u64) -> Result<(), End> {
+    /// interrupts it, and ours are blocked): what is appended after it signals again. Returns how many
+    /// bytes that were.
+    fn drain(&mut self, log: &ChatLog, position: &mut u64) -> Result<usize, End> {
+        let mut all = 0;
         loop {
             let count = log.read(&mut self.buffer, position)?;
             self.write(count)?;
+            all += count;
             if count < self.buffer.len() {
-                return Ok(());
+                return Ok(all);
             }
         }
+    }
+
+    /// After a wake: lets lines gather where they come fast. `SIGUSR1` stays blocked; that it came
+    /// again is forgotten, since the log is read after this anyway.
+    fn gather(&mut self) -> Result<(), End> {
+        let Some(pause) = self.gathering.pause(Instant::now()) else { return Ok(()) };
+        let mut ready = [PollFd::new(self.lifeline.as_fd(), PollFlags::POLLIN)];
+        match ppoll(&mut ready, Some(pause.into()), None) {
+            Ok(0) => self.gathering.paused(signals::take_pending(Signal::SIGUSR1)),
+            Ok(_) => self.check_lifeline()?,
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(End::Log(errno.into())),
+        }
+        Ok(())
     }
 
     /// Writes the buffer's first `count` bytes. `SIGUSR1` stays blocked: the log is read on after

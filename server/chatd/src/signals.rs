@@ -69,6 +69,22 @@ fn let_in(mask: SigSet) -> nix::Result<()> {
     if CAME.load(Ordering::Relaxed) { Err(Errno::EINTR) } else { Ok(()) }
 }
 
+/// Whether `signal`, which is blocked, was pending. It no longer is, and its handler has not run.
+pub(crate) fn take_pending(signal: Signal) -> bool {
+    let mut pending = SigSet::empty().as_ref().to_owned();
+    // SAFETY: the pointer is to the variable above, which sigpending(2) fills.
+    let asked = Errno::result(unsafe { libc::sigpending(&raw mut pending) });
+    // SAFETY: sigpending has filled it.
+    let pending = unsafe { SigSet::from_sigset_t_unchecked(pending) };
+    if asked.is_err() || !pending.contains(signal) {
+        return false;
+    }
+    let mut only = SigSet::empty();
+    only.add(signal);
+    // Pending already, so this does not wait.
+    only.wait().is_ok()
+}
+
 /// Whether `SIGTERM` or `SIGINT` has come. Stays true.
 pub(crate) fn terminating() -> bool {
     TERMINATE.load(Ordering::Relaxed)
@@ -265,5 +281,17 @@ mod tests {
         let mut after = SigSet::empty();
         sigprocmask(SigmaskHow::SIG_BLOCK, None, Some(&mut after)).unwrap();
         assert!(after.contains(Signal::SIGWINCH), "the mask is as it was");
+    }
+
+    #[test]
+    fn what_is_pending_is_taken_once() {
+        let mut blocked = SigSet::empty();
+        blocked.add(Signal::SIGURG);
+        blocked.thread_block().unwrap();
+        set(Signal::SIGURG, SigHandler::Handler(note)).unwrap();
+        assert!(!take_pending(Signal::SIGURG));
+        nix::sys::signal::raise(Signal::SIGURG).unwrap();
+        assert!(take_pending(Signal::SIGURG));
+        assert!(!take_pending(Signal::SIGURG));
     }
 }
