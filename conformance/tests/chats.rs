@@ -31,11 +31,18 @@ fn manifest(dir: &Path, fault: &str) -> std::path::PathBuf {
     file
 }
 
+const SCHEMA: &str = include_str!("../schema/forkproof-chat-1.schema.json");
+
 fn measured(command: &mut Command) -> Value {
-    let output = command.arg("--json").output().unwrap();
+    let output = command.args(["--report", "-"]).output().unwrap();
     let words = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(0), "{words}");
-    serde_json::from_slice(&output.stdout).unwrap()
+    let report = serde_json::from_slice(&output.stdout).unwrap();
+    let schema = jsonschema::validator_for(&serde_json::from_str(SCHEMA).unwrap()).unwrap();
+    let wrong: Vec<String> =
+        schema.iter_errors(&report).map(|e| format!("{}: {e}", e.instance_path)).collect();
+    assert!(wrong.is_empty(), "{wrong:?}");
+    report
 }
 
 /// Two clients that say 100 messages each in two seconds.

@@ -31,5 +31,5 @@ pub use exit_status::ExitStatus;
 pub use facts::{Facts, known_names};
 pub use read::schema_of;
 pub use report::{Entry, Rehearsal, Report, RunOptions, TargetInfo, area};
-pub use schema::{EVENTS_SCHEMA, PARADIGMS_SCHEMA, PROBE_SCHEMA, SCHEMA, WEB_SCHEMA};
+pub use schema::{CHAT_SCHEMA, EVENTS_SCHEMA, PARADIGMS_SCHEMA, PROBE_SCHEMA, SCHEMA, WEB_SCHEMA};
 pub use verdict::{Failure, Level, Verdict};

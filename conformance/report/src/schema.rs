@@ -10,3 +10,5 @@ pub const PROBE_SCHEMA: &str = "forkproof-probe/1";
 pub const PARADIGMS_SCHEMA: &str = "forkproof-paradigms/1";
 /// The name and version of the format of what `forkproof bench web` measures.
 pub const WEB_SCHEMA: &str = "forkproof-web/1";
+/// The name and version of the format of what `forkproof bench chat` measures.
+pub const CHAT_SCHEMA: &str = "forkproof-chat/1";

@@ -16,6 +16,9 @@ use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signa
 use nix::sys::signal::{killpg, sigaction, sigprocmask};
 use nix::unistd::{ForkResult, Pid, fork, setpgid};
 
+/// What it is called.
+pub const CHAT_FLOOR: &str = "floor";
+
 const BUFFER: usize = 64 * 1024;
 
 /// Serves a chat at `address` until it is killed. To be called in a process of one thread, which forks.

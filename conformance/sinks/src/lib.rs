@@ -23,4 +23,4 @@ mod tasks;
 mod threads;
 
 pub use designs::{DESIGNS, Design, FLOOR, find, run};
-pub use floor::chat;
+pub use floor::{CHAT_FLOOR, chat};

@@ -19,7 +19,10 @@ mod sink;
 mod statistics;
 mod web;
 
-pub use chat::{Chat, ChatSample, Figures, Measures, Point, What, measure};
+pub use chat::{
+    AtRest, Chat, ChatSample, ChatServer, Conversation, Figures, MESSAGE, Measures, Point, What,
+    measure,
+};
 pub use cost::{Accounting, Group};
 pub use load::Rate;
 pub use machine::Machine;

@@ -2,7 +2,6 @@
 
 use settings::printable;
 
-use super::escape;
 use crate::bench::Machine;
 
 /// A name that somebody else chose, short enough for a column.
@@ -39,26 +38,6 @@ pub(super) fn machine(machine: &Machine) -> String {
     let governor = machine.governor.as_deref().unwrap_or("not told");
     let processor = machine.processor.as_deref().unwrap_or("not told");
     format!("processor: {processor}; frequency governor: {governor}")
-}
-
-/// A table of Markdown with its heading: names on the left, figures on the right.
-pub(super) fn markdown_table<R: AsRef<[String]>>(
-    heading: &str,
-    columns: &[(&str, &str)],
-    rows: &[R],
-) -> String {
-    let heads: Vec<&str> = columns.iter().map(|(head, _)| *head).collect();
-    let mut text = format!(
-        "\n## {}\n\n| {} |\n|---{}|\n",
-        escape::markdown(heading),
-        heads.join(" | "),
-        "|---:".repeat(heads.len() - 1)
-    );
-    for row in rows {
-        let cells: Vec<String> = row.as_ref().iter().map(|cell| escape::markdown(cell)).collect();
-        text.push_str(&format!("| {} |\n", cells.join(" | ")));
-    }
-    text
 }
 
 #[cfg(test)]

@@ -2,12 +2,13 @@
 //! printed.
 
 pub mod catalogue;
+pub mod chat;
+mod comparison;
 pub mod doctor;
 mod document;
 mod escape;
 pub mod facts;
 mod figure;
-pub mod figures;
 mod frame;
 pub mod junit;
 mod look;

@@ -1,26 +1,50 @@
 //! What all rounds say together.
 
-use std::time::Duration;
-
 use forkproof_report::Facts;
 use serde::Serialize;
 
 use super::figures::{Figures, Point, Rest, Talk, What};
+use crate::bench::machine::Machine;
 use crate::bench::statistics::Summary;
 
-/// All of it.
+/// All of it: the document that `--report` writes.
 #[derive(Debug, Clone, Serialize)]
 pub struct Chat {
+    /// [`forkproof_report::CHAT_SCHEMA`].
+    pub schema: &'static str,
+    /// The version of this program.
+    pub forkproof: &'static str,
+    /// Whether it was built with optimization, and with it chatd and the floor.
+    pub optimized: bool,
+    /// When it began (RFC 3339, UTC).
+    pub started: String,
+    /// How long it took, in s.
+    pub duration_seconds: f64,
     /// The system.
     pub platform: Facts,
+    /// The machine.
+    pub machine: Machine,
+    /// Bytes of a message.
+    pub message_bytes: usize,
     /// How long each measurement took, in s.
     pub seconds: f64,
     /// How often each was made.
     pub rounds: usize,
+    /// What was measured, in the order of the first round.
+    pub servers: Vec<ChatServer>,
     /// Conversations: each point, and at it each server.
     pub conversations: Vec<Conversation>,
     /// What each server takes while nobody speaks.
     pub at_rest: Vec<AtRest>,
+}
+
+/// A server, as it is shown.
+#[derive(Debug, Clone, Serialize)]
+pub struct ChatServer {
+    /// What it is called.
+    pub name: String,
+    /// What it is, in a few words.
+    pub about: String,
 }
 
 /// A server with one number of clients that say so much.
@@ -73,41 +97,37 @@ pub struct ChatSample {
     pub figures: Figures,
 }
 
-impl Chat {
-    /// Of these samples, in the order in which servers and points came first.
-    pub fn of(platform: Facts, time: Duration, rounds: usize, samples: &[ChatSample]) -> Self {
-        let mut chat = Self {
-            platform,
-            seconds: time.as_secs_f64(),
-            rounds,
-            conversations: Vec::new(),
-            at_rest: Vec::new(),
-        };
-        let mut done: Vec<(&str, What)> = Vec::new();
-        for sample in samples {
-            let place = (sample.server.as_str(), sample.what);
-            if done.contains(&place) {
-                continue;
-            }
-            done.push(place);
-            let same = samples.iter().filter(|other| (other.server.as_str(), other.what) == place);
-            let figures = same.map(|sample| &sample.figures);
-            match sample.what {
-                What::Talk(point) => {
-                    let talks: Vec<&Talk> = figures.filter_map(Figures::talk).collect();
-                    chat.conversations.extend(Conversation::of(&sample.server, point, &talks));
-                }
-                What::Rest => {
-                    let rests: Vec<&Rest> = figures.filter_map(Figures::rest).collect();
-                    chat.at_rest.extend(AtRest::of(&sample.server, &rests));
-                }
-            }
-        }
-        chat
+impl ChatSample {
+    /// What others used of the machine meanwhile, if that is told, in percent.
+    pub fn others_percent(&self) -> Option<f64> {
+        self.figures.talk()?.others_percent
     }
 }
 
+/// The samples of each place, in the order in which places came first.
+fn places(samples: &[ChatSample]) -> Vec<(&str, What, Vec<&Figures>)> {
+    let mut places: Vec<(&str, What, Vec<&Figures>)> = Vec::new();
+    for sample in samples {
+        let place = (sample.server.as_str(), sample.what);
+        match places.iter_mut().find(|(server, what, _)| (*server, *what) == place) {
+            Some((.., figures)) => figures.push(&sample.figures),
+            None => places.push((place.0, place.1, vec![&sample.figures])),
+        }
+    }
+    places
+}
+
 impl Conversation {
+    /// Of these samples, in the order in which servers and points came first.
+    pub fn all(samples: &[ChatSample]) -> Vec<Self> {
+        let of_place = |(server, what, figures): (&str, What, Vec<&Figures>)| {
+            let What::Talk(point) = what else { return None };
+            let talks: Vec<&Talk> = figures.into_iter().filter_map(Figures::talk).collect();
+            Self::of(server, point, &talks)
+        };
+        places(samples).into_iter().filter_map(of_place).collect()
+    }
+
     fn of(server: &str, point: Point, talks: &[&Talk]) -> Option<Self> {
         let each = |look: fn(&Talk) -> f64| -> Option<Summary> {
             Summary::of(&talks.iter().map(|talk| look(talk)).collect::<Vec<f64>>())
@@ -131,6 +151,18 @@ impl Conversation {
 }
 
 impl AtRest {
+    /// Of these samples, in the order in which servers came first.
+    pub fn all(samples: &[ChatSample]) -> Vec<Self> {
+        let of_place = |(server, what, figures): (&str, What, Vec<&Figures>)| {
+            if what != What::Rest {
+                return None;
+            }
+            let rests: Vec<&Rest> = figures.into_iter().filter_map(Figures::rest).collect();
+            Self::of(server, &rests)
+        };
+        places(samples).into_iter().filter_map(of_place).collect()
+    }
+
     fn of(server: &str, rests: &[&Rest]) -> Option<Self> {
         let each = |look: fn(&Rest) -> f64| -> Option<Summary> {
             Summary::of(&rests.iter().map(|rest| look(rest)).collect::<Vec<f64>>())

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::figures::{Figures, Measures, Point, Rest, Talk, What};
 use super::talkers::{Dialect, Talkers};
+use crate::bench::meanwhile::Meanwhile;
 use crate::harness::{Check, Server};
 use crate::platform;
 use crate::stop::{Step, Stop};
@@ -68,7 +69,7 @@ fn talk(
     while talkers.len() < point.clients {
         talkers.enter(server.address(), patience)?;
     }
-    let before = used(server)?;
+    let (before, meanwhile) = (used(server)?, Meanwhile::begin());
     talkers.begin(patience)?;
     let late = match point.rate {
         Some(rate) => talk_steadily(&mut talkers, rate, time)?,
@@ -84,6 +85,7 @@ fn talk(
         talkers.exchange(silence - since)?;
     }
     let processor = used(server)?.saturating_sub(before);
+    let others_percent = meanwhile.end().others_percent(processor);
     let heard = &talkers.heard;
     Ok(Talk {
         deliveries: heard.deliveries,
@@ -93,6 +95,7 @@ fn talk(
         processor_ms: processor.as_secs_f64() * 1e3,
         latency_us: [0.5, 0.99, 0.999, 1.0].map(|share| heard.latency.value_at_quantile(share)),
         load_late_ms: late.as_secs_f64() * 1e3,
+        others_percent,
     })
 }
 

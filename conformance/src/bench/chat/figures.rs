@@ -71,6 +71,9 @@ pub struct Talk {
     pub latency_us: [u64; 4],
     /// How late the load itself was at most, in ms.
     pub load_late_ms: f64,
+    /// What others used of the machine meanwhile, in percent of all its processors; none where that is not
+    /// told.
+    pub others_percent: Option<f64>,
 }
 
 impl Talk {

@@ -17,6 +17,7 @@ mod conversation;
 mod figures;
 mod talkers;
 
-pub use cells::{Chat, ChatSample};
+pub use cells::{AtRest, Chat, ChatSample, ChatServer, Conversation};
 pub use conversation::measure;
 pub use figures::{Figures, Measures, Point, What};
+pub use talkers::MESSAGE;

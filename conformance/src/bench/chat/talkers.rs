@@ -29,7 +29,7 @@ impl Dialect {
 }
 
 /// Bytes of a message, its newline included.
-pub(super) const MESSAGE: usize = 64;
+pub const MESSAGE: usize = 64;
 /// What every message of a measurement begins with.
 const MARK: &[u8] = b"~fp ";
 /// Latencies are kept up to a minute, with three digits.

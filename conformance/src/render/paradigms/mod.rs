@@ -1,7 +1,8 @@
 //! What sinks cost: text, JSON, Markdown, and a page with plots.
 
-mod page;
+mod plots;
+mod remarks;
 mod table;
+mod whole;
 
-pub use page::html;
-pub use table::{json, markdown, text};
+pub use whole::{html, json, markdown, text};

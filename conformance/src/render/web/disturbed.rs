@@ -2,10 +2,11 @@
 
 use super::words::way;
 use crate::bench::{Disturbance, DisturbedCell, DisturbedSample, WebReport};
+use crate::render::comparison::{Column, Table};
 use crate::render::figure::{digits, shortened};
 
 /// The columns, and what they hold.
-pub(super) const COLUMNS: [(&str, &str); COUNT] = [
+const COLUMNS: [Column; COUNT] = [
     ("server", "the server, and how many workers it has"),
     ("done", "how often it was done"),
     ("requests", "requests that were due meanwhile"),
@@ -18,14 +19,6 @@ pub(super) const COLUMNS: [(&str, &str); COUNT] = [
     ("max", "the longest"),
 ];
 const COUNT: usize = 10;
-/// Of all columns but the first, at a terminal.
-pub(super) const WIDTHS: [usize; COUNT - 1] = [5, 9, 6, 6, 7, 8, 7, 7, 7];
-
-/// A table.
-pub(super) struct Table {
-    pub(super) heading: String,
-    pub(super) rows: Vec<Vec<String>>,
-}
 
 /// A table for each thing that was done, under each load.
 pub(super) fn tables(all: &WebReport) -> Vec<Table> {
@@ -41,6 +34,7 @@ pub(super) fn tables(all: &WebReport) -> Vec<Table> {
             Disturbance::Upgrade => "the program is executed anew",
         };
         Table {
+            columns: &COLUMNS,
             heading: format!(
                 "{what}, {} × in {} s of {} requests a second, {}",
                 first.times,

@@ -1,10 +1,10 @@
 //! Web servers side by side: text, JSON, Markdown, and a page with plots.
 
 mod disturbed;
-mod page;
+mod plots;
 mod remarks;
 mod table;
+mod whole;
 mod words;
 
-pub use page::html;
-pub use table::{json, markdown, text};
+pub use whole::{html, json, markdown, text};

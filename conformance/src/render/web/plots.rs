@@ -1,104 +1,10 @@
-//! The figures as one self-contained page: no other file, no request, no script.
+//! The figures over the number of workers, and latencies, as pictures.
 
-use serde::Serialize;
-use settings::printable;
-
-use super::remarks::remarks;
 use super::words::load;
-use super::{disturbed, table};
 use crate::bench::{LoadFigures, Summary, WebCell, WebReport};
+use crate::render::comparison::Plots;
 use crate::render::figure::shown;
-use crate::render::frame;
-use crate::render::plot::{self, Across, COLOURS, Measured, Plot, Words, plot};
-
-const TEMPLATE: &str = include_str!("../../../templates/web.html");
-
-/// What the template knows.
-#[derive(Serialize)]
-struct Page {
-    version: &'static str,
-    policy: String,
-    style: String,
-    started: String,
-    about: Vec<String>,
-    remarks: Vec<String>,
-    servers: Vec<ServerView>,
-    loads: Vec<LoadView>,
-    columns: &'static [(&'static str, &'static str)],
-    tables: Vec<TableView>,
-}
-
-#[derive(Serialize)]
-struct ServerView {
-    name: String,
-    about: String,
-    number: usize,
-}
-
-#[derive(Serialize)]
-struct LoadView {
-    heading: String,
-    plots: Vec<Plot>,
-}
-
-#[derive(Serialize)]
-struct TableView {
-    heading: String,
-    rows: Vec<Vec<String>>,
-}
-
-/// Renders it.
-///
-/// # Errors
-/// The template is wrong.
-pub fn html(all: &WebReport) -> Result<String, String> {
-    let wrong = |error: minijinja::Error| format!("the page's template: {error:#}");
-    let style = frame::style(plot::STYLE, table::COLUMNS.len() - 1);
-    let lines = |lines: Vec<String>| lines.iter().map(|line| printable(line)).collect();
-    let page = Page {
-        version: env!("CARGO_PKG_VERSION"),
-        policy: frame::policy(&style, None),
-        style,
-        started: all.started.clone(),
-        about: lines(table::about(all)),
-        remarks: lines(remarks(all)),
-        servers: all
-            .servers
-            .iter()
-            .enumerate()
-            .map(|(number, server)| ServerView {
-                name: shown(&server.name),
-                about: printable(&table::about_server(&server.about, &server.version)),
-                number: number % COLOURS,
-            })
-            .collect(),
-        loads: all
-            .cells
-            .chunk_by(|a, b| a.load == b.load)
-            .enumerate()
-            .map(|(number, cells)| LoadView {
-                heading: load(&cells[0]),
-                plots: plots(all, number, cells),
-            })
-            .collect(),
-        columns: table::columns(all),
-        tables: table::tables(all)
-            .into_iter()
-            .map(|table| TableView {
-                heading: table.heading,
-                rows: table.rows.iter().map(|row| row.to_vec()).collect(),
-            })
-            .chain(
-                disturbed::tables(all)
-                    .into_iter()
-                    .map(|table| TableView { heading: table.heading, rows: table.rows }),
-            )
-            .collect(),
-    };
-    frame::html(&[("plots.html", plot::TEMPLATE), ("page", TEMPLATE)])
-        .and_then(|environment| environment.get_template("page")?.render(page))
-        .map_err(wrong)
-}
+use crate::render::plot::{Across, COLOURS, Measured, Plot, Words, plot};
 
 /// A figure of a cell.
 type Figure = fn(&WebCell) -> Option<Summary>;
@@ -120,8 +26,19 @@ const OVER_WORKERS: [(&str, &str, &str, Figure); 4] = [
 const SHARES: Across =
     Across::Names("share of the answers", &["50 %", "90 %", "99 %", "99.9 %", "all"]);
 
-/// The pictures of one load.
-fn plots(all: &WebReport, number: usize, cells: &[WebCell]) -> Vec<Plot> {
+/// The pictures of each load.
+pub(super) fn plots(all: &WebReport) -> Vec<Plots> {
+    all.cells
+        .chunk_by(|a, b| a.load == b.load)
+        .enumerate()
+        .map(|(number, cells)| Plots {
+            heading: Some(load(&cells[0])),
+            plots: of_load(all, number, cells),
+        })
+        .collect()
+}
+
+fn of_load(all: &WebReport, number: usize, cells: &[WebCell]) -> Vec<Plot> {
     let mut plots: Vec<Plot> = OVER_WORKERS
         .into_iter()
         .filter_map(|(anchor, title, unit, figure)| {

@@ -1,0 +1,8 @@
+//! Chats side by side: text, JSON, Markdown, and a page with plots.
+
+mod plots;
+mod remarks;
+mod table;
+mod whole;
+
+pub use whole::{html, json, markdown, text};
