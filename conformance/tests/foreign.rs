@@ -279,6 +279,7 @@ const DEFECTS: &[(&str, &[Defect])] = &[
             defect("thread-forgets-close", "processes/no-descriptor-leak", "descriptors open"),
             defect("threads-never-joined", "processes/no-memory-growth", "it has grown"),
             defect("busy-poll", "processes/idle-is-idle", "processor time"),
+            defect("thread-polls", "processes/idle-is-idle", "processor time"),
             defect("short-write-lost", "listen/accepted-socket-state", "bytes"),
             defect("short-write-lost", "processes/short-writes-to-clients", "hears"),
             defect("waits-for-known-children-only", "processes/as-pid-1", "is reaped"),

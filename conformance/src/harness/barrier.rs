@@ -237,7 +237,7 @@ impl Client {
             self.wait_for_answer(token)?;
             return match (self.answer(token), self.ended) {
                 (Answer::Right(end), _) => {
-                    self.cursor = end;
+                    self.take_answer(end);
                     Ok(true)
                 }
                 (Answer::Wrong(_), _) | (Answer::Missing, Some(_)) => Ok(false),

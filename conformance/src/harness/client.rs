@@ -75,6 +75,8 @@ pub struct Client {
     pub(super) greeted: bool,
     /// Whether it has asked, on a wire that has requests and answers.
     pub(super) spent: bool,
+    /// Whether the server has said that it closes the connection after its answer.
+    pub(super) closes: bool,
 }
 
 impl Client {
@@ -114,6 +116,7 @@ impl Client {
             key: Vec::new(),
             greeted: false,
             spent: false,
+            closes: false,
         })
     }
 
@@ -123,6 +126,7 @@ impl Client {
         self.forget();
         self.outbox.clear();
         (self.sent, self.ended, self.greeted, self.spent) = (0, None, false, false);
+        self.closes = false;
         self.send_key()
     }
 

@@ -126,12 +126,13 @@ impl Client {
             Kind::Http => {
                 let expected = wire.status.unwrap_or(200);
                 match http(self.unread(), self.ended.is_some()) {
-                    Ok(Some((status, end))) if status == expected => {
-                        Answer::Right(self.cursor + end)
+                    Ok(Some(answer)) if answer.status == expected => {
+                        Answer::Right(self.cursor + answer.end)
                     }
-                    Ok(Some((status, _))) => {
-                        Answer::Wrong(format!("the answer has status {status}, not {expected}"))
-                    }
+                    Ok(Some(answer)) => Answer::Wrong(format!(
+                        "the answer has status {}, not {expected}",
+                        answer.status
+                    )),
                     Ok(None) => Answer::Missing,
                     Err(why) => Answer::Wrong(format!("the answer is no HTTP: {why}")),
                 }
@@ -151,6 +152,8 @@ impl Client {
     pub(super) fn is_answered(&mut self) -> Outcome {
         if self.spent {
             match self.wire().again() {
+                // As it said (RFC 9112, 9.6).
+                Again::Same if self.closes => self.reconnect()?,
                 Again::Same => {}
                 Again::Reconnect => self.reconnect()?,
                 Again::None => return self.stays_beside_another(),
@@ -178,7 +181,7 @@ impl Client {
         };
         match (self.answer(token), self.ended) {
             (Answer::Right(end), _) => {
-                self.cursor = end;
+                self.take_answer(end);
                 Ok(())
             }
             (Answer::Wrong(what), _) => fail(expected, format!("{what}: {heard}")),
@@ -187,6 +190,15 @@ impl Client {
                 fail(expected, format!("no whole answer within {patience:.1?}; it said {heard}"))
             }
         }
+    }
+
+    /// Passes over the answer that ends there, and heeds what it says of the connection.
+    pub(super) fn take_answer(&mut self, end: usize) {
+        if self.wire().kind == Kind::Http {
+            let answer = http(self.unread(), self.ended.is_some());
+            self.closes = matches!(answer, Ok(Some(Http { closes: true, .. })));
+        }
+        self.cursor = end;
     }
 
     /// Waits until there is an answer or the connection has ended; for a while.
@@ -253,9 +265,18 @@ fn end_of(
     }
 }
 
-/// Status and length of the HTTP answer at the beginning of `bytes` (RFC 9112, 6.3); none as long as
-/// it is not whole.
-fn http(bytes: &[u8], ended: bool) -> Result<Option<(u16, usize)>, String> {
+/// What an HTTP answer says of itself.
+#[derive(Debug, PartialEq)]
+struct Http {
+    status: u16,
+    /// Its length.
+    end: usize,
+    /// Whether nothing may be asked on its connection any more (RFC 9112, 9.6).
+    closes: bool,
+}
+
+/// The HTTP answer at the beginning of `bytes` (RFC 9112, 6.3); none as long as it is not whole.
+fn http(bytes: &[u8], ended: bool) -> Result<Option<Http>, String> {
     const MOST_HEADERS: usize = 100;
     let mut begin = 0;
     loop {
@@ -289,7 +310,9 @@ fn http(bytes: &[u8], ended: bool) -> Result<Option<(u16, usize)>, String> {
         } else {
             ended.then_some(body.len())
         };
-        return Ok(length.map(|length| (status, begin + length)));
+        let closes = value("connection")
+            .is_some_and(|options| options.split(',').any(|option| option.trim() == "close"));
+        return Ok(length.map(|length| Http { status, end: begin + length, closes }));
     }
 }
 
@@ -323,28 +346,33 @@ mod tests {
     use super::*;
 
     #[rstest]
-    #[case("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabcrest", Ok(Some((200, 41))))]
-    #[case("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nab", Ok(None))]
-    #[case("HTTP/1.1 200 OK\r\nContent-Le", Ok(None))]
-    #[case("HTTP/1.0 404 Not Found\r\n\r\nbody", Ok(None))]
-    #[case("HTTP/1.1 204 No Content\r\n\r\n", Ok(Some((204, 27))))]
+    #[case("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabcrest", Some((200, 41, false)))]
+    #[case("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nab", None)]
+    #[case("HTTP/1.1 200 OK\r\nContent-Le", None)]
+    #[case("HTTP/1.0 404 Not Found\r\n\r\nbody", None)]
+    #[case("HTTP/1.1 204 No Content\r\n\r\n", Some((204, 27, false)))]
+    #[case("HTTP/1.1 204 No Content\r\nConnection: x, Close\r\n\r\n", Some((204, 49, true)))]
     #[case(
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
-        Ok(Some((200, 60)))
+        Some((200, 60, false))
     )]
-    #[case("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n", Ok(None))]
+    #[case("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n", None)]
     fn answers_of_http_are_measured(
         #[case] text: &str,
-        #[case] expected: Result<Option<(u16, usize)>, String>,
+        #[case] expected: Option<(u16, usize, bool)>,
     ) {
-        assert_eq!(http(text.as_bytes(), false), expected);
+        let expected = expected.map(|(status, end, closes)| Http { status, end, closes });
+        assert_eq!(http(text.as_bytes(), false), Ok(expected));
     }
 
     #[test]
     fn a_body_without_a_length_ends_with_the_connection() {
         let text = b"HTTP/1.0 200 OK\r\n\r\nbody";
         assert_eq!(http(text, false), Ok(None));
-        assert_eq!(http(text, true), Ok(Some((200, text.len()))));
+        assert_eq!(
+            http(text, true),
+            Ok(Some(Http { status: 200, end: text.len(), closes: false }))
+        );
         assert!(http(b"220 mail.example.org\r\n", false).is_err());
     }
 

@@ -190,10 +190,15 @@ impl Server {
             client.pump();
             return fail(expected, client.ended.unwrap_or("it is not connected"));
         };
-        let mut untold = None;
+        let (mut untold, mut master) = (None, None);
+        let has_workers = self.world.orders.target.manifest.processes.model == Model::Workers;
         let found = self.world.wait(self.world.patience(), || {
             for process in descends()? {
                 match platform::serves(process.pid, at, own) {
+                    // A master may accept, and hand the connection on.
+                    Ok(true) if has_workers && process.pid == self.daemon() => {
+                        master = Some(process.pid);
+                    }
                     Ok(true) => return Ok(Some(Some(process.pid))),
                     Ok(false) => {}
                     // Of one that has ended meanwhile there is nothing to tell.
@@ -204,7 +209,7 @@ impl Server {
             client.pump();
             Ok(client.ended.map(|_| None))
         })?;
-        match (found.flatten(), client.ended, untold) {
+        match (found.flatten().or(master), client.ended, untold) {
             (Some(pid), _, _) => Ok(Cluster { receiver: pid, sender: pid, others: vec![pid] }),
             (None, Some(how), _) => fail(expected, how),
             (None, None, Some(reason)) => Err(Stop::NotRun(reason)),

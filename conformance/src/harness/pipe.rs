@@ -26,12 +26,16 @@ impl Pipe {
     /// Puts so much into it that nothing more fits.
     pub fn fill(&self) -> Outcome {
         let writer = self.writer()?;
-        fcntl(&writer, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).or_error("O_NONBLOCK")?;
+        // Flags belong to all who have this end open: what a server has set there is its own.
+        let flags = fcntl(&writer, FcntlArg::F_GETFL).or_error("F_GETFL")?;
+        let flags = OFlag::from_bits_retain(flags);
+        let set = |flags| fcntl(&writer, FcntlArg::F_SETFL(flags)).map(drop).or_error("F_SETFL");
+        set(flags | OFlag::O_NONBLOCK)?;
         // The last bytes one by one.
         for size in [4096, 1] {
             while write(&writer, &vec![b'.'; size]).is_ok() {}
         }
-        fcntl(&writer, FcntlArg::F_SETFL(OFlag::empty())).map(drop).or_error("O_NONBLOCK")
+        set(flags)
     }
 
     /// Closes the end to read from, as a reader that ends.

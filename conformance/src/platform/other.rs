@@ -52,6 +52,11 @@ pub fn descriptor_count(_pid: i32) -> Result<usize, String> {
     not_read()
 }
 
+/// The lowest number that no descriptor of a process has.
+pub fn next_descriptor(_pid: i32) -> Result<u64, String> {
+    not_read()
+}
+
 /// Where the sockets listen that a process has open.
 pub fn listeners(_pid: i32) -> Result<Vec<SocketAddr>, String> {
     not_read()

@@ -188,7 +188,7 @@ fn reload_loses_no_request(check: &mut Check) -> Outcome {
     let mut load = server.load(8, "while the configuration is read again");
     for _ in 0..TIMES {
         serve_some(&mut load, 50)?;
-        let slow = server.begin("slow")?;
+        let slow = a_slow_client(&server)?;
         server.signal(server.daemon(), signal)?;
         pool = take_over(check, &server, &mut load, pool, Some(slow))?;
         serve_some(&mut load, 50)?;
@@ -207,27 +207,36 @@ fn serve_some(load: &mut Load<'_>, count: usize) -> Outcome {
     Ok(())
 }
 
+/// A client that has asked half a question, and since when.
+type Slow = (Client, Begun, Instant);
+
+fn a_slow_client(server: &Server) -> Step<Slow> {
+    let (client, request) = server.begin("slow")?;
+    Ok((client, request, Instant::now()))
+}
+
 /// Goes on until none of `old` is a worker any more and as many others are; returns those. Where there
-/// are no workers, for a while. A client that is `slow` in asking is not forgotten meanwhile.
+/// are no workers, for a while. A client that is `slow` in asking, since it began, is not forgotten
+/// meanwhile.
 fn take_over(
     check: &Check,
     server: &Server,
     load: &mut Load<'_>,
     old: BTreeSet<i32>,
-    mut slow: Option<(Client, Begun)>,
+    mut slow: Option<Slow>,
 ) -> Step<BTreeSet<i32>> {
     let begin = Instant::now();
     let deadline = begin + check.scaled(CHANGE + graceful_limit(check));
     // Nobody may be slower than that.
-    let patience =
-        check.target().manifest.lifecycle.graceful_limit.map(|limit| limit.duration() / 2);
+    let patience = waits_for_a_request(check).map(|limit| limit / 2);
     loop {
         load.go_on()?;
         let now: BTreeSet<i32> = server.workers()?.into_iter().collect();
         let are_there = now.difference(&old).count() >= old.len();
-        if are_there || patience.is_some_and(|patience| begin.elapsed() > patience) {
-            if let Some((mut client, request)) = slow.take() {
-                complete_in_time(check, &mut client, &request, begin)?;
+        let is_late = |since: &Instant| patience.is_some_and(|most| since.elapsed() > most);
+        if are_there || slow.as_ref().is_some_and(|(.., since)| is_late(since)) {
+            if let Some((mut client, request, since)) = slow.take() {
+                complete_in_time(check, &mut client, &request, since)?;
             }
         }
         if old.is_empty() {
@@ -261,15 +270,15 @@ fn complete_in_time(
     request: &Begun,
     begin: Instant,
 ) -> Outcome {
-    let (limit, passed) = (graceful_limit(check), begin.elapsed());
-    client.complete(request).map_err(|stop| match stop {
-        Stop::Fail(_) if !limit.is_zero() && passed * 2 >= limit => Stop::Error(format!(
+    let (limit, passed) = (waits_for_a_request(check), begin.elapsed());
+    client.complete(request).map_err(|stop| match (stop, limit) {
+        (Stop::Fail(_), Some(limit)) if passed * 2 >= limit => Stop::Error(format!(
             "this machine is too slow for the check: {:.1} s have passed before the rest of a \
-             request is sent, and lifecycle.graceful-limit is {:.1}",
+             request is sent, and the manifest's [lifecycle] lets the server wait {:.1} s for it",
             passed.as_secs_f64(),
             limit.as_secs_f64()
         )),
-        other => other,
+        (stop, _) => stop,
     })
 }
 
@@ -368,17 +377,30 @@ fn stop_gracefully(check: &Check, server: &Server) -> Outcome {
     server.signal(server.daemon(), signal)
 }
 
-/// Waits until the address refuses new connections. Each that is taken stays in the queue, so it is
-/// asked a few times only: a full queue answers nobody, on FreeBSD with a refusal.
-fn refuses(check: &Check, server: &Server) -> Outcome {
+/// Waits until the address refuses new connections, while `held`, whose request is not whole, is still
+/// waited for: an address that nobody listens on any more, since the server has ended, tells nothing.
+/// Each connection that is taken stays in the queue, so it is asked a few times only: a full queue
+/// answers nobody, on FreeBSD with a refusal.
+fn refuses(check: &Check, server: &Server, held: &mut Client) -> Outcome {
     const EXPECTED: &str = "whoever comes after a graceful stop has begun is refused";
     const TRIES: u32 = 12;
+    const LONGEST: Duration = Duration::from_millis(250);
+    /// A server that accepts that long after it was told to stop has had its time.
+    const ENOUGH: Duration = Duration::from_millis(500);
     let at = server.address();
-    let pause = check.scaled(Duration::from_millis(250));
-    for _ in 0..TRIES {
+    let begin = Instant::now();
+    let limit = graceful_limit(check);
+    let mut accepted = Duration::ZERO;
+    for number in 0..TRIES {
+        let asked = begin.elapsed();
         match TcpStream::connect_timeout(&at, check.scaled(Duration::from_secs(1))) {
-            Ok(_) => check.let_pass(pause),
-            Err(error) if error.kind() == ErrorKind::ConnectionRefused => return Ok(()),
+            Ok(_) => accepted = asked,
+            Err(error) if error.kind() == ErrorKind::ConnectionRefused => {
+                if !held.has_ended() {
+                    return Ok(());
+                }
+                break;
+            }
             Err(error) if error.kind() == ErrorKind::TimedOut => {
                 return fail(EXPECTED, format!("{at} neither accepts nor refuses a connection"));
             }
@@ -386,8 +408,25 @@ fn refuses(check: &Check, server: &Server) -> Outcome {
             Err(error) if error.kind() == ErrorKind::ConnectionReset => {}
             Err(error) => return Err(error).or_error(format!("connecting to {at}")),
         }
+        // What the server promises to wait is as long on a slow machine.
+        if !limit.is_zero() && begin.elapsed() > limit / 2 {
+            break;
+        }
+        check.let_pass(check.scaled(Duration::from_millis(10 << number).min(LONGEST)));
     }
-    fail(EXPECTED, format!("{at} still accepts connections"))
+    if accepted < check.scaled(ENOUGH.min(limit_or(limit, ENOUGH) / 4)) {
+        return Err(Stop::Error(format!(
+            "this machine is too slow for the check: {:.1} s after the server was told to stop it can \
+             not be said whether it still accepts connections",
+            begin.elapsed().as_secs_f64()
+        )));
+    }
+    let still = if held.has_ended() { " until its last client has gone" } else { "" };
+    fail(EXPECTED, format!("{at} accepts connections{still}"))
+}
+
+fn limit_or(limit: Duration, other: Duration) -> Duration {
+    if limit.is_zero() { other } else { limit }
 }
 
 fn graceful_stop_finishes(check: &mut Check) -> Outcome {
@@ -416,11 +455,18 @@ fn graceful_stop_refuses_the_new(check: &mut Check) -> Outcome {
     server.join("alice")?;
     check.act();
     // Somebody to wait for.
-    let (bob, _request) = server.begin("bob")?;
+    let (mut bob, _request) = server.begin("bob")?;
     stop_gracefully(check, &server)?;
-    refuses(check, &server)?;
+    refuses(check, &server, &mut bob)?;
     drop(bob);
     server.ends_within(graceful_limit(check), "its last client has left")
+}
+
+/// How long a server waits for the rest of a request, as far as its manifest tells: a worker that sits
+/// longer before one may be taken for hung.
+fn waits_for_a_request(check: &Check) -> Option<Duration> {
+    let life = &check.target().manifest.lifecycle;
+    [life.graceful_limit, life.health].into_iter().flatten().map(|limit| limit.duration()).min()
 }
 
 fn graceful_limit(check: &Check) -> Duration {
@@ -509,7 +555,7 @@ fn upgrade_in_place(check: &mut Check) -> Outcome {
     let mut former = None;
     let mut load = server.load(8, "while the server executes its program anew");
     serve_some(&mut load, 50)?;
-    let slow = server.begin("slow")?;
+    let slow = a_slow_client(&server)?;
     server.signal(server.daemon(), signal)?;
     if let Some(finish) = life.finish {
         let deadline = Instant::now() + check.scaled(CHANGE);

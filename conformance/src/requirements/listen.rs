@@ -699,11 +699,15 @@ fn connect_burst(check: &mut Check) -> Outcome {
             client.hears_bytes(&history)?;
         }
     } else {
+        // All ask before one is waited for: a server does not wait for ever until it is asked.
+        let mut asked = Vec::new();
         for client in &mut clients {
             if !key.is_empty() {
                 client.send(&key)?;
             }
-            let asked = client.start_barrier()?;
+            asked.push(client.start_barrier()?);
+        }
+        for (client, asked) in clients.iter_mut().zip(asked) {
             ensure(client.is_let_in(&asked)?, "every client of a burst is served", || {
                 format!("{} is not", client.name)
             })?;

@@ -110,6 +110,12 @@ pub fn descriptor_count(pid: i32) -> Result<usize, String> {
     Ok(descriptors(pid)?.len())
 }
 
+/// The lowest number that no descriptor of a process has: the one that its next descriptor would get.
+pub fn next_descriptor(pid: i32) -> Result<u64, String> {
+    let used: Vec<c_int> = descriptors(pid)?.iter().map(|one| one.number).collect();
+    Ok((0..).find(|number| !used.contains(number)).unwrap_or(0) as u64)
+}
+
 /// The sockets that a process has open, by their protocol control blocks.
 pub fn open_sockets(pid: i32) -> Result<HashSet<u64>, String> {
     Ok(descriptors(pid)?

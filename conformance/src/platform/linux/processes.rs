@@ -1,6 +1,7 @@
 //! What proc(5) tells of processes, and prctl(2), prlimit(2).
 
 use std::fs;
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::resource::Resource;
@@ -34,16 +35,21 @@ pub fn process_table() -> Result<Vec<Process>, String> {
     }
 }
 
+/// Of proc_pid_stat(5), the first one behind the name.
+const FIRST_FIELD: usize = 3;
+
 /// One process; none when it has gone.
 fn process(pid: i32) -> Option<Process> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The name stands in parentheses and may hold any of them (proc_pid_stat(5)).
     let (name, rest) = stat.split_once('(')?.1.rsplit_once(") ")?;
+    let threads = rest.split(' ').nth(20 - FIRST_FIELD).and_then(|text| text.parse().ok());
     let mut fields = rest.split(' ');
     let state = match state(fields.next()?) {
         // This is the first thread. Another that waited in accept(2) may take a connection yet, before
         // it comes to its stop or its end.
         State::Stopped | State::Zombie if !all_threads_stand_still(pid) => State::Active,
+        State::Sleeping if threads > Some(1) && a_thread_is_active(pid) => State::Active,
         state => state,
     };
     let mut number = || fields.next()?.parse().ok();
@@ -68,12 +74,20 @@ fn state(letter: &str) -> State {
 }
 
 fn all_threads_stand_still(pid: i32) -> bool {
-    let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { return true };
-    threads.flatten().all(|thread| {
-        // One that has ended meanwhile does nothing more.
-        let stat = fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
-        let letter = stat.rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').next());
-        letter.is_none_or(|letter| matches!(state(letter), State::Stopped | State::Zombie))
+    thread_states(pid).all(|state| matches!(state, State::Stopped | State::Zombie))
+}
+
+fn a_thread_is_active(pid: i32) -> bool {
+    thread_states(pid).any(|state| state == State::Active)
+}
+
+/// The states of the threads that have not ended meanwhile.
+fn thread_states(pid: i32) -> impl Iterator<Item = State> {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    threads.filter_map(|thread| {
+        let stat = fs::read_to_string(thread.path().join("stat")).ok()?;
+        let letter = stat.rsplit_once(") ")?.1.split(' ').next()?;
+        Some(state(letter))
     })
 }
 
@@ -141,14 +155,22 @@ pub fn descriptor_count(pid: i32) -> Result<usize, String> {
         .map_err(|error| format!("/proc/{pid}/fd: {error}"))
 }
 
-/// Processor time of a process in nanoseconds (`/proc/PID/schedstat`): the scheduler's own count,
-/// in which short wake-ups don't vanish between clock ticks.
+/// The lowest number that no descriptor of a process has: the one that its next descriptor would get.
+pub fn next_descriptor(pid: i32) -> Result<u64, String> {
+    let path = format!("/proc/{pid}/fd");
+    let entries = fs::read_dir(&path).map_err(|error| format!("{path}: {error}"))?;
+    let used: Vec<u64> =
+        entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    Ok((0..).find(|number| !used.contains(number)).unwrap_or(0))
+}
+
+/// Processor time of a process in nanoseconds, all its threads together (clock_getcpuclockid(3)): the
+/// scheduler's own count, in which short wake-ups don't vanish between clock ticks.
 pub fn processor_time(pid: i32) -> Result<u64, String> {
-    let path = format!("/proc/{pid}/schedstat");
-    fs::read_to_string(&path)
-        .ok()
-        .and_then(|text| text.split_whitespace().next()?.parse().ok())
-        .ok_or_else(|| format!("needs {path}"))
+    nix::time::clock_getcpuclockid(nix::unistd::Pid::from_raw(pid))
+        .and_then(nix::time::clock_gettime)
+        .map(|time| Duration::from(time).as_nanos() as u64)
+        .map_err(|errno| format!("needs the clock of process {pid}: {}", errno.desc()))
 }
 
 /// Private memory of a process in bytes: its proportional share (`smaps_rollup`, `Pss`).
@@ -250,6 +272,53 @@ fn present_limit(pid: i32, resource: Resource) -> Result<libc::rlimit64, String>
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn processor_time_is_that_of_all_threads() {
+        use nix::time::{ClockId, clock_gettime};
+        const BURNT: Duration = Duration::from_millis(30);
+        let own = std::process::id() as i32;
+        let before = processor_time(own).unwrap();
+        let burning = std::thread::spawn(|| {
+            let used = || Duration::from(clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).unwrap());
+            while used() < BURNT {}
+        });
+        burning.join().unwrap();
+        let used = processor_time(own).unwrap() - before;
+        assert!(u128::from(used) >= BURNT.as_nanos(), "{used} ns");
+    }
+
+    #[test]
+    fn a_process_is_active_when_any_of_its_threads_is() {
+        use std::io::Read;
+        // Its first thread waits for the other one.
+        const TWO: &str = "import threading\ndef spin():\n print(flush=True)\n while True: pass\n\
+                           one = threading.Thread(target=spin)\none.start()\none.join()";
+        let mut child = match std::process::Command::new("python3")
+            .args(["-c", TWO])
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+        {
+            Ok(child) => child,
+            Err(error) => {
+                eprintln!("skipped: needs python3: {error}");
+                return;
+            }
+        };
+        child.stdout.take().unwrap().read_exact(&mut [0]).unwrap();
+        let pid = child.id() as i32;
+        let first = || fs::read_to_string(format!("/proc/{pid}/task/{pid}/stat")).unwrap();
+        let deadline = std::time::Instant::now() + Duration::from_secs(20);
+        let mut seen = false;
+        while !seen && std::time::Instant::now() < deadline {
+            let is_asleep = || first().contains(") S ");
+            let state = is_asleep().then(|| process(pid).unwrap().state);
+            seen = state == Some(State::Active) && is_asleep();
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(seen, "a process of which one thread spins was never told to be active");
+    }
 
     #[test]
     fn this_process_is_in_the_table() {

@@ -109,7 +109,9 @@ fn readiness_means_listening(check: &mut Check) -> Outcome {
             format!("a server that cannot listen does not say READY=1 ({shown})"),
             || format!("it says so, and then {}", launched.outcome()),
         )?;
-        let watch = connect_when_ready(&socket, at, check.scaled(Duration::from_secs(5)))?;
+        // A start may take its time, and the word come at its end.
+        let start = check.target().manifest.ready.limit.duration();
+        let watch = connect_when_ready(&socket, at, check.scaled(start + Duration::from_secs(5)))?;
         let server = check.server_with(told().under("slow-listen"))?;
         match watch.join() {
             Ok(Ok(Some(None))) => {}
