@@ -16,7 +16,8 @@ use crate::platform::{Namespace, try_namespace};
 
 const AFTER_HELP: &str = "\
 Exit status: 0 conformant · 1 a requirement failed, or the baseline is stale · 2 usage · 3 no \
-verdict (the harness or the environment failed, or the run was interrupted) · 4 nothing was selected.";
+verdict (the harness or the environment failed, a check was blocked, nothing could be checked, or the \
+run was interrupted) · 4 nothing was selected.";
 
 /// Does this forking server behave the same on every Unix?
 #[derive(Parser, Debug)]

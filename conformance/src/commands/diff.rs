@@ -15,8 +15,8 @@ use crate::render::{self, matrix};
 
 /// What `--help` says last.
 pub(super) const AFTER_HELP: &str = "\
-Two files may be facts or reports. With more than two, --html or --markdown all are facts, and stand \
-side by side; `forkproof report` does that with reports.
+Two files may both be facts or both be reports. With more than two files, or with --html or \
+--markdown, all must be facts; they are shown side by side. For reports, use `forkproof report`.
 
 Exit status: 0 nothing differs · 1 a fact or a verdict differs · 2 usage, or files that cannot be \
 compared. Differences between the platforms themselves are shown, but don't count.";

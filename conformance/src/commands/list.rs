@@ -21,8 +21,9 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "DIRECTORY")]
     output: Option<PathBuf>,
 
-    /// Show on these pages what was seen where: the results that were kept there, in a folder for
-    /// each platform, with a page of the platforms and one of their facts
+    /// Show in these pages on which platforms each requirement passed or failed, from a directory of
+    /// kept results with a folder for each platform. Adds a page of the platforms and one of their
+    /// facts
     #[arg(long, value_name = "DIRECTORY", requires = "output")]
     results: Option<PathBuf>,
 }

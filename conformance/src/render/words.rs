@@ -69,7 +69,8 @@ fn of_status(status: ExitStatus) -> &'static str {
         }
         ExitStatus::NoVerdict => {
             "No verdict: the harness or the environment failed (`error`), a check was `blocked` \
-             without a failure, or the run was interrupted."
+             without a failure, nothing that was selected could be checked, or the run was \
+             interrupted."
         }
         ExitStatus::NothingSelected => {
             "Nothing was selected: no requirement matches the given ids and options. `forkproof \

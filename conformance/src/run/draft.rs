@@ -20,8 +20,8 @@ A baseline names the failures that are known, for `forkproof run --baseline FILE
     link = \"https://example.org/17\"    # if it is tracked somewhere
     matches = \"closed the connection\"  # unless \"skip\": words of Expected or Actual
 
-`matches` is required unless it is skipped. `a|b` means one of both; of a list every item must be there. \
-A failure with those words is `xfail` and fails no run; one with other words stays a failure. A \
+`matches` is required, except with \"skip\". `a|b` matches either; in a list, every item must match. A \
+failure with those words is `xfail` and does not fail the run; any other failure still does. A \
 requirement that passes although it is expected to fail is `xpass` and makes the run fail: its entry \
 is stale. With \"sometimes\" a pass is a pass.
 

@@ -43,9 +43,9 @@ Lines: no line begins within another client's. A line that comes in pieces is ap
 the rest comes within 0.1 s; a later rest continues it as long as nobody else speaks, and is a line \
 of its own after that. Names prove nothing: everybody who has the key can send any line.
 
-Locks: other programs may lock the log with flock(2), to read or rotate it at rest, and nothing is \
-said meanwhile. Whoever may open the log may do so: a new log has mode 0660 less the umask, and \
-nothing for all users. Give its group to those only whom you trust with that.
+Locks: other programs may lock the log with flock(2), to read or rotate it undisturbed; the chat \
+stands still meanwhile. Whoever can open the log can lock it: a new log has mode 0660 minus the umask, \
+with no access for other users. Give its group only to those you trust with that.
 
 Signals: SIGTERM and SIGINT end the server and all its clients' processes. SIGHUP changes nothing: \
 the log is followed by name, so rotating it needs no signal.";
@@ -114,8 +114,8 @@ struct Settings {
     #[serde(alias = "max_clients")]
     max_clients: Option<usize>,
 
-    /// Connections at a time whose key has not come yet; they take no place of a client's. When
-    /// there are more, the oldest one of the busiest address is closed [default: 256]
+    /// Connections that have not sent their key yet; they do not count as clients. Beyond this, the
+    /// oldest one of the busiest address is closed [default: 256]
     #[arg(long, value_name = "N")]
     max_pending: Option<usize>,
 
@@ -124,20 +124,20 @@ struct Settings {
     #[arg(long, value_name = "N")]
     max_pending_per_address: Option<usize>,
 
-    /// Bytes a second that a client may say; what is more waits. 0 for no limit [default: 0]
+    /// Bytes a second that a client may send; the rest waits. 0 means no limit [default: 0]
     #[arg(long, value_name = "BYTES")]
     max_rate: Option<u64>,
 
-    /// Bytes of a line, above which its client is let go. 0 for no limit: what is longer than 1 MiB
-    /// is appended in pieces [default: 0]
+    /// Longest line, in bytes; a client that sends a longer one is disconnected. 0 means no limit: a
+    /// line of more than 1 MiB is appended in pieces [default: 0]
     #[arg(long, value_name = "BYTES")]
     max_line: Option<u64>,
 
-    /// Seconds for which a client may say nothing; 0 for ever [default: 0]
+    /// Seconds for which a client may send nothing; 0 means forever [default: 0]
     #[arg(long, value_name = "SECONDS")]
     idle_timeout: Option<f64>,
 
-    /// Seconds for which a client may take nothing of what it is sent; 0 for ever [default: 600]
+    /// Seconds for which a client may leave what it is sent unread; 0 means forever [default: 600]
     #[arg(long, value_name = "SECONDS")]
     write_timeout: Option<f64>,
 

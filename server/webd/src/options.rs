@@ -97,15 +97,15 @@ pub(crate) struct Settings {
     #[arg(long, value_enum)]
     pub(crate) balance: Option<Balance>,
 
-    /// Path that remote workers are asked for, to see if they are healthy [default: /]
+    /// Path requested from remote workers to check their health [default: /]
     #[arg(long, value_name = "PATH")]
     pub(crate) health_path: Option<String>,
 
-    /// Seconds between two such questions [default: 2]
+    /// Seconds between two health checks [default: 2]
     #[arg(long, value_name = "SECONDS")]
     pub(crate) health_interval: Option<f64>,
 
-    /// Seconds that a remote worker may stay silent, in an answer too [default: 30]
+    /// Seconds for which a remote worker may stay silent, even within an answer [default: 30]
     #[arg(long, value_name = "SECONDS")]
     pub(crate) remote_timeout: Option<f64>,
 

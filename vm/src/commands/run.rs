@@ -30,7 +30,7 @@ one is preferred.
 Results are in DIR/IMAGE: report.json, junit.xml, summary.md, output.log, console.log, exitcode; \
 with --facts also facts.json.
 
-Exit status, the worst of the guests': 0 conformant · 1 a requirement failed · 2 usage · 3 no \
+Exit status, of the guests' the first in the order 3, 2, 4, 1, 0: 0 conformant · 1 a requirement failed · 2 usage · 3 no \
 verdict (a machine, an image or the harness failed) · 4 nothing was selected.";
 
 /// `forkproof vm run`

@@ -51,7 +51,7 @@ Exit status:
   5    the connection was lost or timed out; the last lines may not have been taken
   130  Ctrl-C";
 
-/// Chat on a papaya line protocol server
+/// Talk in a chat served by chatd
 #[derive(Parser)]
 #[command(name = "chat", version, after_help = AFTER_HELP)]
 pub(super) struct Arguments {
@@ -70,11 +70,12 @@ pub(super) struct Arguments {
     #[arg(long, conflicts_with = "listen")]
     print: bool,
 
-    /// At a terminal, end when the connection is lost, and do not make it again
+    /// At a terminal, exit when the connection is lost instead of reconnecting
     #[arg(long)]
     once: bool,
 
-    /// At a terminal, say when each line came: those from before you came are as new as you are
+    /// At a terminal, show when each line arrived; lines replayed when you join show the time you
+    /// joined
     #[arg(long)]
     times: bool,
 
