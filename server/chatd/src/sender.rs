@@ -146,7 +146,7 @@ impl Sender {
         let Some(pause) = self.gathering.pause(Instant::now()) else { return Ok(()) };
         let mut ready = [PollFd::new(self.lifeline.as_fd(), PollFlags::POLLIN)];
         match ppoll(&mut ready, Some(pause.into()), None) {
-            Ok(0) => self.gathering.paused(signals::take_pending(Signal::SIGUSR1)),
+            Ok(0) => signals::take_pending(Signal::SIGUSR1),
             Ok(_) => self.check_lifeline()?,
             Err(Errno::EINTR) => {}
             Err(errno) => return Err(End::Log(errno.into())),

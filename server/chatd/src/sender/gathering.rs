@@ -1,19 +1,27 @@
 //! How long a sender lets lines gather where many are said.
 //!
 //! A wake costs the same for one new line as for a hundred: a signal, a lock, a read, a send. So a
-//! sender that was woken again soon after its last look waits before the next one, and `SIGUSR1`
-//! stays pending meanwhile. The time between two looks grows as long as that brings more, up to
-//! [`LONGEST`], and shrinks when it does not: a line after silence is never held back, and a talk in
-//! which each waits for the other hardly.
+//! sender that is woken again soon after its last look at the log waits before the next one, and
+//! `SIGUSR1` stays pending meanwhile. The time between two looks grows, up to [`LONGEST`], until a look
+//! is worth its cost, and as long as the talk does not become slower by that: where each waits for what
+//! the other says, nothing is gained by waiting. A line after silence is never held back.
 
 use std::time::{Duration, Instant};
 
 /// How long a line waits at most for others.
 const LONGEST: Duration = Duration::from_millis(4);
-/// The first step of the way there.
+/// A shorter wait is not worth a timer.
 const SHORTEST: Duration = Duration::from_micros(250);
 /// So many bytes at a look are worth its cost.
 const ENOUGH: usize = 1024;
+/// After so many looks the time between them is thought over.
+const LOOKS: u32 = 32;
+/// A longer time is undone when the talk is slower then than that share of what it was at most. (Where
+/// it waits for this sender, twice the time makes it almost half as fast.)
+const SLOWER: f64 = 0.7;
+/// So often it is not tried then; twice as often when that is in vain again, up to
+const RESPITE: u32 = 4;
+const LONGEST_RESPITE: u32 = 256;
 
 /// When to look at the log.
 #[derive(Debug)]
@@ -22,42 +30,73 @@ pub(super) struct Gathering {
     looked: Instant,
     /// How far apart two looks are to be.
     interval: Duration,
-    /// Whether the last pause brought more; none without a pause.
-    brought: Option<bool>,
+    /// The looks since that was last thought over: how many, the bytes that they found, and since when.
+    looks: (u32, usize, Instant),
+    /// What the interval was before it grew, as long as that is being tried.
+    before: Option<Duration>,
+    /// The most bytes that came in a second.
+    best: f64,
+    /// How often it is not to grow yet, and how often the next time when growing is in vain.
+    respite: (u32, u32),
 }
 
 impl Gathering {
     pub(super) fn new(now: Instant) -> Self {
-        Self { looked: now, interval: Duration::ZERO, brought: None }
+        Self {
+            looked: now,
+            interval: Duration::ZERO,
+            looks: (0, 0, now),
+            before: None,
+            best: 0.0,
+            respite: (0, RESPITE),
+        }
     }
 
     /// How long to wait after a wake before the log is read.
     pub(super) fn pause(&mut self, now: Instant) -> Option<Duration> {
         let since = now.saturating_duration_since(self.looked);
         if since >= LONGEST {
-            self.interval = Duration::ZERO;
+            *self = Self::new(now);
         }
         self.interval.checked_sub(since).filter(|pause| !pause.is_zero())
     }
 
-    /// The pause is over; whether anyone has spoken meanwhile.
-    pub(super) fn paused(&mut self, brought: bool) {
-        self.brought = Some(brought);
-    }
-
     /// The log has been read to its end, and held `count` new bytes.
     pub(super) fn read(&mut self, count: usize, now: Instant) {
-        let is_close = now.saturating_duration_since(self.looked) < LONGEST;
-        let in_vain = self.brought.take() == Some(false);
-        if in_vain || count > 4 * ENOUGH {
-            self.interval /= 2;
-            if self.interval < SHORTEST {
-                self.interval = Duration::ZERO;
-            }
-        } else if is_close && count < ENOUGH {
-            self.interval = (self.interval * 2).clamp(SHORTEST, LONGEST);
-        }
         self.looked = now;
+        let (looks, bytes, since) = &mut self.looks;
+        *looks += 1;
+        *bytes += count;
+        if *looks == LOOKS {
+            let (bytes, time) = (*bytes, now.saturating_duration_since(*since));
+            self.looks = (0, 0, now);
+            self.think(bytes, time);
+        }
+    }
+
+    /// The last looks have found so many bytes, and took so long.
+    fn think(&mut self, bytes: usize, time: Duration) {
+        let rate = bytes as f64 / time.as_secs_f64().max(1e-9);
+        let (respite, after) = &mut self.respite;
+        match self.before.take() {
+            Some(interval) if rate < self.best * SLOWER => {
+                (*respite, *after) = (*after, (*after * 2).min(LONGEST_RESPITE));
+                self.interval = interval;
+                return;
+            }
+            Some(_) => *after = RESPITE,
+            None => *respite = respite.saturating_sub(1),
+        }
+        self.best = self.best.max(rate);
+        let each = bytes / LOOKS as usize;
+        // Less than the time between two lines brings no further one.
+        let longer = (self.interval.max(time / LOOKS) * 2).max(SHORTEST);
+        if each > 4 * ENOUGH {
+            self.interval /= 2;
+        } else if each < ENOUGH && longer <= LONGEST && *respite == 0 {
+            self.before = Some(self.interval);
+            self.interval = longer;
+        }
     }
 }
 
@@ -67,66 +106,80 @@ mod tests {
 
     const LINE: usize = 64;
 
-    /// A sender in a talk of a second with a line each `apart`: how many times it looked at the log,
-    /// and how long a line waited at most. `answered`: the next line comes `apart` after the last
-    /// one was sent.
-    fn talk(apart: Duration, answered: bool) -> (usize, Duration) {
+    /// A sender in a talk of a second.
+    #[derive(Default)]
+    struct Talk {
+        lines: usize,
+        /// How many times it looked at the log.
+        looks: usize,
+        /// How long a line waited at most.
+        longest: Duration,
+    }
+
+    /// A line comes each `apart`, whether or not those before it were sent.
+    fn steady(apart: Duration) -> Talk {
         let begin = Instant::now();
-        let end = begin + Duration::from_secs(1);
-        let mut gathering = Gathering::new(begin);
-        let (mut looks, mut longest) = (0, Duration::ZERO);
+        let (mut gathering, mut talk) = (Gathering::new(begin), Talk::default());
         let mut next = begin + apart;
-        while next < end {
+        while next < begin + Duration::from_secs(1) {
             let first = next;
-            let mut now = first;
-            next += apart;
-            let mut count = LINE;
-            if let Some(pause) = gathering.pause(now) {
-                now += pause;
-                let waiting = count;
-                while !answered && next <= now {
-                    count += LINE;
-                    next += apart;
-                }
-                gathering.paused(count > waiting);
+            let now = first + gathering.pause(first).unwrap_or_default();
+            let mut count = 0;
+            while next <= now {
+                count += 1;
+                next += apart;
             }
-            gathering.read(count, now);
-            if answered {
-                next = now + apart;
-            }
-            looks += 1;
-            longest = longest.max(now - first);
+            gathering.read(count * LINE, now);
+            talk.lines += count;
+            talk.looks += 1;
+            talk.longest = talk.longest.max(now - first);
         }
-        (looks, longest)
+        talk
+    }
+
+    /// `lines` come each time, `apart` after the last ones were sent.
+    fn answered(lines: usize, apart: Duration) -> Talk {
+        let begin = Instant::now();
+        let (mut gathering, mut talk) = (Gathering::new(begin), Talk::default());
+        let mut now = begin;
+        while now < begin + Duration::from_secs(1) {
+            let first = now + apart;
+            now = first + gathering.pause(first).unwrap_or_default();
+            gathering.read(lines * LINE, now);
+            talk.lines += lines;
+            talk.looks += 1;
+            talk.longest = talk.longest.max(now - first);
+        }
+        talk
     }
 
     #[test]
     fn many_lines_are_sent_together() {
-        let (looks, longest) = talk(Duration::from_micros(100), false);
-        assert!((250..1000).contains(&looks), "{looks} looks for 10,000 lines");
-        assert!(longest <= LONGEST, "{longest:?}");
-    }
-
-    #[test]
-    fn a_line_after_silence_is_not_held_back() {
-        assert_eq!(talk(Duration::from_millis(5), false), (199, Duration::ZERO));
-    }
-
-    #[test]
-    fn who_waits_for_an_answer_waits_little() {
-        let (looks, longest) = talk(Duration::from_micros(100), true);
-        assert!(looks > 4000, "{looks} lines where each follows 100 µs after the last");
-        assert!(longest <= SHORTEST, "{longest:?}");
+        let talk = steady(Duration::from_micros(100));
+        assert!(talk.lines >= 9999, "{}", talk.lines);
+        assert!((250..1200).contains(&talk.looks), "{} looks", talk.looks);
+        assert!(talk.longest <= LONGEST, "{:?}", talk.longest);
     }
 
     #[test]
     fn what_is_enough_is_not_waited_for() {
-        let now = Instant::now();
-        let mut gathering = Gathering::new(now);
-        gathering.read(LINE, now);
-        assert_eq!(gathering.pause(now), Some(SHORTEST));
-        gathering.paused(true);
-        gathering.read(8 * ENOUGH, now);
-        assert_eq!(gathering.pause(now), None);
+        let talk = steady(Duration::from_micros(5));
+        assert!(talk.looks > 1000, "{} looks", talk.looks);
+        assert!(talk.longest < LONGEST / 4, "{:?}", talk.longest);
+    }
+
+    #[test]
+    fn a_line_after_silence_is_not_held_back() {
+        let talk = steady(Duration::from_millis(5));
+        assert_eq!((talk.looks, talk.longest), (199, Duration::ZERO));
+    }
+
+    #[test]
+    fn who_waits_for_an_answer_waits_little() {
+        for lines in [1, 8] {
+            let talk = answered(lines, Duration::from_micros(100));
+            assert!(talk.looks > 9000, "{} of 10,000 looks", talk.looks);
+            assert!(talk.longest <= SHORTEST, "{:?}", talk.longest);
+        }
     }
 }
