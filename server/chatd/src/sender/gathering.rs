@@ -14,6 +14,8 @@ const LONGEST: Duration = Duration::from_millis(4);
 const SHORTEST: Duration = Duration::from_micros(250);
 /// So many bytes at a look are worth its cost.
 const ENOUGH: usize = 1024;
+/// So many times the time between two wakes is tried first.
+const SEVERAL: u32 = 4;
 /// After so many looks the time between them is thought over.
 const LOOKS: u32 = 32;
 /// A longer time is undone when the talk is slower then than that share of what it was at most. (Where
@@ -89,8 +91,11 @@ impl Gathering {
         }
         self.best = self.best.max(rate);
         let each = bytes / LOOKS as usize;
-        // Less than the time between two lines brings no further one.
-        let longer = (self.interval.max(time / LOOKS) * 2).max(SHORTEST);
+        // A pause is a further wake: it pays where it brings several lines.
+        let longer = match self.interval.is_zero() {
+            true => (time / LOOKS * SEVERAL).max(SHORTEST),
+            false => self.interval * 2,
+        };
         if each > 4 * ENOUGH {
             self.interval /= 2;
         } else if each < ENOUGH && longer <= LONGEST && *respite == 0 {
@@ -162,6 +167,12 @@ mod tests {
     }
 
     #[test]
+    fn where_waiting_brings_little_nobody_waits() {
+        let talk = steady(Duration::from_micros(1500));
+        assert_eq!(talk.longest, Duration::ZERO);
+    }
+
+    #[test]
     fn what_is_enough_is_not_waited_for() {
         let talk = steady(Duration::from_micros(5));
         assert!(talk.looks > 1000, "{} looks", talk.looks);
@@ -179,7 +190,7 @@ mod tests {
         for lines in [1, 8] {
             let talk = answered(lines, Duration::from_micros(100));
             assert!(talk.looks > 9000, "{} of 10,000 looks", talk.looks);
-            assert!(talk.longest <= SHORTEST, "{:?}", talk.longest);
+            assert!(talk.longest <= 2 * SHORTEST, "{:?}", talk.longest);
         }
     }
 }
