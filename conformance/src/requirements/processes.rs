@@ -15,7 +15,9 @@ use std::time::{Duration, Instant};
 use nix::sys::resource::Resource;
 use nix::sys::signal::Signal;
 
-use super::situations::{as_user, auth_timeout, both_are_served, idle_cost, names, unused_user};
+use super::situations::{
+    as_user, auth_timeout, both_are_served, idle_cost, names, take_descriptors, unused_user,
+};
 use crate::harness::{Check, Client, Cluster, Options, Server};
 use crate::needs::Need;
 use crate::platform;
@@ -519,10 +521,7 @@ fn descriptors_exhausted(check: &mut Check) -> Outcome {
     let acceptors = server.acceptors()?;
     let mut before = Vec::new();
     for &pid in &acceptors {
-        // Below what it has, poll(2) of all that would fail too, with EINVAL.
-        before.push(server.ask(pid, |pid| {
-            platform::limit_descriptors_of(pid, platform::next_descriptor(pid)?)
-        })?);
+        before.push(server.ask(pid, |pid| take_descriptors(check, pid))?);
     }
     check.note("takes the daemon's right to any further descriptor");
     let used = || -> Step<Duration> {

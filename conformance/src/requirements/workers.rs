@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use nix::sys::resource::Resource;
 use nix::sys::signal::Signal;
 
-use super::situations::{as_user, unused_user};
+use super::situations::{as_user, take_descriptors, unused_user};
 use crate::harness::{Check, Client, Options, Server};
 use crate::needs::Need;
 use crate::platform;
@@ -600,10 +600,9 @@ fn respawn_without_processes(check: &mut Check) -> Outcome {
 fn respawn_without_descriptors(check: &mut Check) -> Outcome {
     let server = check.server()?;
     server.join("alice")?;
-    respawns_after_a_want(check, &server, "descriptor", |pid, limit| {
-        // Below what it has, poll(2) of all that would fail too, with EINVAL.
-        let none = platform::next_descriptor(pid)?;
-        platform::limit_of(pid, Resource::RLIMIT_NOFILE, limit.unwrap_or(none))
+    respawns_after_a_want(check, &server, "descriptor", |pid, limit| match limit {
+        None => take_descriptors(check, pid),
+        Some(limit) => platform::limit_descriptors_of(pid, limit),
     })
 }
 

@@ -1,6 +1,7 @@
 //! Waiting until a server that was started listens, or has ended; and finding its daemon.
 
 use std::cell::Cell;
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::Read;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -174,10 +175,7 @@ impl Spawned {
                     let Ok(left) = descends() else {
                         return Ok((!has_children).then_some(Sign::Ended(status)));
                     };
-                    let alive = left.iter().any(|process| {
-                        process.state != State::Zombie && !self.before.contains(&process.pid)
-                    });
-                    looks = if alive { 0 } else { looks + 1 };
+                    looks = if self.own(left).is_empty() { looks + 1 } else { 0 };
                     Ok((!has_children || looks >= LOOKS).then_some(Sign::Ended(status)))
                 }
                 Some(status) => Ok(Some(Sign::Ended(status))),
@@ -313,6 +311,19 @@ impl Spawned {
         Ok(settled.unwrap_or(one))
     }
 
+    /// Those that live and came with this server. What another one of this check forks meanwhile is that
+    /// one's.
+    fn own(&self, table: Vec<platform::Process>) -> Vec<platform::Process> {
+        let parents: HashMap<i32, i32> = table.iter().map(|one| (one.pid, one.parent)).collect();
+        let is_new = |pid: i32| {
+            let ancestors = std::iter::successors(Some(pid), |pid| parents.get(pid).copied());
+            // A table that is read while processes end and begin may hold a circle.
+            !ancestors.take(parents.len() + 1).any(|pid| self.before.contains(&pid))
+        };
+        let lives = |one: &platform::Process| one.state != State::Zombie && is_new(one.pid);
+        table.into_iter().filter(lives).collect()
+    }
+
     /// Whether a process of this server listens at `at`. A stranger that has the port is none, and
     /// neither is another server of this check.
     fn listens(&self, at: SocketAddr) -> bool {
@@ -322,10 +333,8 @@ impl Spawned {
             return false;
         }
         let mut told = false;
-        if let Ok(mut processes) = descends() {
-            processes.retain(|process| {
-                !self.before.contains(&process.pid) && process.state != State::Zombie
-            });
+        if let Ok(processes) = descends() {
+            let processes = self.own(processes);
             let mut answers: Vec<_> = processes
                 .iter()
                 .map(|process| (process.pid, platform::listens(process.pid, at.port())))
