@@ -70,9 +70,10 @@ def page(out, servers):
 
 {len(servers)} servers as {some["platform"]["distribution"]} ships them, each started from its manifest \
 beside this page. "Asked" counts the requirements that apply to a server: the others need something \
-that its protocol or its manifest does not offer. Every failure was confirmed: by hand without forkproof, or \
-in the server's source, documentation or own output. Most entries say how. A failure is a difference from what POSIX or users expect. It need not be a bug: some \
-are a project's decision, and say so.
+that its protocol or its manifest does not offer. Every failure was confirmed: by hand without \
+forkproof, or in the server's source, documentation or own output. Most entries say how. A failure is a \
+difference from what POSIX or users expect. It need not be a bug: some are a project's decision, and say \
+so.
 
 Made by `.ci/servers --page`, which runs them all and fails when a server does not behave as this page \
 says.

@@ -37,12 +37,21 @@ fn measured(command: &mut Command) -> Value {
     let output = command.args(["--report", "-"]).output().unwrap();
     let words = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(0), "{words}");
-    let report = serde_json::from_slice(&output.stdout).unwrap();
+    as_its_schema_says(&output.stdout)
+}
+
+fn as_its_schema_says(report: &[u8]) -> Value {
+    let report = serde_json::from_slice(report).unwrap();
     let schema = jsonschema::validator_for(&serde_json::from_str(SCHEMA).unwrap()).unwrap();
     let wrong: Vec<String> =
         schema.iter_errors(&report).map(|e| format!("{}: {e}", e.instance_path)).collect();
     assert!(wrong.is_empty(), "{wrong:?}");
     report
+}
+
+#[test]
+fn the_published_measurement_is_as_its_schema_says() {
+    as_its_schema_says(include_bytes!("../docs/src/measured/chats.json"));
 }
 
 /// Two clients that say 100 messages each in two seconds.

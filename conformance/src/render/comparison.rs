@@ -8,15 +8,47 @@ use settings::printable;
 
 use super::figure::shown;
 use super::plot::{self, COLOURS, Plot};
-use super::{escape, frame};
+use super::{document, escape, frame};
 
 const TEMPLATE: &str = include_str!("../../templates/comparison.html");
 
 /// A column's head, and what it holds.
 pub(super) type Column = (&'static str, &'static str);
 
-/// All of it.
-pub(super) struct Comparison {
+/// What was measured of several, as it is written for programs, and as it is shown.
+pub trait Compared: Serialize {
+    /// What is shown of it.
+    fn comparison(&self) -> Comparison;
+}
+
+/// As JSON.
+///
+/// # Errors
+/// It is no JSON.
+pub fn json(all: &impl Compared) -> Result<String, String> {
+    document::json(all).map_err(|error| error.to_string())
+}
+
+/// For a terminal.
+pub fn text(all: &impl Compared) -> String {
+    all.comparison().text()
+}
+
+/// As Markdown.
+pub fn markdown(all: &impl Compared) -> String {
+    all.comparison().markdown()
+}
+
+/// As a page.
+///
+/// # Errors
+/// The template is wrong.
+pub fn html(all: &impl Compared) -> Result<String, String> {
+    all.comparison().html()
+}
+
+/// All that is shown.
+pub struct Comparison {
     pub(super) title: &'static str,
     /// When it began.
     pub(super) started: String,
@@ -89,8 +121,7 @@ struct MemberView {
 }
 
 impl Comparison {
-    /// For a terminal.
-    pub(super) fn text(&self) -> String {
+    fn text(&self) -> String {
         let mut text = String::new();
         // Writing to a String cannot fail.
         for line in &self.about {
@@ -120,8 +151,7 @@ impl Comparison {
         text
     }
 
-    /// As Markdown.
-    pub(super) fn markdown(&self) -> String {
+    fn markdown(&self) -> String {
         let mut text = format!("# {}\n\n", self.title);
         for line in &self.about {
             let _ = writeln!(text, "{}  ", escape::markdown(line));
@@ -153,11 +183,7 @@ impl Comparison {
         text
     }
 
-    /// As a page.
-    ///
-    /// # Errors
-    /// The template is wrong.
-    pub(super) fn html(&self) -> Result<String, String> {
+    fn html(&self) -> Result<String, String> {
         let widest = self.tables.iter().map(|table| table.columns.len() - 1).max().unwrap_or(0);
         let style = frame::style(plot::STYLE, widest);
         let lines = |lines: &[String]| lines.iter().map(|line| printable(line)).collect();

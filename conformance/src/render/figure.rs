@@ -33,6 +33,14 @@ pub(super) fn plural(count: usize, noun: &str) -> String {
     format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }
 
+/// That there were few rounds.
+pub(super) fn few_rounds(rounds: usize, default: usize) -> String {
+    format!(
+        "{} cannot tell much about variation: {default} are the default",
+        plural(rounds, "round")
+    )
+}
+
 /// What a measurement was made on.
 pub(super) fn machine(machine: &Machine) -> String {
     let governor = machine.governor.as_deref().unwrap_or("not told");

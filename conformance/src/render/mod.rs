@@ -2,8 +2,8 @@
 //! printed.
 
 pub mod catalogue;
-pub mod chat;
-mod comparison;
+mod chat;
+pub mod comparison;
 pub mod doctor;
 mod document;
 mod escape;
@@ -15,11 +15,11 @@ mod look;
 mod manifest;
 pub mod matrix;
 pub mod pages;
-pub mod paradigms;
+mod paradigms;
 mod platforms;
 mod plot;
 pub mod run;
-pub mod web;
+mod web;
 pub mod words;
 mod wrap;
 

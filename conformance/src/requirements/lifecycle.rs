@@ -385,8 +385,6 @@ fn refuses(check: &Check, server: &Server, held: &mut Client) -> Outcome {
     const EXPECTED: &str = "whoever comes after a graceful stop has begun is refused";
     const TRIES: u32 = 12;
     const LONGEST: Duration = Duration::from_millis(250);
-    /// A server that accepts that long after it was told to stop has had its time.
-    const ENOUGH: Duration = Duration::from_millis(500);
     let at = server.address();
     let begin = Instant::now();
     let limit = graceful_limit(check);
@@ -414,7 +412,9 @@ fn refuses(check: &Check, server: &Server, held: &mut Client) -> Outcome {
         }
         check.let_pass(check.scaled(Duration::from_millis(10 << number).min(LONGEST)));
     }
-    if accepted < check.scaled(ENOUGH.min(limit_or(limit, ENOUGH) / 4)) {
+    // A server that accepts that long after it was told to stop has had its time.
+    let enough = if limit.is_zero() { LONGEST / 2 } else { (limit / 4).min(2 * LONGEST) };
+    if accepted < check.scaled(enough) {
         return Err(Stop::Error(format!(
             "this machine is too slow for the check: {:.1} s after the server was told to stop it can \
              not be said whether it still accepts connections",
@@ -423,10 +423,6 @@ fn refuses(check: &Check, server: &Server, held: &mut Client) -> Outcome {
     }
     let still = if held.has_ended() { " until its last client has gone" } else { "" };
     fail(EXPECTED, format!("{at} accepts connections{still}"))
-}
-
-fn limit_or(limit: Duration, other: Duration) -> Duration {
-    if limit.is_zero() { other } else { limit }
 }
 
 fn graceful_stop_finishes(check: &mut Check) -> Outcome {

@@ -260,7 +260,7 @@ pub(super) fn idle_cost(check: &Check, server: &Server, when: &str) -> Outcome {
 
 /// Lets a process have no descriptor more than it has; returns what its limit was. Below what it has,
 /// poll(2) of all that would fail too, with EINVAL.
-pub fn take_descriptors(check: &Check, pid: i32) -> Result<u64, String> {
+pub(super) fn take_descriptors(check: &Check, pid: i32) -> Result<u64, String> {
     const A_WHILE: Duration = Duration::from_millis(100);
     let mut limit = platform::next_descriptor(pid)?;
     let before = platform::limit_descriptors_of(pid, limit)?;

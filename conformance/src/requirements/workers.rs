@@ -295,6 +295,9 @@ fn a_kill_harms_its_own_requests_only(check: &mut Check) -> Outcome {
             break;
         }
     }
+    if hosts.is_empty() {
+        return Err(Stop::NotRun("no worker was found to have a client's connection open".into()));
+    }
     let Some(&victim) = hosts.last().filter(|victim| hosts.iter().any(|host| host != *victim))
     else {
         return Err(Stop::NotRun(format!(

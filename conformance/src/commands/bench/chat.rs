@@ -17,7 +17,6 @@ use crate::commands::arguments::{catch_interrupts, program_target};
 use crate::commands::outcome::{CommandError, CommandResult};
 use crate::commands::private::{PrivateDir, private_dir};
 use crate::platform;
-use crate::render::chat as render;
 use crate::run::{Product, Subject, Task, Work, run_task, slowness};
 use crate::subject::Target;
 
@@ -82,11 +81,7 @@ pub(super) fn main(arguments: &Arguments) -> CommandResult {
     let rates: Vec<Option<f64>> =
         arguments.rates.iter().map(|text| rate(text)).collect::<Result<_, _>>()?;
     let servers = servers(arguments)?;
-    let open = arguments.outputs.open([
-        |all| render::json(all),
-        |all| Ok(render::markdown(all)),
-        |all| render::html(all),
-    ])?;
+    let open = arguments.outputs.open()?;
     let started = humantime::format_rfc3339_seconds(std::time::SystemTime::now()).to_string();
     let begin = Instant::now();
     let dir = private_dir(false)?;
@@ -141,8 +136,7 @@ pub(super) fn main(arguments: &Arguments) -> CommandResult {
         conversations: Conversation::all(&samples),
         at_rest: AtRest::all(&samples),
     };
-    open.write(&chat)?;
-    arguments.outputs.voice().say(&render::text(&chat))
+    open.write(&chat)
 }
 
 fn rate(text: &str) -> Result<Option<f64>, CommandError> {

@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use crate::commands::destination::{Destination, is_output};
-use crate::commands::outcome::{CommandError, Voice};
+use crate::commands::outcome::{CommandError, CommandResult, Voice};
+use crate::render::comparison::{self, Compared};
 
 #[derive(clap::Args, Debug)]
 pub(super) struct Outputs {
@@ -21,36 +22,35 @@ pub(super) struct Outputs {
 }
 
 /// What makes a document of what was measured.
-pub(super) type Render<T> = fn(&T) -> Result<String, String>;
+type Render<T> = fn(&T) -> Result<String, String>;
 
 /// Outputs that are known to be writable.
-pub(super) struct Open<T>(Vec<(Destination, Render<T>)>);
+pub(super) struct Open<T> {
+    files: Vec<(Destination, Render<T>)>,
+    /// Where the table goes: not into a document.
+    voice: Voice,
+}
 
 impl Outputs {
-    fn paths(&self) -> [Option<&Path>; 3] {
-        [&self.report, &self.markdown, &self.html].map(Option::as_deref)
-    }
-
-    /// Opens those that are asked for, to be made by JSON's, Markdown's and the page's function.
-    pub(super) fn open<T>(&self, renders: [Render<T>; 3]) -> Result<Open<T>, CommandError> {
-        let wanted = self.paths().into_iter().zip(renders);
+    /// Opens those that are asked for.
+    pub(super) fn open<T: Compared>(&self) -> Result<Open<T>, CommandError> {
+        let renders: [Render<T>; 3] =
+            [comparison::json, |all| Ok(comparison::markdown(all)), comparison::html];
+        let paths = [&self.report, &self.markdown, &self.html].map(Option::as_deref);
+        let wanted = paths.into_iter().zip(renders);
         let (paths, renders): (Vec<&Path>, Vec<Render<T>>) =
             wanted.filter_map(|(path, render)| Some((path?, render))).unzip();
+        let voice = Voice::beside(paths.iter().copied().any(is_output));
         let destinations = Destination::open_all(paths, &[]).map_err(CommandError::usage)?;
-        Ok(Open(destinations.into_iter().zip(renders).collect()))
-    }
-
-    /// Where the table goes: not into a document.
-    pub(super) fn voice(&self) -> Voice {
-        Voice::beside(self.paths().into_iter().flatten().any(is_output))
+        Ok(Open { files: destinations.into_iter().zip(renders).collect(), voice })
     }
 }
 
-impl<T> Open<T> {
-    /// Writes all of them, or none.
-    pub(super) fn write(self, measured: &T) -> Result<(), CommandError> {
+impl<T: Compared> Open<T> {
+    /// Writes all of them, or none, and shows the tables.
+    pub(super) fn write(self, measured: &T) -> CommandResult {
         let mut filled = Vec::new();
-        for (mut destination, render) in self.0 {
+        for (mut destination, render) in self.files {
             let text = render(measured).map_err(CommandError::no_verdict)?;
             destination.fill(&text).map_err(CommandError::no_verdict)?;
             filled.push(destination);
@@ -58,6 +58,6 @@ impl<T> Open<T> {
         for destination in filled {
             destination.keep().map_err(CommandError::no_verdict)?;
         }
-        Ok(())
+        self.voice.say(&comparison::text(measured))
     }
 }

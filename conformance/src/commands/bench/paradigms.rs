@@ -15,7 +15,6 @@ use crate::commands::arguments::catch_interrupts;
 use crate::commands::outcome::{CommandError, CommandResult};
 use crate::commands::private::{PrivateDir, private_dir};
 use crate::platform;
-use crate::render::paradigms as render;
 use crate::run::{Product, Task, Work, run_task, slowness};
 
 /// What `--help` says last.
@@ -76,17 +75,12 @@ pub struct Arguments {
 /// The command.
 pub(super) fn main(arguments: &Arguments) -> CommandResult {
     let plan = Plan::new(arguments)?;
-    let open = arguments.outputs.open([
-        |all| render::json(all),
-        |all| Ok(render::markdown(all)),
-        |all| render::html(all),
-    ])?;
+    let open = arguments.outputs.open()?;
     let dir = private_dir(false)?;
     catch_interrupts()?;
     let group = arguments.accounting.group()?;
     let measured = plan.measure(&dir, &group)?;
-    open.write(&measured)?;
-    arguments.outputs.voice().say(&render::text(&measured))
+    open.write(&measured)
 }
 
 /// What is to be measured.

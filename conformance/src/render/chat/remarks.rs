@@ -2,7 +2,7 @@
 
 use super::table::place;
 use crate::bench::Chat;
-use crate::render::figure::plural;
+use crate::render::figure::{few_rounds, plural};
 
 /// Of the machine, in percent.
 const QUIET: f64 = 5.0;
@@ -48,10 +48,7 @@ pub(super) fn remarks(all: &Chat) -> Vec<String> {
         );
     }
     if all.rounds < 5 {
-        remarks.push(format!(
-            "{} say little about variation: 5 are the default",
-            plural(all.rounds, "round")
-        ));
+        remarks.push(few_rounds(all.rounds, 5));
     }
     remarks
 }

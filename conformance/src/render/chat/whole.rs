@@ -2,57 +2,33 @@
 
 use super::{plots, remarks, table};
 use crate::bench::Chat;
-use crate::render::comparison::{Comparison, Member};
-use crate::render::document;
+use crate::render::comparison::{Compared, Comparison, Member};
 use crate::render::figure::{self, plural};
 
-/// As JSON.
-///
-/// # Errors
-/// It is no JSON.
-pub fn json(all: &Chat) -> Result<String, String> {
-    document::json(all).map_err(|error| error.to_string())
-}
-
-/// For a terminal.
-pub fn text(all: &Chat) -> String {
-    comparison(all).text()
-}
-
-/// As Markdown.
-pub fn markdown(all: &Chat) -> String {
-    comparison(all).markdown()
-}
-
-/// As a page.
-///
-/// # Errors
-/// The template is wrong.
-pub fn html(all: &Chat) -> Result<String, String> {
-    comparison(all).html()
-}
-
-fn comparison(all: &Chat) -> Comparison {
-    Comparison {
-        title: "Chats side by side",
-        started: all.started.clone(),
-        about: about(all),
-        remarks: remarks::remarks(all),
-        kind: "Servers",
-        members: all
-            .servers
-            .iter()
-            .map(|server| Member {
-                name: server.name.clone(),
-                about: server.about.clone(),
-                is_command: false,
-            })
-            .collect(),
-        tables: table::tables(all),
-        plots_first: true,
-        plots: plots::plots(all),
-        plots_about: "Medians over the number of clients, with their 95 % intervals as vertical bars. \
-                      Both axes are logarithmic.",
+impl Compared for Chat {
+    fn comparison(&self) -> Comparison {
+        let all = self;
+        Comparison {
+            title: "Chats side by side",
+            started: all.started.clone(),
+            about: about(all),
+            remarks: remarks::remarks(all),
+            kind: "Servers",
+            members: all
+                .servers
+                .iter()
+                .map(|server| Member {
+                    name: server.name.clone(),
+                    about: server.about.clone(),
+                    is_command: false,
+                })
+                .collect(),
+            tables: table::tables(all),
+            plots_first: true,
+            plots: plots::plots(all),
+            plots_about: "Medians over the number of clients, with their 95 % intervals as vertical bars. \
+                          Both axes are logarithmic.",
+        }
     }
 }
 

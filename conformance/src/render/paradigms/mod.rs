@@ -4,5 +4,3 @@ mod plots;
 mod remarks;
 mod table;
 mod whole;
-
-pub use whole::{html, json, markdown, text};

@@ -1,7 +1,7 @@
 //! What a reader has to know before he believes the figures.
 
 use crate::bench::Paradigms;
-use crate::render::figure::plural;
+use crate::render::figure::{few_rounds, plural};
 
 /// What a reader has to know before he believes the figures.
 pub(super) fn remarks(all: &Paradigms) -> Vec<String> {
@@ -50,10 +50,7 @@ pub(super) fn remarks(all: &Paradigms) -> Vec<String> {
         remarks.push("this forkproof was built without optimization, and so were its sinks".into());
     }
     if all.rounds < 5 {
-        remarks.push(format!(
-            "{} say little about variation: 10 are the default",
-            plural(all.rounds, "round")
-        ));
+        remarks.push(few_rounds(all.rounds, 10));
     }
     remarks
 }

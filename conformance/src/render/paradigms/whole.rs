@@ -2,57 +2,33 @@
 
 use super::{plots, remarks, table};
 use crate::bench::Paradigms;
-use crate::render::comparison::{Comparison, Member, Plots};
-use crate::render::document;
+use crate::render::comparison::{Compared, Comparison, Member, Plots};
 use crate::render::figure::{self, plural};
 
-/// As JSON.
-///
-/// # Errors
-/// It is no JSON.
-pub fn json(all: &Paradigms) -> Result<String, String> {
-    document::json(all).map_err(|error| error.to_string())
-}
-
-/// For a terminal.
-pub fn text(all: &Paradigms) -> String {
-    comparison(all).text()
-}
-
-/// As Markdown.
-pub fn markdown(all: &Paradigms) -> String {
-    comparison(all).markdown()
-}
-
-/// As a page.
-///
-/// # Errors
-/// The template is wrong.
-pub fn html(all: &Paradigms) -> Result<String, String> {
-    comparison(all).html()
-}
-
-fn comparison(all: &Paradigms) -> Comparison {
-    Comparison {
-        title: "What a process per client costs",
-        started: all.started.clone(),
-        about: about(all),
-        remarks: remarks::remarks(all),
-        kind: "Sinks",
-        members: all
-            .sinks
-            .iter()
-            .map(|sink| Member {
-                name: sink.name.clone(),
-                about: sink.about.clone(),
-                is_command: sink.peer,
-            })
-            .collect(),
-        tables: table::tables(all),
-        plots_first: true,
-        plots: vec![Plots { heading: None, plots: plots::plots(all) }],
-        plots_about: "Medians over the number of connections, with their 95 % intervals as vertical \
-                      bars. Both axes are logarithmic.",
+impl Compared for Paradigms {
+    fn comparison(&self) -> Comparison {
+        let all = self;
+        Comparison {
+            title: "What a process per client costs",
+            started: all.started.clone(),
+            about: about(all),
+            remarks: remarks::remarks(all),
+            kind: "Sinks",
+            members: all
+                .sinks
+                .iter()
+                .map(|sink| Member {
+                    name: sink.name.clone(),
+                    about: sink.about.clone(),
+                    is_command: sink.peer,
+                })
+                .collect(),
+            tables: table::tables(all),
+            plots_first: true,
+            plots: vec![Plots { heading: None, plots: plots::plots(all) }],
+            plots_about: "Medians over the number of connections, with their 95 % intervals as vertical \
+                          bars. Both axes are logarithmic.",
+        }
     }
 }
 

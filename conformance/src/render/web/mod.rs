@@ -6,5 +6,3 @@ mod remarks;
 mod table;
 mod whole;
 mod words;
-
-pub use whole::{html, json, markdown, text};

@@ -3,7 +3,7 @@
 use super::disturbed;
 use super::words::{load, who};
 use crate::bench::{LoadFigures, WebCell, WebReport};
-use crate::render::figure::plural;
+use crate::render::figure::{few_rounds, plural};
 
 /// Of a request's turn, in ms.
 const PUNCTUAL: f64 = 5.0;
@@ -84,10 +84,7 @@ pub(super) fn remarks(all: &WebReport) -> Vec<String> {
         remarks.push("this forkproof was built without optimization, and so was its webd".into());
     }
     if all.rounds < 5 && !all.cells.is_empty() {
-        remarks.push(format!(
-            "{} say little about variation: 5 are the default",
-            plural(all.rounds, "round")
-        ));
+        remarks.push(few_rounds(all.rounds, 5));
     }
     remarks
 }

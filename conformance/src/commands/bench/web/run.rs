@@ -16,23 +16,17 @@ use crate::commands::bench::progress::progress;
 use crate::commands::outcome::{CommandError, CommandResult};
 use crate::commands::private::{PrivateDir, private_dir};
 use crate::platform;
-use crate::render::web as render;
 use crate::run::{Product, Subject, Task, Work, run_task, slowness};
 
 /// The command.
 pub fn main(arguments: &Arguments) -> CommandResult {
     let plan = Plan::new(arguments)?;
-    let open = arguments.outputs.open([
-        |all| render::json(all),
-        |all| Ok(render::markdown(all)),
-        |all| render::html(all),
-    ])?;
+    let open = arguments.outputs.open()?;
     let dir = private_dir(false)?;
     catch_interrupts()?;
     let group = arguments.accounting.group()?;
     let measured = measure(plan, &dir, &group)?;
-    open.write(&measured)?;
-    arguments.outputs.voice().say(&render::text(&measured))
+    open.write(&measured)
 }
 
 /// Measures everything, round after round: what changes on the machine meanwhile meets all servers
