@@ -35,10 +35,9 @@ pub(super) fn plural(count: usize, noun: &str) -> String {
 
 /// That there were few rounds.
 pub(super) fn few_rounds(rounds: usize, default: usize) -> String {
-    format!(
-        "{} cannot tell much about variation: {default} are the default",
-        plural(rounds, "round")
-    )
+    let says = if rounds == 1 { "says" } else { "say" };
+    let rounds = plural(rounds, "round");
+    format!("{rounds} {says} little about variation: {default} are the default")
 }
 
 /// What a measurement was made on.
