@@ -164,7 +164,7 @@ const DEFECTS: &[(&str, &[Defect])] = &[
                 "processes/clients-are-limited",
                 "a place that became free",
             ),
-            defect("select-fd-setsize", "width/descriptor-above-1024", "reset the connection"),
+            defect("select-fd-setsize", "width/descriptor-above-1024", "killed by SIGABRT"),
             defect("closes-all-descriptors", "width/rlim-infinity", "descriptors allowed"),
             defect("uid-as-short", "width/uid-above-65535", "root"),
             defect("missing-family-ignored", "listen/kernel-without-ipv6", "it starts and listens"),
