@@ -484,7 +484,7 @@ fn high_process_ids(check: &mut Check) -> Outcome {
         }
         let mut bob = server.join("bob")?;
         both_are_served(check, &mut alice, &mut bob, "among high ids")?;
-        drop((alice, bob));
+        // With its clients in: it is to find their processes by their ids.
         server.end()?;
     }
     Ok(())
@@ -515,7 +515,8 @@ fn two_generations(check: &mut Check) -> Outcome {
             }
         }
     }
-    Ok(())
+    // With its clients in: it is to find their processes by their ids.
+    new.end()
 }
 
 fn uid_above_65535(check: &mut Check) -> Outcome {

@@ -14,12 +14,12 @@ use std::net::{SocketAddr, TcpStream};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd};
 use std::os::unix::thread::JoinHandleExt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, poll};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::pthread::Pthread;
 use tokio::sync::mpsc;
 
@@ -45,6 +45,8 @@ pub(crate) struct Acceptors {
     threads: Vec<(std::sync::mpsc::Sender<()>, JoinHandle<()>)>,
     arrivals: mpsc::UnboundedReceiver<Arrival>,
     stopping: Arc<AtomicBool>,
+    /// Connections that may be taken from the queues when that is to stop.
+    room: Arc<AtomicUsize>,
 }
 
 impl Acceptors {
@@ -52,22 +54,28 @@ impl Acceptors {
     pub(crate) fn start(listeners: Vec<Listener>) -> std::io::Result<Self> {
         let (arrived, arrivals) = mpsc::unbounded_channel();
         let stopping = Arc::new(AtomicBool::new(false));
+        let room = Arc::new(AtomicUsize::new(0));
         let mut threads = Vec::new();
         for (index, listener) in listeners.into_iter().enumerate() {
             listener.set_blocking(true)?;
             let (allow, allowed) = std::sync::mpsc::channel();
-            let (arrived, stopping) = (arrived.clone(), Arc::clone(&stopping));
+            let (arrived, stopping, room) =
+                (arrived.clone(), Arc::clone(&stopping), Arc::clone(&room));
             let thread = std::thread::Builder::new().stack_size(STACK).spawn(move || {
                 while allowed.recv().is_ok() {
-                    let Some((stream, peer)) = accept(&listener, &stopping) else { return };
+                    let Some((stream, peer)) = accept(&listener, &stopping) else { break };
                     if arrived.send((index, stream, peer)).is_err() {
                         return;
                     }
                 }
+                // The system resets whoever still waits when the last worker closes the socket.
+                while let Some((stream, peer)) = accept_waiting(&listener, &room) {
+                    let _ = arrived.send((index, stream, peer));
+                }
             })?;
             threads.push((allow, thread));
         }
-        Ok(Self { threads, arrivals, stopping })
+        Ok(Self { threads, arrivals, stopping, room })
     }
 
     /// The next connection. After [`Acceptors::stop`], `None` when there is none left.
@@ -82,8 +90,10 @@ impl Acceptors {
         }
     }
 
-    /// Ends accepting and closes the sockets. What has been accepted still comes from `next`.
-    pub(crate) async fn stop(&mut self) {
+    /// Takes what waits in the sockets' queues, up to `room` connections in all, ends accepting, and
+    /// closes the sockets. What has been accepted still comes from `next`.
+    pub(crate) async fn stop(&mut self, room: usize) {
+        self.room.store(room, Ordering::Relaxed);
         self.stopping.store(true, Ordering::Relaxed);
         for (allow, thread) in self.threads.drain(..) {
             drop(allow);
@@ -95,6 +105,30 @@ impl Acceptors {
                 tokio::time::sleep(REPEAT).await;
             }
             let _ = thread.join();
+        }
+    }
+}
+
+/// Accepts a connection that waits, if one does and there is room.
+fn accept_waiting(listener: &Listener, room: &AtomicUsize) -> Option<(TcpStream, SocketAddr)> {
+    loop {
+        let mut ready = [PollFd::new(listener.socket.as_fd(), PollFlags::POLLIN)];
+        match poll(&mut ready, PollTimeout::ZERO) {
+            Ok(0) => return None,
+            Err(Errno::EINTR) => continue,
+            Ok(_) => {}
+            Err(_) => return None,
+        }
+        let less = |room: usize| room.checked_sub(1);
+        room.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).ok()?;
+        match accept_once(listener) {
+            Ok(stream) => match stream.peer_addr() {
+                Ok(peer) => return Some((stream, peer)),
+                Err(_) => continue,
+            },
+            Err(Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM) => return None,
+            // Another worker was quicker, and this one was interrupted; or the connection has gone.
+            Err(_) => {}
         }
     }
 }

@@ -3,7 +3,8 @@
 //! Each worker of this machine has its own view: it counts the requests that it has under way
 //! itself, and asks each remote for [`Config::health_path`] in intervals. Any answer below 500
 //! within the interval is health. A remote that a connection fails to is out until it has answered
-//! such a question; the others never wait for it.
+//! such a question; the others never wait for it. When none is healthy all are tried: one that is
+//! only busy serves still.
 
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
@@ -129,13 +130,17 @@ impl<B: 'static> Pool<B> {
         }
     }
 
-    /// The next in turn, or the least busy: of the healthy ones, without those of `tried`.
+    /// The next in turn, or the least busy: of the healthy ones, or of all when none is; without those
+    /// of `tried`.
     pub(crate) fn choose(&self, tried: &[SocketAddr]) -> Option<Choice<B>> {
         let count = self.remotes.len() + self.local;
         let first = self.turn.get();
         self.turn.set((first + 1) % count.max(1));
+        let none_is_healthy = self.local == 0 && !self.remotes.iter().any(|one| one.is_healthy());
         let usable = |index: &usize| match self.remotes.get(*index) {
-            Some(remote) => remote.healthy.get() && !tried.contains(&remote.address),
+            Some(remote) => {
+                (remote.is_healthy() || none_is_healthy) && !tried.contains(&remote.address)
+            }
             None => true,
         };
         let mut in_turn = (first..first + count).map(|index| index % count).filter(usable);
@@ -238,9 +243,16 @@ mod tests {
         let _third = pool.remotes[2].begin();
         drop(busy);
         assert_eq!(ports(&pool, 2), [1, 1]);
+    }
+
+    #[test]
+    fn all_are_tried_when_none_is_healthy() {
+        let pool = pool(Balance::RoundRobin, 0);
         for remote in &pool.remotes {
             remote.healthy.set(false);
         }
-        assert!(pool.choose(&[]).is_none());
+        assert_eq!(ports(&pool, 3), [1, 2, 3]);
+        let all: Vec<SocketAddr> = pool.remotes.iter().map(|remote| remote.address).collect();
+        assert!(pool.choose(&all).is_none());
     }
 }

@@ -175,6 +175,7 @@ pub(crate) async fn pass_on(
 fn status_of(failure: &Failure) -> StatusCode {
     match failure {
         Failure::Silent => StatusCode::GATEWAY_TIMEOUT,
+        Failure::Unreachable => StatusCode::SERVICE_UNAVAILABLE,
         _ => StatusCode::BAD_GATEWAY,
     }
 }

@@ -266,7 +266,8 @@ impl Worker {
         if self.drain_end.is_some() {
             return;
         }
-        self.acceptors.stop().await;
+        let under_way = self.open.get() + self.allowed.iter().sum::<usize>();
+        self.acceptors.stop(self.most_open.saturating_sub(under_way)).await;
         self.drain_end = Some(Instant::now() + self.service.config.drain_timeout);
         self.service.draining.set(true);
         self.draining.send_replace(true);

@@ -1,6 +1,7 @@
 //! The program `webd` as an administrator and as strangers meet it: real processes on loopback.
 
 mod files;
+mod hosts;
 mod http;
 mod limits;
 mod load;

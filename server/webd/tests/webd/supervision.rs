@@ -1,11 +1,14 @@
 //! Workers that die, hang, or cannot start; a master that dies; who has which rights.
 
+use std::io::{BufReader, Write};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
-use crate::http::{connect, get};
+use crate::http::{connect, get, read_response};
+use crate::load::Load;
 use crate::operation::metric;
 use crate::world::{PATIENCE, World, children, is_root, signal, until};
 
@@ -119,6 +122,65 @@ fn a_killed_master_leaves_nothing_behind() {
             nix::sys::signal::kill(nix::unistd::Pid::from_raw(worker), None).err()
         });
     }
+}
+
+/// Whoever waits in the queue of the sockets when they are closed is let in before.
+#[cfg(target_os = "linux")]
+#[test]
+fn whoever_is_in_the_queue_when_the_master_dies_gets_an_answer() {
+    const CLIENTS: usize = 60;
+    let world = World::new();
+    let mut webd = world.serve(&["--health-timeout", "60"]);
+    let workers = webd.workers();
+    workers.iter().for_each(|&worker| signal(worker, Signal::SIGSTOP));
+    let clients: Vec<_> = (0..CLIENTS)
+        .map(|_| {
+            let mut stream = connect(webd.address()).unwrap();
+            stream.write_all(b"GET / HTTP/1.1\r\nHost: test\r\n\r\n").unwrap();
+            stream
+        })
+        .collect();
+    webd.signal(Signal::SIGKILL);
+    webd.ends();
+    workers.iter().for_each(|&worker| signal(worker, Signal::SIGCONT));
+    for stream in clients {
+        let response = read_response(&mut BufReader::new(stream), false).unwrap();
+        assert_eq!(response.text(), "the index");
+    }
+}
+
+/// Who asks while there is no server is refused.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_master_that_is_killed_and_started_again_is_soon_there() {
+    const RESTARTS: usize = 5;
+    let world = World::new();
+    let start = |listen: &str| {
+        let arguments = ["www", "--listen", listen, "--ready-file", "ready", "--workers", "2"];
+        world.launch(world.command(Path::new(env!("CARGO_BIN_EXE_webd")), &arguments))
+    };
+    let mut webd = start("127.0.0.1:0");
+    let at = webd.address();
+    let load = Load::begin(at, "/", 4);
+    let mut gaps = Vec::new();
+    for _ in 0..RESTARTS {
+        let before = load.done();
+        until("requests", || (load.done() > before + 100).then_some(()));
+        let begin = Instant::now();
+        webd.signal(Signal::SIGKILL);
+        webd.ends();
+        // Its workers have closed their sockets.
+        until("the port", || std::net::TcpStream::connect(at).err());
+        webd = start(&at.to_string());
+        let again = load.done();
+        until("an answer", || (load.done() > again).then_some(()));
+        gaps.push(begin.elapsed());
+    }
+    let (done, lost) = load.end();
+    let refused = lost.iter().filter(|why| why.contains("refused")).count();
+    eprintln!("{done} requests, {refused} refused, {} lost; {gaps:.0?}", lost.len() - refused);
+    // At most whoever connects between the last look at the queue and the end of the socket.
+    assert!(lost.len() - refused <= RESTARTS, "{lost:?}");
 }
 
 #[cfg(target_os = "linux")]
