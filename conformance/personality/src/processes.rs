@@ -190,13 +190,10 @@ pub(crate) fn wait(
     pid
 }
 
-/// Whether a process id was cut by five-digit-pids, as far as one can tell: no
-/// process with a short id is signalled by one with a long id.
+/// Whether an id of a process, or of a group as a negative number, is cut by five-digit-pids, or
+/// was, as far as one can tell: nothing with a short id is signalled by a process with a long id.
 pub(crate) fn cut(pid: c_int) -> bool {
-    let cut = any()
-        && on(Id::FiveDigitPids)
-        && (1..=FIVE_DIGITS).contains(&pid)
-        && own_id() > FIVE_DIGITS;
+    let cut = any() && on(Id::FiveDigitPids) && !matches!(pid, -1 | 0) && own_id() > FIVE_DIGITS;
     if cut {
         altered(Id::FiveDigitPids);
     }

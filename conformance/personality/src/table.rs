@@ -988,7 +988,7 @@ personalities! {
     }
     FiveDigitPids {
         "five-digit-pids",
-        "Process ids kept in five digits: fork's answer loses what is above, and signals to it find no process.",
+        "Process ids kept in five digits: fork's answer loses what is above, and signals to a process or a group find none.",
         "FreeBSD <sys/param.h>, PID_MAX 99999; Linux proc(5), pid_max up to 2^22",
         ["fork", "kill", "waitpid", "wait4"], None
     }

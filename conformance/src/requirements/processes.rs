@@ -16,7 +16,8 @@ use nix::sys::resource::Resource;
 use nix::sys::signal::Signal;
 
 use super::situations::{
-    as_user, auth_timeout, both_are_served, idle_cost, names, take_descriptors, unused_user,
+    as_user, auth_timeout, both_are_served, cluster_is_gone, idle_cost, names, take_descriptors,
+    unused_user,
 };
 use crate::harness::{Check, Client, Cluster, Options, Server};
 use crate::needs::Need;
@@ -314,24 +315,6 @@ fn one_cluster_per_client(check: &mut Check) -> Outcome {
         clients.push(client);
     }
     Ok(())
-}
-
-/// Waits until both processes of `cluster` are gone, zombies included.
-fn cluster_is_gone(check: &Check, server: &Server, cluster: &Cluster, after: &str) -> Outcome {
-    let left = || -> Step<Vec<String>> {
-        Ok(server
-            .processes()?
-            .iter()
-            .filter(|process| cluster.pids().contains(&process.pid))
-            .map(|process| format!("{} {} ({})", process.name, process.pid, process.state.word()))
-            .collect())
-    };
-    check.until(
-        Duration::from_secs(1),
-        &format!("the client's processes are gone 1 s after {after}"),
-        || Ok(left()?.is_empty()),
-        || format!("left: {}", left().unwrap_or_default().join(", ")),
-    )
 }
 
 fn cluster_ends_with_client(check: &mut Check) -> Outcome {

@@ -275,3 +275,26 @@ pub(super) fn take_descriptors(check: &Check, pid: i32) -> Result<u64, String> {
         platform::limit_descriptors_of(pid, limit)?;
     }
 }
+
+/// Waits until the processes of `cluster` are gone, zombies included.
+pub(super) fn cluster_is_gone(
+    check: &Check,
+    server: &Server,
+    cluster: &Cluster,
+    after: &str,
+) -> Outcome {
+    let left = || -> Step<Vec<String>> {
+        Ok(server
+            .processes()?
+            .iter()
+            .filter(|process| cluster.pids().contains(&process.pid))
+            .map(|process| format!("{} {} ({})", process.name, process.pid, process.state.word()))
+            .collect())
+    };
+    check.until(
+        Duration::from_secs(1),
+        &format!("the client's processes are gone 1 s after {after}"),
+        || Ok(left()?.is_empty()),
+        || format!("left: {}", left().unwrap_or_default().join(", ")),
+    )
+}

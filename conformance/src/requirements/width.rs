@@ -16,8 +16,8 @@ use nix::sys::resource::{
 };
 use nix::sys::time::TimeValLike;
 
-use super::situations::{as_user, both_are_served, lines};
-use crate::harness::{Check, Client, Options, Server};
+use super::situations::{as_user, both_are_served, cluster_is_gone, lines};
+use crate::harness::{Check, Client, Cluster, Options, Server};
 use crate::needs::Need;
 use crate::platform;
 use crate::requirement::{Controls, Requirement, by};
@@ -126,7 +126,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         references: &[],
         needs: &[Need::ProcessTable, Need::ProcessNamespace],
         claims: &[],
-        controls: Controls::By(&[by("five-digit-pids", "ends within")]),
+        controls: Controls::By(&[by("five-digit-pids", "is let in and hears")]),
         exclusive: false,
         check: pid_above_99999,
     },
@@ -484,10 +484,20 @@ fn high_process_ids(check: &mut Check) -> Outcome {
         }
         let mut bob = server.join("bob")?;
         both_are_served(check, &mut alice, &mut bob, "among high ids")?;
-        // With its clients in: it is to find their processes by their ids.
+        leaves(check, &server, alice, &cluster)?;
+        // With a client in: it is to find its process by its id.
         server.end()?;
     }
     Ok(())
+}
+
+/// Lets a client go, whose processes end with it.
+fn leaves(check: &Check, server: &Server, client: Client, cluster: &Cluster) -> Outcome {
+    drop(client);
+    if !check.has(Claim::ProcessPerClient) {
+        return Ok(());
+    }
+    cluster_is_gone(check, server, cluster, "it closed the connection")
 }
 
 /// Two daemons one after the other, whose clients chat.
@@ -515,7 +525,8 @@ fn two_generations(check: &mut Check) -> Outcome {
             }
         }
     }
-    // With its clients in: it is to find their processes by their ids.
+    leaves(check, &old, alice, &cluster)?;
+    // With a client in: it is to find its process by its id.
     new.end()
 }
 
