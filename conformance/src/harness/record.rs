@@ -100,9 +100,11 @@ impl Timeline {
     }
 }
 
+/// As many bytes of a piece are shown.
+pub(super) const SHOWN: usize = 60;
+
 /// `bytes` for a person: printable, with escapes, cut after 60 bytes, with the length.
 pub fn excerpt(bytes: &[u8]) -> String {
-    const SHOWN: usize = 60;
     let shown = bytes[..bytes.len().min(SHOWN)].escape_ascii();
     if bytes.len() <= SHOWN {
         format!("\"{shown}\"")

@@ -16,7 +16,7 @@ use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 
 use super::deadline::Deadline;
-use super::record::{Scene, Timeline, excerpt};
+use super::record::{SHOWN, Scene, Timeline, excerpt};
 use super::seen::{Register, tells_of_an_end};
 use super::user::User;
 use crate::platform::Process;
@@ -225,9 +225,11 @@ impl World {
         let is_part = |key: &[u8]| match bytes.len() {
             0..TELLING => false,
             length if length <= key.len() => key.windows(length).any(|window| window == bytes),
-            _ => {
+            // No more is shown.
+            length => {
+                let shown = &bytes[..length.min(SHOWN + TELLING)];
                 key.len() >= TELLING
-                    && bytes.windows(TELLING).any(|window| window == &key[..TELLING])
+                    && shown.windows(TELLING).any(|window| window == &key[..TELLING])
             }
         };
         if self.servers.borrow().iter().any(|server| is_part(server.key())) {

@@ -393,25 +393,39 @@ fn readers_share(check: &mut Check) -> Outcome {
     Ok(())
 }
 
-/// Makes `client` talk without a pause and stops its receiver again and again, until it is caught
-/// in the middle of an append: stopped, and the log is locked exclusively.
+/// Makes `client` talk without a pause and stops its receiver in the middle of an append: stopped, and
+/// the log is locked exclusively. It is made to wait for the lock, and stopped as soon as it may have
+/// it: whoever has been granted a lock comes out of flock before a signal acts.
 fn catch_in_append(
     check: &Check,
     server: &Server,
     client: &mut Client,
     cluster: &Cluster,
 ) -> Outcome {
+    /// How long it may take to come to the lock.
+    const COMES: Duration = Duration::from_millis(500);
     // Chance decides, so this is no limit of the server's: a control's short ones do not count.
     const PATIENCE: Duration = Duration::from_secs(10);
     let deadline = Instant::now() + check.scaled(PATIENCE).max(PATIENCE);
     let said = lines("talk", 250, 8 * 1024).concat();
+    let tells_waiters = platform::lock_table().is_ok();
     let mut tries = 0;
     while Instant::now() < deadline {
         tries += 1;
+        let held = server.try_lock(LockMode::Shared)?;
         if client.all_sent() {
-            client.queue(&said);
+            client.say_without_reading(&said);
+        } else {
+            client.sends_on();
         }
-        client.heard_so_far();
+        let waits =
+            || Ok(lock_waiters(server.log()).is_ok_and(|pids| pids.contains(&cluster.receiver)));
+        match tells_waiters {
+            _ if held.is_none() => {}
+            true => drop(check.reaches(COMES, waits)?),
+            false => check.let_pass(Duration::from_millis(5)),
+        }
+        drop(held);
         server.freeze(cluster.receiver)?;
         // Readers of the server itself only share, so a shared lock that cannot be had means that
         // a writer is in its critical section, and the one writer there is stands still. Looked at
@@ -425,6 +439,7 @@ fn catch_in_append(
             return Ok(());
         }
         server.signal(cluster.receiver, Signal::SIGCONT)?;
+        client.heard_so_far();
     }
     fail(
         "a receiver holds the log exclusively while it appends",
