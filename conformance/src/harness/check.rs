@@ -18,6 +18,7 @@ use super::record::Timeline;
 use super::server::{self, Launched, Server};
 use super::world::{Orders, SERVES, World};
 use crate::offspring::Offspring;
+use crate::personality::{self, Selected};
 use crate::platform;
 use crate::stop::{OrError, Outcome, Step, Stop, at_each_failure, fail};
 use crate::subject::{Claim, Target, Template};
@@ -49,6 +50,7 @@ impl Check {
                 scene: RefCell::default(),
                 ends: Cell::new(ends),
                 keys: RefCell::default(),
+                interposed: RefCell::default(),
                 owner: Cell::new(None),
                 given: RefCell::default(),
             }),
@@ -255,6 +257,39 @@ impl Check {
         (!remarks.is_empty()).then(|| remarks.join("; "))
     }
 
+    /// How many calls this personality has altered in the servers that the check has put under it; none
+    /// where it has put none.
+    pub fn altered_calls(&self, name: &str) -> Step<Option<u64>> {
+        let mut traces: Vec<PathBuf> = Vec::new();
+        for (selected, trace) in self.world.interposed.borrow().iter() {
+            let selected = Selected::parse_list(selected).map_err(Stop::Error)?;
+            if selected.iter().any(|one| one.personality.name == name) && !traces.contains(trace) {
+                traces.push(trace.clone());
+            }
+        }
+        let mut altered = None;
+        for trace in traces {
+            let all = personality::read_trace(&trace).map_err(Stop::Error)?;
+            let its = all.iter().filter(|traced| traced.name == name);
+            let calls: u64 = its.map(|traced| u64::from(traced.altered_calls)).sum();
+            *altered.get_or_insert(0) += calls;
+        }
+        Ok(altered)
+    }
+
+    /// A server that makes its system calls itself, or in a way of its own, was never in the situation
+    /// that a personality makes.
+    fn situations_were_there(&self) -> Outcome {
+        for name in ["slow-child", "slow-listen"] {
+            if self.altered_calls(name)? == Some(0) {
+                return Err(Stop::Unsupported(format!(
+                    "the server makes none of the C library's calls that the personality {name} alters"
+                )));
+            }
+        }
+        Ok(())
+    }
+
     /// Runs `body`, and [`finish`](Self::finish), in a process namespace of its own, in which the
     /// next process has the id after `last`. What it starts is gone when this returns.
     pub fn in_private_processes(&mut self, last: i32, body: fn(&mut Check) -> Outcome) -> Outcome {
@@ -283,6 +318,7 @@ impl Check {
     /// After the last line of a check that passed: every server still up must be sane, end when
     /// told to, and leave nothing behind.
     pub fn finish(&mut self) -> Outcome {
+        self.situations_were_there()?;
         for server in &self.servers {
             server.check_sane()?;
         }

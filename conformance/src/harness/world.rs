@@ -122,6 +122,8 @@ pub(super) struct World {
     pub(super) ends: Cell<Ends>,
     /// The keys that were written, by their files: what a server makes of those is its own affair.
     pub(super) keys: RefCell<Vec<(PathBuf, Vec<u8>)>>,
+    /// The personalities that the check has put servers under, and where their calls are counted.
+    pub(super) interposed: RefCell<Vec<(String, PathBuf)>>,
     /// The user that servers are started as, if that is another one.
     pub(super) owner: Cell<Option<User>>,
     /// What has been given to which user.

@@ -71,6 +71,11 @@ pub fn listen_overflows() -> Result<u64, String> {
     Err(NO_NAMESPACES.into())
 }
 
+/// How many connections may wait to be accepted at most: not known here.
+pub fn longest_queue() -> Option<usize> {
+    None
+}
+
 /// Whether something listens on a port: nothing tells without asking it.
 pub fn is_listening(_port: u16) -> Option<bool> {
     None

@@ -361,16 +361,26 @@ fn silent_client_times_out(check: &mut Check) -> Outcome {
     let timeout = auth_timeout(check);
     let latest = check.scaled(timeout + Duration::from_secs(1));
     check.act();
-    let mut both = [(silent, None), (half, None)];
-    while begin.elapsed() < latest && both.iter().any(|(_, ended)| ended.is_none()) {
-        for (client, ended) in &mut both {
+    // One that shows a part of its key again and again: the time is for the whole of it.
+    let slow = server.connect("a byte now and then")?;
+    let mut bytes = half_of(&server).iter();
+    let mut due = Duration::ZERO;
+    let mut all = [(silent, None), (half, None), (slow, None)];
+    while begin.elapsed() < latest && all.iter().any(|(_, ended)| ended.is_none()) {
+        if begin.elapsed() >= due {
+            due += timeout / 4;
+            if let (Some(byte), None) = (bytes.next(), all[2].1) {
+                all[2].0.queue(&[*byte]);
+            }
+        }
+        for (client, ended) in &mut all {
             if ended.is_none() && client.has_ended() {
                 *ended = Some(begin.elapsed());
             }
         }
         check.let_pass(Duration::from_millis(1));
     }
-    for (client, ended) in both {
+    for (client, ended) in all {
         ensure(
             ended.is_some_and(|after| after + Duration::from_millis(10) >= timeout),
             format!(

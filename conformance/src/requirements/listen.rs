@@ -620,18 +620,20 @@ fn children_do_not_hold_the_listener(check: &mut Check) -> Outcome {
     for (client, cluster) in &served {
         for &pid in cluster.pids() {
             for address in server.addresses() {
-                let listens = |pid| platform::listens(pid, address.port());
-                ensure(
-                    !server.ask(pid, listens)?,
+                // It may have been forked a moment ago.
+                check.until(
+                    Duration::from_secs(1),
                     "no client's process has one of the daemon's sockets open",
+                    || Ok(!server.ask(pid, |pid| platform::listens(pid, address.port()))?),
                     || format!("process {pid} of {} has a listening socket open", client.name),
                 )?;
             }
             for (other, _) in served.iter().filter(|(other, _)| other.name != client.name) {
                 let (at, from) = of(other)?;
-                ensure(
-                    !server.ask(pid, |pid| platform::serves(pid, at, from))?,
+                check.until(
+                    Duration::from_secs(1),
                     "no client's process has another client's socket open",
+                    || Ok(!server.ask(pid, |pid| platform::serves(pid, at, from))?),
                     || format!("process {pid} of {} has that of {}", client.name, other.name),
                 )?;
             }
@@ -654,7 +656,9 @@ fn accepted_socket_state(check: &mut Check) -> Outcome {
 }
 
 fn connect_burst(check: &mut Check) -> Outcome {
-    let count = check.up_to(200);
+    /// As many as the least SOMAXCONN of today's systems lets wait: that of musl, of FreeBSD, and of
+    /// Linux before 5.4.
+    const MOST: usize = 128;
     // Something to send to each that is let in, so that nobody needs to speak.
     let replays = check.has(Claim::ChatLog) && check.has(Claim::Replay);
     let history = match replays {
@@ -663,6 +667,7 @@ fn connect_burst(check: &mut Check) -> Outcome {
     };
     // In a network of its own nobody else's queue is counted.
     let alone = platform::enter_private_network();
+    let count = check.up_to(platform::longest_queue().map_or(MOST, |longest| longest.min(MOST)));
     let overflows = || match &alone {
         Ok(()) => platform::listen_overflows().ok(),
         Err(_) => None,
@@ -761,17 +766,25 @@ fn peer_address_is_plain(check: &mut Check) -> Outcome {
     let server = check.server_with(options)?;
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, server.address().port()));
     let client = server.join_at("alice, IPv4", address)?;
-    let own = client.stream().local_addr().or_error("local address")?.to_string();
+    let own = client.stream().local_addr().or_error("local address")?;
     check.until(
         Duration::from_secs(2),
-        &format!("the server's messages name the client as {own}"),
-        || Ok(server.output().contains(&own)),
+        &format!("a message of the server's names the client, {own}, by address and port"),
+        || Ok(server.output().lines().any(|line| names_peer(line, own))),
         || format!("the server's messages are: {}", server.output().trim().replace('\n', " / ")),
     )?;
     let output = server.output();
     ensure(!output.to_lowercase().contains("::ffff:"), "no IPv4-mapped address is shown", || {
         format!("the messages are: {}", output.trim().replace('\n', " / "))
     })
+}
+
+/// Whether a message names a client by its address and, as a number of its own, its port, however it
+/// joins them.
+fn names_peer(message: &str, peer: SocketAddr) -> bool {
+    let port = peer.port().to_string();
+    let mut numbers = message.split(|c: char| !c.is_ascii_digit());
+    message.contains(&peer.ip().to_string()) && numbers.any(|number| number == port)
 }
 
 fn loopback_alias(check: &mut Check) -> Outcome {

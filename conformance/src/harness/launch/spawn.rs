@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::net::TcpStream;
 use std::os::fd::AsRawFd;
 use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::rc::Rc;
 use std::time::Instant;
@@ -22,7 +23,7 @@ use crate::harness::prepare::run_before;
 use crate::harness::processes::descends;
 use crate::harness::server::Launched;
 use crate::harness::world::World;
-use crate::personality::{self, Interposition, SELECTION, Selected};
+use crate::personality::{self, Interposition, SELECTION, Selected, TRACE_FILE};
 use crate::platform;
 use crate::stop::{OrError, Outcome, Step, Stop};
 
@@ -143,16 +144,19 @@ fn interposed(
     let wanted = options.under.join(",");
     let selected = Selected::parse_list(&wanted).map_err(Stop::Error)?;
     world.note("check", format!("puts the next server under {wanted}"));
+    let counted_in = |trace: PathBuf| world.interposed.borrow_mut().push((wanted.clone(), trace));
     let of_the_run = world.orders.environment.iter().find(|(name, _)| name == SELECTION);
     if let Some((name, first)) = of_the_run {
         let mut both = first.clone();
         both.push(",");
         both.push(&wanted);
+        counted_in(world.orders.kept.join(TRACE_FILE));
         return Ok(vec![(name.clone(), both)]);
     }
     // A directory for each server: an earlier one may still count in its own.
     let place = world.orders.kept.join(format!("surroundings-{}", invocation.number));
     std::fs::create_dir_all(&place).or_error(place.display())?;
+    counted_in(place.join(TRACE_FILE));
     Ok(Interposition::new(&place, &selected).map_err(cannot)?.environment())
 }
 

@@ -167,6 +167,11 @@ pub fn listen_overflows() -> Result<u64, String> {
         .ok_or_else(|| format!("{table}: no ListenOverflows"))
 }
 
+/// How many connections may wait to be accepted at most, in this network (listen(2)).
+pub fn longest_queue() -> Option<usize> {
+    fs::read_to_string("/proc/sys/net/core/somaxconn").ok()?.trim().parse().ok()
+}
+
 /// How many segments a socket has sent again, connecting included (tcp(7), `TCP_INFO`).
 pub fn retransmissions(socket: &impl std::os::fd::AsFd) -> Result<u32, String> {
     let mut info = std::mem::MaybeUninit::<libc::tcp_info>::zeroed();

@@ -198,7 +198,6 @@ fn reachable(server: &Server, port: u16) -> Step<SocketAddr> {
 }
 
 fn blocking_client_stalls_nobody(check: &mut Check) -> Outcome {
-    let wire = check.target().manifest.wire.clone();
     let apart = slow_clients_are_apart(check);
     check.needs_clients(if apart { 5 } else { 4 })?;
     let server = check.server()?;
@@ -210,15 +209,10 @@ fn blocking_client_stalls_nobody(check: &mut Check) -> Outcome {
         false => None,
     };
     let silent = server.connect("silent")?;
-    let mut half = server.connect("half a request")?;
-    match (wire.kind, &wire.request) {
-        (Kind::Http, _) => half.queue(b"GET / HTTP/1.1\r\nHos"),
-        (Kind::Exchange, Some(request)) => {
-            let request = request.with("half");
-            half.queue(&request[..request.len() / 2]);
-        }
-        _ => {}
-    }
+    let half = match check.target().manifest.wire.kind {
+        Kind::Greeting => server.connect("another silent one")?,
+        _ => server.begin("half a request")?.0,
+    };
     let mut bob = server.join("bob")?;
     bob.barrier()?;
     alice.barrier()?;

@@ -1,13 +1,16 @@
 //! signals/ : what comes at the wrong moment: an end between fork and a child's dispositions, an end
 //! for whoever stands still, a clock that is set.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use crate::harness::{Check, Options, Server};
+use nix::sys::signal::Signal;
+
+use crate::harness::{Check, Client, Options, Server};
 use crate::needs::Need;
 use crate::requirement::{Controls, Requirement, by};
 use crate::requirements::situations::auth_timeout;
-use crate::stop::{Outcome, Step, Stop, ensure};
+use crate::stop::{Outcome, Step, Stop, ensure, fail};
 use crate::subject::Claim;
 use forkproof_report::Level;
 
@@ -92,32 +95,14 @@ fn fork_window(check: &mut Check) -> Outcome {
     const WINDOW: Duration = Duration::from_millis(300);
     const TRIES: u32 = 4;
     has_children(check)?;
-    let slow =
-        |window: Duration| Options::new().under(format!("slow-child={}", window.as_millis()));
-    let window = check.scaled(WINDOW);
-    // A pool may still be under way when its port is there.
-    let early = check.server_with(slow(window))?;
-    all_end(check, &early, "a process that had just been forked")?;
-    if !check.has(Claim::ProcessPerClient) {
-        return Ok(());
-    }
+    let first = check.scaled(WINDOW);
     for attempt in 0..TRIES {
-        let window = window * (1 << attempt);
-        let server = check.server_with(slow(window))?;
-        // A server may have served whoever found out that it is ready.
-        check.reaches(Duration::from_secs(5), || server.is_back_to(0))?;
-        let before = server.living()?;
-        let begin = Instant::now();
-        // With her key, so that only the signal can end her process.
-        let _alice = server.enter("alice")?;
-        check.until(
-            Duration::from_secs(5),
-            "a process begins for a client",
-            || Ok(server.living()? > before),
-            || "none does".into(),
-        )?;
-        // The fork came after `begin`: what is sent before that time is over meets the window.
-        let is_within = begin.elapsed() < window;
+        let window = first * (1 << attempt);
+        let slow = Options::new().under(format!("slow-child={}", window.as_millis()));
+        let server = check.server_with(slow)?;
+        let (forked_after, _alice) = forks(check, &server)?;
+        // What is sent before that time is over meets the window.
+        let is_within = forked_after.elapsed() < window;
         all_end(check, &server, "a process that had just been forked")?;
         if is_within {
             return Ok(());
@@ -126,6 +111,49 @@ fn fork_window(check: &mut Check) -> Outcome {
     Err(Stop::Error(
         "this machine is too busy to signal a process that has just been forked".into(),
     ))
+}
+
+/// Makes the server fork: for a client, or in place of a worker that is killed. Returns a time before
+/// the fork, and the client, if there is one.
+fn forks(check: &Check, server: &Server) -> Step<(Instant, Option<Client>)> {
+    // A server may have served whoever found out that it is ready.
+    check.reaches(Duration::from_secs(5), || server.is_back_to(0))?;
+    let pids = || -> Step<BTreeSet<i32>> {
+        Ok(server.processes()?.iter().map(|process| process.pid).collect())
+    };
+    let before = pids()?;
+    let mut forked_after = Instant::now();
+    let client = if !check.has(Claim::ProcessPerClient) {
+        let Some(&worker) = server.pool()?.first() else {
+            return Err(Stop::Error("the server has no workers".into()));
+        };
+        server.signal(worker, Signal::SIGKILL)?;
+        None
+    } else if check.target().manifest.wire.greeting.is_some() {
+        // Who waits for the greeting is too late.
+        Some(server.connect("alice")?)
+    } else {
+        // With its key, so that only the signal can end its process.
+        Some(server.enter("alice")?)
+    };
+    let has_begun = check.reaches(Duration::from_secs(5), || {
+        let now = Instant::now();
+        let has_begun = pids()?.difference(&before).next().is_some();
+        if !has_begun {
+            forked_after = now;
+        }
+        Ok(has_begun)
+    })?;
+    match (has_begun, &client) {
+        (true, _) => {}
+        (false, Some(_)) => return fail("a process begins for a client", "none does"),
+        (false, None) => {
+            return Err(Stop::Unsupported(
+                "nobody soon takes the place of a worker that was killed".into(),
+            ));
+        }
+    }
+    Ok((forked_after, client))
 }
 
 fn stop_then_term(check: &mut Check) -> Outcome {
