@@ -92,20 +92,12 @@ impl Check {
 
     /// `wanted` clients, or as many as the server serves at a time.
     pub fn up_to(&self, wanted: usize) -> usize {
-        let most = self.target().manifest.wire.clients;
-        most.map_or(wanted, |most| wanted.min(usize::from(most.get())))
+        self.world.up_to(wanted)
     }
 
     /// That the server serves so many clients at a time, without which a check means nothing.
     pub fn needs_clients(&self, count: usize) -> Outcome {
-        match self.up_to(count) {
-            most if most < count => Err(Stop::Unsupported(format!(
-                "it takes {count} clients at a time, and the target {} serves {most}, as wire.clients \
-                 says",
-                self.target().name
-            ))),
-            _ => Ok(()),
-        }
+        self.world.needs_clients(count)
     }
 
     /// Whether the server claims `claim`.
@@ -229,7 +221,9 @@ impl Check {
         actual: impl FnOnce() -> String,
     ) -> Outcome {
         self.world.act();
-        let broken = self.world.wait(self.scaled(span), || Ok((!condition()?).then_some(())))?;
+        // What a broken server does in that time takes its time, too.
+        let span = self.scaled(span).max(span);
+        let broken = self.world.wait(span, || Ok((!condition()?).then_some(())))?;
         if broken.is_none() { Ok(()) } else { fail(expected, actual()) }
     }
 

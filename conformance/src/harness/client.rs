@@ -406,8 +406,14 @@ pub(super) fn wait_for(
         let milliseconds = left.min(LOOK).as_millis() as u16 + 1;
         let begin = Instant::now();
         match poll(&mut ready, milliseconds) {
-            Ok(0) => deadline.slept(Duration::from_millis(milliseconds.into()), begin),
-            Ok(_) | Err(Errno::EINTR) => {}
+            Err(Errno::EINTR) => {}
+            Ok(count) => {
+                // Whoever is ready may be so only since the machine goes on.
+                let asked = Duration::from_millis(milliseconds.into());
+                if count == 0 || begin.elapsed() > asked {
+                    deadline.slept(asked, begin);
+                }
+            }
             Err(errno) => return Err(Stop::Error(format!("poll: {}", errno.desc()))),
         }
     }

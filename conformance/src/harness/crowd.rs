@@ -22,6 +22,7 @@ pub struct Crowd {
 impl Server {
     /// Many clients that have been let in, all at once.
     pub fn crowd(&self, size: usize) -> Step<Crowd> {
+        self.world.needs_clients(size)?;
         let joined = Crowd::join(self, size);
         self.world.step(SERVES, joined)
     }

@@ -165,7 +165,10 @@ impl World {
 
     /// How long a server may take to end.
     pub(super) fn end_limit(&self) -> Duration {
-        self.scaled(self.orders.target.manifest.stop.limit.duration())
+        // A control's short deadlines are not for what is a mere step of it.
+        const STEP: Duration = Duration::from_secs(2);
+        let limit = self.orders.target.manifest.stop.limit.duration();
+        self.scaled(limit).max(limit.min(STEP))
     }
 
     /// Does `work` with the rights that the servers have. What one of them has laid in its directories,
@@ -219,6 +222,24 @@ impl World {
 
     pub(super) fn note(&self, who: &str, what: impl Into<String>) {
         self.timeline.borrow_mut().note(who, what.into());
+    }
+
+    /// `wanted` clients, or as many as the server serves at a time.
+    pub(super) fn up_to(&self, wanted: usize) -> usize {
+        let most = self.orders.target.manifest.wire.clients;
+        most.map_or(wanted, |most| wanted.min(usize::from(most.get())))
+    }
+
+    /// That the server serves so many clients at a time.
+    pub(super) fn needs_clients(&self, count: usize) -> Outcome {
+        match self.up_to(count) {
+            most if most < count => Err(Stop::Unsupported(format!(
+                "it takes {count} clients at a time, and the target {} serves {most}, as wire.clients \
+                 says",
+                self.orders.target.name
+            ))),
+            _ => Ok(()),
+        }
     }
 
     /// `bytes` for the timeline: keys are counted, not shown, since reports travel.

@@ -366,7 +366,7 @@ fn silent_client_times_out(check: &mut Check) -> Outcome {
     let mut bytes = half_of(&server).iter();
     let mut due = Duration::ZERO;
     let mut all = [(silent, None), (half, None), (slow, None)];
-    while begin.elapsed() < latest && all.iter().any(|(_, ended)| ended.is_none()) {
+    check.reaches(timeout + Duration::from_secs(1), || {
         if begin.elapsed() >= due {
             due += timeout / 4;
             if let (Some(byte), None) = (bytes.next(), all[2].1) {
@@ -378,8 +378,8 @@ fn silent_client_times_out(check: &mut Check) -> Outcome {
                 *ended = Some(begin.elapsed());
             }
         }
-        check.let_pass(Duration::from_millis(1));
-    }
+        Ok(all.iter().all(|(_, ended)| ended.is_some()))
+    })?;
     for (client, ended) in all {
         ensure(
             ended.is_some_and(|after| after + Duration::from_millis(10) >= timeout),
@@ -452,7 +452,7 @@ fn idle_strangers_block_nobody(check: &mut Check) -> Outcome {
     let took = begin.elapsed();
     check.note(format!("joined after {took:.3?}"));
     // One stranger costs a second when strangers are in the way; nothing else here takes long.
-    let limit = check.scaled(Duration::from_secs(3));
+    let limit = check.scaled(Duration::from_secs(10));
     ensure(took < limit, "a client joins at once although 200 strangers are connected", || {
         format!("joining took {took:.1?}")
     })?;

@@ -345,7 +345,7 @@ static int run(const char *name) {
     }
     CASE("wall-clock") {
         long jumps = 0;
-        for (long begin = milliseconds(); milliseconds() - begin < 1000;) {
+        for (int n = 0; n < 50; n++) {
             struct timeval day; struct timespec real;
             time_t first = time(NULL);
             usleep(20000);
@@ -394,8 +394,7 @@ static int run(const char *name) {
             long ms = (used.ru_utime.tv_sec + used.ru_stime.tv_sec) * 1000L + (used.ru_utime.tv_usec + used.ru_stime.tv_usec) / 1000;
             _exit(ms > 50);
         }
-        struct timespec time = {0, 400000000};
-        nanosleep(&time, NULL);
+        for (int n = 0; n < 20; n++) usleep(20000);
         NEED(flock(fd, LOCK_UN));
         status(child);
     }
@@ -510,9 +509,9 @@ static int run(const char *name) {
         NEED(kill(first, SIGKILL));
         NEED(waitpid(first, NULL, 0));
         /* A signal that is ignored here ends nobody; the end of the second takes no time worth waiting for. */
-        struct timespec some = {0, 100000000};
-        nanosleep(&some, NULL);
-        say(waitpid(second, NULL, WNOHANG) == 0 ? "alive" : "killed");
+        pid_t ended = 0;
+        for (int n = 0; n < 20 && ended == 0; n++) { usleep(10000); ended = waitpid(second, NULL, WNOHANG); }
+        say(ended == 0 ? "alive" : "killed");
         kill(second, SIGKILL);
     }
     CASE("killed-child") {

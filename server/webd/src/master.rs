@@ -176,7 +176,8 @@ impl Master {
     /// Waits for a signal, a worker's word, somebody who wants metrics, or the next deadline; takes
     /// in what was said.
     fn wait(&mut self) {
-        let timeout = match self.next_deadline() {
+        let (begin, deadline) = (Instant::now(), self.next_deadline());
+        let timeout = match deadline {
             None => PollTimeout::NONE,
             Some(deadline) => {
                 let left = deadline.saturating_duration_since(Instant::now());
@@ -198,6 +199,14 @@ impl Master {
             }
             waited.iter().map(|fd| fd.any().unwrap_or(false)).collect()
         };
+        let health = self.crew.config.health_timeout;
+        let late = deadline.map_or(Duration::ZERO, |deadline| deadline.max(begin).elapsed());
+        if late > health / 4 {
+            // The machine stood still, and the workers with it: they get time to say that they live.
+            for worker in &mut self.workers {
+                worker.heard = worker.heard.max(Instant::now() - health / 2);
+            }
+        }
         let _ = (&self.woken).read(&mut [0; 64]);
         let mut speaking = speaking.into_iter().skip(1);
         let drain_timeout = self.crew.config.drain_timeout;

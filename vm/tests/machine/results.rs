@@ -148,7 +148,7 @@ fn a_machine_that_hangs_is_ended(
 /// The result counts, whatever QEMU does after it was written.
 #[test]
 fn a_result_outlives_its_machine() {
-    let world = World::new("started; result 0 conformant; exec sleep 600");
+    let world = World::new("result 0 conformant; started; exec sleep 600");
     let ended = world.run(&["--limit", "2"]);
     assert_eq!(ended.status, Some(0), "{ended:?}");
     world.is_clean();

@@ -131,6 +131,16 @@ impl<'a> Disturber<'a> {
         Ok(())
     }
 
+    /// Waits until what was done last is over, for at most `patience`.
+    pub(super) fn see_through(&mut self, patience: Duration) -> Step<()> {
+        let begin = Instant::now();
+        while self.under_way.is_some() && begin.elapsed() < patience {
+            std::thread::sleep(LOOK);
+            self.look()?;
+        }
+        Ok(())
+    }
+
     fn disturb(&mut self) -> Step<()> {
         let workers = self.server.workers()?;
         let daemon = self.server.daemon();

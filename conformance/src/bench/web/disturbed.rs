@@ -74,6 +74,7 @@ pub fn measure_disturbed(
             Ok(disturber.next())
         }),
     )?;
+    disturber.see_through(check.scaled(Duration::from_secs(5)))?;
     Ok(DisturbedSample {
         done: disturber.done,
         recovered_seconds: disturber.recovered,

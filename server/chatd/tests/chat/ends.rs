@@ -49,10 +49,10 @@ fn lost_after_a_long_silence() {
     let server = Server::start(|_stream| thread::sleep(Duration::from_millis(3200)));
     let mut chat = home.chat(server.port);
     chat.arg("--listen");
-    run(chat)
-        .assert()
-        .code(5)
-        .stderr(contains("closed the connection, 3 s after it had taken the key"));
+    run(chat).assert().code(5).stderr(
+        predicate::str::is_match("closed the connection, [0-9]+ s after it had taken the key")
+            .unwrap(),
+    );
 }
 
 #[test]

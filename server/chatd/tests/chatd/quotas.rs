@@ -32,8 +32,8 @@ fn one_that_never_reads_is_let_go(dir: TempDir) {
 #[rstest]
 fn one_that_says_nothing_is_let_go(dir: TempDir) {
     let (_server, address) = serve_on_loopback(dir.path(), &["--idle-timeout", "0.3"]);
-    let mut alice = join(&address);
     let begin = Instant::now();
+    let mut alice = join(&address);
     let mut rest = Vec::new();
     alice.read_to_end(&mut rest).unwrap();
     assert!(begin.elapsed() >= Duration::from_millis(250), "{:?}", begin.elapsed());

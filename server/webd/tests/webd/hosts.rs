@@ -79,7 +79,7 @@ fn a_host_that_is_cut_off_in_mid_request_and_comes_back() {
     let (at_a, at_b) = (a.address.to_string(), b.address.to_string());
     let arguments = [
         &["--listen", "127.0.0.1:0", "--ready-file", "ready", "--workers", "1"][..],
-        &["--metrics", "127.0.0.1:0", "--balance", "round-robin", "--remote-timeout", "1"],
+        &["--metrics", "127.0.0.1:0", "--balance", "round-robin", "--remote-timeout", "5"],
         &["--health-interval", "0.2", "--remote", &at_a, "--remote", &at_b],
     ];
     let webd =
@@ -90,8 +90,10 @@ fn a_host_that_is_cut_off_in_mid_request_and_comes_back() {
     for host in [&a, &b] {
         metric(&webd, &host.health(1));
     }
-    let both = names(10);
-    assert_eq!(both.iter().filter(|name| *name == "a").count(), 5, "{both:?}");
+    // One that was busy may be out for a moment.
+    until("answers of both in turn", || {
+        (names(10).iter().filter(|name| *name == "a").count() == 5).then_some(())
+    });
 
     // One of each host, and neither is read.
     let under_way: Vec<_> = (0..2)

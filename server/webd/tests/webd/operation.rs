@@ -52,7 +52,10 @@ fn a_drain_has_an_end() {
     stream.read_exact(&mut [0; 100]).unwrap();
     webd.signal(Signal::SIGTERM);
     assert!(webd.ends().success());
-    assert!(webd.messages().contains("the drain timeout is over"), "{}", webd.messages());
+    // The worker, or on a machine that stands still its master.
+    let messages = webd.messages();
+    let ends = ["the drain timeout is over", "did not end in time: killed"];
+    assert!(ends.iter().any(|end| messages.contains(end)), "{messages}");
 }
 
 #[test]

@@ -51,7 +51,7 @@ fn get_quietly(address: std::net::SocketAddr) -> Option<u16> {
 #[test]
 fn a_stopped_worker_is_replaced() {
     let world = World::new();
-    let webd = world.serve(&["--health-timeout", "1", "--metrics", "127.0.0.1:0"]);
+    let webd = world.serve(&["--health-timeout", "2", "--metrics", "127.0.0.1:0"]);
     let workers = webd.workers();
     let begin = Instant::now();
     signal(workers[0], Signal::SIGSTOP);
