@@ -272,7 +272,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
     },
     Requirement {
         id: "listen/connect-burst",
-        title: "200 simultaneous connections are all served, none of them after a SYN was sent again",
+        title: "128 simultaneous connections are all served, none of them after a SYN was sent again",
         level: Level::Must,
         clause: "POSIX.1-2024, listen: backlog; RFC 6298, 2: the first retransmission comes after 1 s",
         trap: "listen(fd, 5): a burst overflows the queue and every client beyond it waits a second or more",
