@@ -2,11 +2,15 @@
 
 use std::cell::{Cell, RefCell};
 use std::ffi::OsString;
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::os::unix::fs::{OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
 use forkproof_report::{Evidence, Failure};
+use nix::fcntl::OFlag;
 use nix::unistd::setsid;
 
 use super::evidence;
@@ -202,6 +206,23 @@ impl Check {
     /// it has laid there leads no further than it can go itself.
     pub fn as_owner_of<T>(&self, path: &Path, work: impl FnOnce() -> T) -> Step<T> {
         self.world.as_owner_of(path, work)
+    }
+
+    /// Lays a file for a server to find, which is the user's that it is started as. No link is followed:
+    /// an earlier server of the check may have owned the directory.
+    pub fn lay(&self, path: &Path, content: &[u8]) -> Outcome {
+        let file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .custom_flags(OFlag::O_NOFOLLOW.bits())
+            .open(path);
+        let mut file = file.or_error(path.display())?;
+        file.write_all(content).or_error(path.display())?;
+        match prepare::user_of(&self.world)? {
+            Some(user) => fchown(&file, Some(user.id), Some(user.group)).or_error(path.display()),
+            None => Ok(()),
+        }
     }
 
     /// Locks `path`, if that is possible at once.

@@ -8,7 +8,7 @@ use super::situations::{blocked_client, lines, slow_clients_are_apart};
 use crate::harness::{Check, Client, Options, Server, excerpt};
 use crate::needs::Need;
 use crate::requirement::{Control, Controls, Requirement, by};
-use crate::stop::{OrError, Outcome, Stop, ensure, fail};
+use crate::stop::{Outcome, Stop, ensure, fail};
 use crate::subject::Claim;
 use forkproof_report::Level;
 
@@ -284,7 +284,7 @@ fn replay_last_lines(check: &mut Check) -> Outcome {
     ];
     for (number, (name, content, replay, expected)) in cases.into_iter().enumerate() {
         let log = check.dir().join(format!("chat-{number}.log"));
-        std::fs::write(&log, &content).or_error(log.display())?;
+        check.lay(&log, content.as_bytes())?;
         let server = check.server_with(Options::new().log(log).replay(replay))?;
         let mut alice = server.enter("alice")?;
         alice.hears_bytes(expected.as_bytes())?;
@@ -311,7 +311,7 @@ fn replay_last_lines(check: &mut Check) -> Outcome {
 /// With no line of replay, a client hears nothing of what was said before it came.
 fn no_replay(check: &mut Check) -> Outcome {
     let log = check.dir().join("chat-none.log");
-    std::fs::write(&log, "before\nbefore\n").or_error(log.display())?;
+    check.lay(&log, b"before\nbefore\n")?;
     let server = check.server_with(Options::new().log(log).replay(0))?;
     let mut alice = server.enter("alice")?;
     // Nothing tells when alice is in, so someone speaks until she hears it.

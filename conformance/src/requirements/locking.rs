@@ -499,7 +499,7 @@ fn hears_line_among_others(check: &Check, client: &mut Client, line: &[u8]) -> O
 fn private_read_position(check: &mut Check) -> Outcome {
     let history = lines("history", 3_000, 100);
     let log = check.log_path()?;
-    std::fs::write(&log, history.concat()).or_error(log.display())?;
+    check.lay(&log, &history.concat())?;
     let server = check.server_with(Options::new().replay(2_000))?;
     let mut clients: Vec<Client> =
         (0..16).map(|n| server.enter(&format!("client-{n}"))).collect::<Result<_, _>>()?;

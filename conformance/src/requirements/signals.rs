@@ -185,7 +185,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         references: &[],
         needs: &[Need::ProcessTable],
         claims: &[Claim::EndsAll, Claim::Sigint],
-        controls: Controls::By(&[by("signal-default=SIGINT", "exits with status 0")]),
+        controls: Controls::By(&[by("signal-default=SIGINT", "closes the connection")]),
         exclusive: false,
         check: sigint_ends_all,
     },

@@ -27,7 +27,7 @@ pub(super) fn lines(word: &str, count: usize, length: usize) -> Vec<Vec<u8>> {
 /// sent first.
 pub(super) fn remembered(check: &Check, history: &[Vec<u8>]) -> Step<Vec<u8>> {
     let log = check.log_path()?;
-    std::fs::write(&log, history.concat()).or_error(log.display())?;
+    check.lay(&log, &history.concat())?;
     Ok(last_lines(&history.concat(), usize::from(check.target().manifest.wire.replay)))
 }
 

@@ -298,7 +298,7 @@ fn with_file_size_limit() -> Options {
 fn file_size_limit(check: &mut Check) -> Outcome {
     let history = lines("history", FILE_SIZE / 1_000 - 8, 1_000).concat();
     let log = check.log_path()?;
-    std::fs::write(&log, history).or_error(log.display())?;
+    check.lay(&log, &history)?;
     let server = check.server_with(with_file_size_limit())?;
     let mut bob = server.join("bob")?;
     let mut carol = server.join("carol")?;
@@ -321,7 +321,7 @@ fn short_writes(check: &mut Check) -> Outcome {
         let mut history = lines("history", FILE_SIZE / 1_000 + 1, 1_000).concat();
         history.truncate(FILE_SIZE - room - 1);
         history.push(b'\n');
-        std::fs::write(&log, &history).or_error(log.display())?;
+        check.lay(&log, &history)?;
         let server = check.server_with(with_file_size_limit().log(&log).replay(1))?;
         let newest = last_lines(&history, 1);
         let enter = |name: &str| -> Step<Client> {

@@ -389,7 +389,7 @@ fn file_dated_past_2038(check: &mut Check) -> Outcome {
     check.act();
     let dir = check.dir().to_owned();
     let (log, key) = (check.log_path()?, check.key_path()?);
-    std::fs::write(&log, "from the future\n").or_error(log.display())?;
+    check.lay(&log, b"from the future\n")?;
     let with_key = check.has(Claim::Key);
     if with_key {
         std::fs::write(&key, vec![b'k'; check.target().manifest.key_length()])
