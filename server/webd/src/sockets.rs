@@ -10,6 +10,7 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
+use nix::net::if_::if_nametoindex;
 use nix::sys::socket::{
     AddressFamily, SockFlag, SockType, SockaddrIn, SockaddrIn6, SockaddrLike, SockaddrStorage,
     bind, getsockname, getsockopt, setsockopt, socket, sockopt,
@@ -30,15 +31,16 @@ pub(crate) struct Listener {
 }
 
 /// The addresses that `text` names: `HOST`, `HOST:PORT`, `[IPV6]:PORT`, or `:PORT` for every
-/// address of both families. `port` serves where none is written.
+/// address of both families; an IPv6 address may carry a scope (`fe80::1%eth0`, RFC 4007, 11). `port`
+/// serves where none is written.
 pub(crate) fn resolve(text: &str, port: Option<u16>) -> Result<Vec<SocketAddr>, String> {
-    const FORM: &str = "write HOST:PORT, [IPV6]:PORT or :PORT";
+    const FORM: &str = "write HOST:PORT, [IPV6%SCOPE]:PORT or :PORT";
     let bad = |why: &str| Err(format!("address `{text}`: {why}; {FORM}"));
     if let Ok(address) = text.parse::<SocketAddr>() {
         return Ok(vec![address]);
     }
     let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
-    let (host, port) = match bare.parse::<IpAddr>() {
+    let (host, port) = match bare.split('%').next().unwrap_or(bare).parse::<IpAddr>() {
         Ok(_) => (bare, port),
         Err(_) => match text.rsplit_once(':') {
             None => (text, port),
@@ -51,6 +53,14 @@ pub(crate) fn resolve(text: &str, port: Option<u16>) -> Result<Vec<SocketAddr>, 
     let Some(port) = port else { return bad("it has no port") };
     if let Ok(ip) = host.parse::<IpAddr>() {
         return Ok(vec![SocketAddr::new(ip, port)]);
+    }
+    let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
+    let scoped = bare.split_once('%').map(|(ip, scope)| (ip.parse::<Ipv6Addr>(), scope));
+    if let Some((Ok(ip), scope)) = scoped {
+        return match scope.parse().or_else(|_| if_nametoindex(scope)) {
+            Ok(index) => Ok(vec![SocketAddrV6::new(ip, port, 0, index).into()]),
+            Err(_) => bad(&format!("there is no network interface `{scope}`")),
+        };
     }
     if (host.is_empty() && !text.is_empty()) || host == "*" {
         return Ok(vec![
@@ -242,6 +252,9 @@ mod tests {
     #[case("::1", &["[::1]:80"])]
     #[case("[::1]", &["[::1]:80"])]
     #[case("[::]:65535", &["[::]:65535"])]
+    #[case("[fe80::7%3]:9", &["[fe80::7%3]:9"])]
+    #[case("[fe80::7%3]", &["[fe80::7%3]:80"])]
+    #[case("fe80::7%3", &["[fe80::7%3]:80"])]
     #[case(":9", &["0.0.0.0:9", "[::]:9"])]
     #[case("*", &["0.0.0.0:80", "[::]:80"])]
     fn addresses(#[case] text: &str, #[case] expected: &[&str]) {
@@ -254,6 +267,7 @@ mod tests {
     #[case("127.0.0.1:70000", "`70000` is not a port")]
     #[case("127.0.0.1:", "`` is not a port")]
     #[case("[::1]9", "`1]9` is not a port")]
+    #[case("[fe80::7%no-such]:9", "no network interface `no-such`")]
     #[case("1.2.3", "`1.2.3` is neither")]
     #[case("300.0.0.1:9", "`300.0.0.1` is neither")]
     #[case("with space", "`with space` is neither")]
