@@ -6,6 +6,7 @@
 //! long; `.ci/fuzz` runs all such tests that way. What fails is made small first, and shown as a literal:
 //! put it into the corpus.
 
+use std::cell::Cell;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -136,28 +137,54 @@ pub fn fuzz(corpus: &Path, tokens: &'static [&'static [u8]], holds: impl Fn(&[u8
     };
     let config = Config { cases: ROUND, failure_persistence: None, ..Config::default() };
     let begin = Instant::now();
-    let mut count: u64 = 0;
-    let mut runner = match seconds {
-        Some(_) => TestRunner::new(config),
+    let count = Cell::new(0_u64);
+    let mut source = match seconds {
+        Some(_) => TestRunner::new(config.clone()),
         None => {
             let same = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
-            TestRunner::new_with_rng(config, same)
+            TestRunner::new_with_rng(config.clone(), same)
         }
     };
-    while begin.elapsed() < limit && count < most {
+    while begin.elapsed() < limit && count.get() < most {
+        // A runner that has had its cases asks about no more.
+        let mut runner = TestRunner::new_with_rng(config.clone(), source.new_rng());
         let outcome = runner.run(&strategy, |plan| {
             let bytes = made(&plan);
+            count.set(count.get() + 1);
             let asked = std::panic::AssertUnwindSafe(|| holds(&bytes));
             std::panic::catch_unwind(asked)
                 .map_err(|_| TestCaseError::fail("it panicked: see above"))
         });
         match outcome {
-            Ok(()) => count += u64::from(ROUND),
+            Ok(()) => {}
             Err(TestError::Fail(reason, plan)) => {
                 panic!("{reason}; the smallest such input: b\"{}\"", made(&plan).escape_ascii());
             }
             Err(TestError::Abort(reason)) => panic!("{reason}"),
         }
     }
+    let count = count.get();
     println!("{}: {count} inputs in {} s", corpus.display(), begin.elapsed().as_secs());
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// Each round asks about other inputs, as many as are counted.
+    #[test]
+    fn every_round_has_inputs_of_its_own() {
+        let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/../fuzz/report");
+        let seen = RefCell::new(BTreeSet::new());
+        let asked = Cell::new(0_u64);
+        fuzz(Path::new(corpus), &[b"token"], |bytes| {
+            asked.set(asked.get() + 1);
+            seen.borrow_mut().insert(bytes.to_vec());
+        });
+        let rounds = seen.borrow().len() / ROUND as usize;
+        assert!(rounds > 8 && asked.get() > FEW / 2, "{rounds} rounds, {} inputs", asked.get());
+    }
 }
