@@ -14,6 +14,13 @@ static ANY: AtomicBool = AtomicBool::new(false);
 static STREAMS: AtomicBool = AtomicBool::new(false);
 /// Those that have not.
 const APART_FROM_STREAMS: &[Id] = &[
+    Id::NoV6only,
+    Id::NoIpv6,
+    Id::NoIpv4,
+    Id::NoReuseaddr,
+    Id::ReuseportSteal,
+    Id::BsdAccept,
+    Id::SmallBacklog,
     Id::V6onlyFixed,
     Id::OptionFailureEnds,
     Id::BindMoves,
