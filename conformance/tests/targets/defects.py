@@ -168,12 +168,19 @@ def main():
         except OSError:
             time.sleep(0.1)
             continue
+        # An end that comes before the child has dispositions of its own waits until then.
+        ends = {signal.SIGTERM, signal.SIGINT}
+        signal.pthread_sigmask(signal.SIG_BLOCK, ends)
         try:
             child = os.fork()
         except OSError:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, ends)
             client.close()
             continue
         if child == 0:
+            for number in ends:
+                signal.signal(number, signal.SIG_DFL)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, ends)
             listener.close()
             client.setblocking(True)
             try:
@@ -181,6 +188,7 @@ def main():
             except OSError:
                 pass
             os._exit(0)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, ends)
         client.close()
     os.kill(0, signal.SIGTERM)
     os.kill(0, signal.SIGCONT)  # who is stopped ends when it goes on
