@@ -644,29 +644,14 @@ fn children_do_not_hold_the_listener(check: &mut Check) -> Outcome {
 
 fn accepted_socket_state(check: &mut Check) -> Outcome {
     let server = check.server()?;
-    serves_in_either_state(check, &server)?;
-    server.end()?;
-    // As where an accepted socket has the listening one's O_NONBLOCK.
-    let server = match check.server_with(Options::new().under("bsd-accept")) {
-        Err(Stop::Unsupported(why)) => {
-            check.remark(format!("not as on BSD: {why}"));
-            return Ok(());
-        }
-        server => server?,
-    };
-    serves_in_either_state(check, &server)
-}
-
-/// A client that says nothing costs nothing, and one that does not read hears all in the end.
-fn serves_in_either_state(check: &Check, server: &Server) -> Outcome {
     let mut alice = server.join("alice")?;
-    idle_cost(check, server, "for a client that says nothing")?;
+    idle_cost(check, &server, "for a client that says nothing")?;
     alice.barrier()?;
     if !slow_clients_are_apart(check) {
         return Ok(());
     }
-    let (mut bob, _, said) = blocked_client(check, server, &mut alice, "bob")?;
-    idle_cost(check, server, "for a client that does not read")?;
+    let (mut bob, _, said) = blocked_client(check, &server, &mut alice, "bob")?;
+    idle_cost(check, &server, "for a client that does not read")?;
     bob.hears_bytes(&said)
 }
 
