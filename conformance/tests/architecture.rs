@@ -54,7 +54,10 @@ const CRATES: &[(&str, &[&str])] = &[
         "conformance/sinks/src/lib.rs",
         &["copy", "processes", "threads", "polled", "tasks", "designs", "floor"],
     ),
-    ("server/settings/src/lib.rs", &["text", "nearest", "directories", "start_error", "file"]),
+    (
+        "server/settings/src/lib.rs",
+        &["text", "scope", "nearest", "directories", "start_error", "file"],
+    ),
     ("conformance/host/src/lib.rs", &["elf", "interrupt", "queue"]),
     (
         "conformance/personality/src/lib.rs",

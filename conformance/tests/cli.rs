@@ -351,7 +351,7 @@ fn ctrl_c_ends_soon_with_a_partial_summary() {
     assert_eq!(output.status.code(), Some(3));
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(text.contains("no verdict:") && text.contains("; interrupted"), "{text}");
-    assert!(took < Duration::from_secs(10), "it took {took:?}");
+    assert!(took < Duration::from_secs(5), "it took {took:?}");
     assert_eq!(processes_of(tmp.path()), Vec::<String>::new());
     assert_eq!(validated(&report)["interrupted"], true);
 }

@@ -990,7 +990,7 @@ personalities! {
         "five-digit-pids",
         "Process ids kept in five digits: fork's answer loses what is above, and signals to a process or a group find none.",
         "FreeBSD <sys/param.h>, PID_MAX 99999; Linux proc(5), pid_max up to 2^22",
-        ["fork", "kill", "waitpid", "wait4"], None
+        ["fork", "kill", "killpg", "waitpid", "wait4"], None
     }
     Uid16 {
         "uid16",

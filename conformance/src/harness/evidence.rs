@@ -121,7 +121,8 @@ pub(super) fn gather(world: &World) -> Evidence {
 /// Waits a moment for what a server says of processes of its own that have gone: they end before it can
 /// tell so.
 pub(super) fn await_last_words(world: &World) {
-    const A_MOMENT: Duration = Duration::from_secs(1);
+    const A_MOMENT: Duration = Duration::from_millis(250);
+    const AT_LEAST: Duration = Duration::from_secs(1);
     let Some(there) = world.scene.borrow().as_ref().map(|scene| scene.there.clone()) else {
         return;
     };
@@ -133,7 +134,7 @@ pub(super) fn await_last_words(world: &World) {
         gone.any(|(pid, known)| words.about(pid, known.parent).is_none())
     };
     // What does not come is told as unknown.
-    let _ = world.wait(world.scaled(A_MOMENT).max(A_MOMENT), || Ok((!unexplained()).then_some(())));
+    let _ = world.wait(world.scaled(A_MOMENT).max(AT_LEAST), || Ok((!unexplained()).then_some(())));
 }
 
 /// What the servers say of processes that have ended.

@@ -1,6 +1,8 @@
 //! What is run before a server is started, so that it finds what it needs: host keys, a database.
 
 use std::ffi::OsString;
+use std::io::Write;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -44,6 +46,23 @@ pub(super) fn user_of(world: &World) -> Step<Option<User>> {
         }
         _ => Ok(None),
     }
+}
+
+/// Writes a file anew, with its directory if that is missing. What was there is removed: a link in its
+/// place is not followed.
+pub(super) fn write_file(path: &Path, content: &[u8], mode: u32) -> std::io::Result<()> {
+    if let Some(parent) = path.parent() {
+        std::fs::create_dir_all(parent)?;
+    }
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file =
+        std::fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
+    file.write_all(content)?;
+    // Whatever the umask is.
+    file.set_permissions(std::fs::Permissions::from_mode(mode))
 }
 
 /// Runs a command in `dir`, as `user`, to its end.

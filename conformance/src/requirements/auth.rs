@@ -442,17 +442,26 @@ fn bytes_after_key_are_a_message(check: &mut Check) -> Outcome {
 }
 
 fn idle_strangers_block_nobody(check: &mut Check) -> Outcome {
-    let server = check.server()?;
-    let mut strangers: Vec<Client> =
-        (0..200).map(|n| server.connect(&format!("stranger-{n}"))).collect::<Result<_, _>>()?;
-    let begin = Instant::now();
-    let mut alice = server.join("alice")?;
-    alice.say("among strangers")?;
-    alice.hears("among strangers")?;
-    let took = begin.elapsed();
-    check.note(format!("joined after {took:.3?}"));
+    // A machine may stand still for a while; strangers who are in the way are so each time.
+    const TRIES: usize = 2;
     // One stranger costs a second when strangers are in the way; nothing else here takes long.
-    let limit = check.scaled(Duration::from_secs(10));
+    let limit = check.scaled(Duration::from_secs(3));
+    let mut took = Duration::MAX;
+    let mut strangers: Vec<Client> = Vec::new();
+    for _ in 0..TRIES {
+        let server = check.server()?;
+        strangers =
+            (0..200).map(|n| server.connect(&format!("stranger-{n}"))).collect::<Result<_, _>>()?;
+        let begin = Instant::now();
+        let mut alice = server.join("alice")?;
+        alice.say("among strangers")?;
+        alice.hears("among strangers")?;
+        took = begin.elapsed();
+        check.note(format!("joined after {took:.3?}"));
+        if took < limit {
+            break;
+        }
+    }
     ensure(took < limit, "a client joins at once although 200 strangers are connected", || {
         format!("joining took {took:.1?}")
     })?;

@@ -277,7 +277,7 @@ fn complete_in_time(
         (Stop::Fail(_), Some(limit)) if passed * 2 >= limit && !is_closed_early => {
             Stop::Error(format!(
                 "this machine is too slow for the check: {:.1} s have passed before the rest of a \
-             request is sent, and the manifest's [lifecycle] lets the server wait {:.1} s for it",
+                 request is sent, and the manifest's [lifecycle] lets the server wait {:.1} s for it",
                 passed.as_secs_f64(),
                 limit.as_secs_f64()
             ))

@@ -14,7 +14,7 @@ use nix::sys::socket::{
     AddressFamily, SockFlag, SockType, SockaddrIn, SockaddrIn6, SockaddrLike, SockaddrStorage,
     bind, getsockname, getsockopt, setsockopt, socket, sockopt,
 };
-use settings::{StartError, reason};
+use settings::{StartError, reason, scoped_address};
 
 use crate::diagnostics;
 
@@ -69,16 +69,12 @@ impl ListenAddress {
             }
             return Ok(Self::Literal(SocketAddr::new(IpAddr::V4(ip), port)));
         }
-        let (address, scope) = host.split_once('%').unwrap_or((host, ""));
-        if let Ok(ip) = address.parse::<Ipv6Addr>() {
-            let scope = match scope {
-                "" => 0,
-                name => match name.parse().or_else(|_| nix::net::if_::if_nametoindex(name)) {
-                    Ok(index) => index,
-                    Err(_) => return bad(&format!("no network interface `{name}`")),
-                },
-            };
-            return Ok(Self::Literal(SocketAddr::V6(SocketAddrV6::new(ip, port, 0, scope))));
+        match scoped_address(host) {
+            Some(Ok((ip, scope))) => {
+                return Ok(Self::Literal(SocketAddrV6::new(ip, port, 0, scope).into()));
+            }
+            Some(Err(why)) => return bad(&why),
+            None => {}
         }
         let looks_numeric = host.chars().all(|c| c.is_ascii_digit() || c == '.');
         let named = !bracketed

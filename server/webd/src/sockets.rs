@@ -10,12 +10,11 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
-use nix::net::if_::if_nametoindex;
 use nix::sys::socket::{
     AddressFamily, SockFlag, SockType, SockaddrIn, SockaddrIn6, SockaddrLike, SockaddrStorage,
     bind, getsockname, getsockopt, setsockopt, socket, sockopt,
 };
-use settings::{StartError, reason};
+use settings::{StartError, reason, scoped_address};
 
 /// Length of the listening sockets' queues; the system's own ceiling applies
 /// (`net.core.somaxconn`, `kern.ipc.soacceptqueue`).
@@ -55,12 +54,10 @@ pub(crate) fn resolve(text: &str, port: Option<u16>) -> Result<Vec<SocketAddr>, 
         return Ok(vec![SocketAddr::new(ip, port)]);
     }
     let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
-    let scoped = bare.split_once('%').map(|(ip, scope)| (ip.parse::<Ipv6Addr>(), scope));
-    if let Some((Ok(ip), scope)) = scoped {
-        return match scope.parse().or_else(|_| if_nametoindex(scope)) {
-            Ok(index) => Ok(vec![SocketAddrV6::new(ip, port, 0, index).into()]),
-            Err(_) => bad(&format!("there is no network interface `{scope}`")),
-        };
+    match scoped_address(bare) {
+        Some(Ok((ip, scope))) => return Ok(vec![SocketAddrV6::new(ip, port, 0, scope).into()]),
+        Some(Err(why)) => return bad(&why),
+        None => {}
     }
     if (host.is_empty() && !text.is_empty()) || host == "*" {
         return Ok(vec![

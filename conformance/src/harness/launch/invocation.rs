@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -14,7 +14,7 @@ use super::access::{give_away, reachable_program};
 use super::listen::{ListenPlan, parts_of, where_to_listen};
 use super::words::{cannot, fill, mentions};
 use crate::harness::options::Options;
-use crate::harness::prepare::user_of;
+use crate::harness::prepare::{user_of, write_file};
 use crate::harness::user::User;
 use crate::harness::world::World;
 use crate::stop::{OrError, Step, Stop};
@@ -352,23 +352,6 @@ fn key(world: &World, options: &Options, path: &Path) -> Step<Vec<u8>> {
     let key = world.as_owner_of(path, || write_key(path, length))??;
     world.keys.borrow_mut().push((path.to_owned(), key.clone()));
     Ok(key)
-}
-
-/// Writes a file anew, with its directory if that is missing. What was there is removed: a link in its
-/// place is not followed.
-pub(super) fn write_file(path: &Path, content: &[u8], mode: u32) -> std::io::Result<()> {
-    if let Some(parent) = path.parent() {
-        std::fs::create_dir_all(parent)?;
-    }
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let mut file =
-        std::fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
-    file.write_all(content)?;
-    // Whatever the umask is.
-    file.set_permissions(std::fs::Permissions::from_mode(mode))
 }
 
 /// A key like real ones, different for each check.

@@ -15,11 +15,11 @@ use nix::sys::signal::{
 };
 use nix::sys::stat::umask;
 
-use super::invocation::{Invocation, write_file};
+use super::invocation::Invocation;
 use super::listen::is_free;
 use super::ready::Spawned;
 use crate::harness::options::Options;
-use crate::harness::prepare::run_before;
+use crate::harness::prepare::{run_before, write_file};
 use crate::harness::processes::descends;
 use crate::harness::server::Launched;
 use crate::harness::world::World;

@@ -32,10 +32,8 @@ fn locks_unavailable(check: &mut Check) -> Outcome {
         // One that makes its system calls itself can lock it all the same; one that locks late has
         // done so by now.
         if let (Err(Stop::Fail(_)), Some(server)) = (&outcome, &launched.server) {
-            if server.join("alice").is_ok() && check.altered_calls("no-locks")? == Some(0) {
-                return Err(Stop::Unsupported(
-                    "the server does not lock its log by the C library's calls".into(),
-                ));
+            if server.join("alice").is_ok() {
+                check.came_to("no-locks")?;
             }
         }
         outcome?;

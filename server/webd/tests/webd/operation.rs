@@ -42,20 +42,23 @@ fn sigterm_drains() {
     assert!(!world.path("pid").exists() && !world.path("ready").exists());
 }
 
+/// The worker ends it. Its master does so a second later, which on a machine that stands still may come
+/// first, but not each time.
 #[test]
 fn a_drain_has_an_end() {
-    let world = World::new();
-    std::fs::File::create(world.path("www/large")).unwrap().set_len(256 << 20).unwrap();
-    let mut webd = world.serve(&["--drain-timeout", "0.3"]);
-    let mut stream = connect(webd.address()).unwrap();
-    stream.write_all(b"GET /large HTTP/1.1\r\nHost: test\r\n\r\n").unwrap();
-    stream.read_exact(&mut [0; 100]).unwrap();
-    webd.signal(Signal::SIGTERM);
-    assert!(webd.ends().success());
-    // The worker, or on a machine that stands still its master.
-    let messages = webd.messages();
-    let ends = ["the drain timeout is over", "did not end in time: killed"];
-    assert!(ends.iter().any(|end| messages.contains(end)), "{messages}");
+    const TRIES: usize = 3;
+    let told = (0..TRIES).any(|_| {
+        let world = World::new();
+        std::fs::File::create(world.path("www/large")).unwrap().set_len(256 << 20).unwrap();
+        let mut webd = world.serve(&["--drain-timeout", "0.3"]);
+        let mut stream = connect(webd.address()).unwrap();
+        stream.write_all(b"GET /large HTTP/1.1\r\nHost: test\r\n\r\n").unwrap();
+        stream.read_exact(&mut [0; 100]).unwrap();
+        webd.signal(Signal::SIGTERM);
+        assert!(webd.ends().success());
+        webd.messages().contains("the drain timeout is over")
+    });
+    assert!(told, "in none of {TRIES} tries");
 }
 
 #[test]

@@ -66,6 +66,26 @@ fn a_stopped_worker_is_replaced() {
     metric(&webd, "webd_worker_restarts_total{reason=\"hung\"} 1");
 }
 
+/// A machine that stood still longer than a worker may be silent is no reason to kill one.
+#[test]
+fn a_machine_that_stands_still_costs_no_worker() {
+    let world = World::new();
+    let webd = world.serve(&["--health-timeout", "2"]);
+    let workers = webd.workers();
+    let all = |what: Signal| workers.iter().for_each(|&worker| signal(worker, what));
+    webd.signal(Signal::SIGSTOP);
+    all(Signal::SIGSTOP);
+    // That time passes is what it is about.
+    std::thread::sleep(Duration::from_secs(4));
+    // The master first, which is the worst case.
+    webd.signal(Signal::SIGCONT);
+    std::thread::sleep(Duration::from_millis(100));
+    all(Signal::SIGCONT);
+    assert_eq!(get(webd.address(), "/").text(), "the index");
+    std::thread::sleep(Duration::from_secs(3));
+    assert_eq!(webd.workers(), workers, "{}", webd.messages());
+}
+
 /// Workers that cannot start are tried less and less often, and the server comes back.
 #[test]
 fn a_crash_loop_is_slowed_down() {
