@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use forkproof_host::{Elf, Machine};
 use settings::reason;
 
-use crate::catalogue::{FirstBoot, Image};
+use crate::catalogue::{Architecture, FirstBoot, Image};
 use crate::error::{Error, Result};
 
 /// The variable that names a directory of payloads.
@@ -30,8 +30,8 @@ pub(crate) enum System {
 pub(crate) struct Wanted {
     /// Its system.
     pub(crate) system: System,
-    /// Width of its programs, bits: 32 or 64; of x86.
-    pub(crate) bits: u8,
+    /// The processor that its programs are made for.
+    pub(crate) architecture: Architecture,
 }
 
 impl Wanted {
@@ -42,7 +42,10 @@ impl Wanted {
         let freebsd = image.first_boot == FirstBoot::Nuageinit || image.id.starts_with("freebsd");
         Self {
             system: if freebsd { System::FreeBsd } else { System::Linux },
-            bits: image.userland_bits,
+            architecture: image
+                .architecture
+                .of_programs(image.userland_bits)
+                .unwrap_or(image.architecture),
         }
     }
 
@@ -52,16 +55,50 @@ impl Wanted {
             System::Linux => "Linux",
             System::FreeBsd => "FreeBSD",
         };
-        format!("a {}-bit x86 {system} guest", self.bits)
+        let processor = self.architecture.words();
+        let article = if self.architecture == Architecture::S390x { "an" } else { "a" };
+        format!("{article} {processor} {system} guest")
     }
 
     /// Rust's names of the targets that fit, the static one first.
     fn targets(self) -> &'static [&'static str] {
-        match (self.system, self.bits) {
-            (System::Linux, 32) => &["i686-unknown-linux-musl", "i686-unknown-linux-gnu"],
-            (System::Linux, _) => &["x86_64-unknown-linux-musl", "x86_64-unknown-linux-gnu"],
-            (System::FreeBsd, 32) => &["i686-unknown-freebsd"],
+        match (self.system, self.architecture) {
+            (System::Linux, Architecture::I686) => {
+                &["i686-unknown-linux-musl", "i686-unknown-linux-gnu"]
+            }
+            (System::Linux, Architecture::X86_64) => {
+                &["x86_64-unknown-linux-musl", "x86_64-unknown-linux-gnu"]
+            }
+            (System::Linux, Architecture::Aarch64) => {
+                &["aarch64-unknown-linux-musl", "aarch64-unknown-linux-gnu"]
+            }
+            (System::Linux, Architecture::Armv7) => {
+                &["armv7-unknown-linux-musleabihf", "armv7-unknown-linux-gnueabihf"]
+            }
+            (System::Linux, Architecture::S390x) => &["s390x-unknown-linux-gnu"],
+            (System::FreeBsd, Architecture::I686) => &["i686-unknown-freebsd"],
+            (System::FreeBsd, Architecture::Aarch64) => &["aarch64-unknown-freebsd"],
+            (System::FreeBsd, Architecture::Armv7) => &["armv7-unknown-freebsd"],
             (System::FreeBsd, _) => &["x86_64-unknown-freebsd"],
+        }
+    }
+
+    /// What links the program on a host of another processor: the package on Debian, and the program
+    /// where rustc does not find it by itself.
+    fn linker(self) -> Option<(&'static str, Option<&'static str>)> {
+        if self.system != System::Linux
+            || self.architecture.bits() == usize::BITS as u8 && self.architecture.is_the_hosts()
+        {
+            return None;
+        }
+        match self.architecture {
+            Architecture::X86_64 => None,
+            Architecture::I686 => Some(("gcc-multilib", None)),
+            Architecture::Aarch64 => Some(("gcc-aarch64-linux-gnu", Some("aarch64-linux-gnu-gcc"))),
+            Architecture::Armv7 => {
+                Some(("gcc-arm-linux-gnueabihf", Some("arm-linux-gnueabihf-gcc")))
+            }
+            Architecture::S390x => Some(("gcc-s390x-linux-gnu", Some("s390x-linux-gnu-gcc"))),
         }
     }
 }
@@ -70,7 +107,7 @@ impl Wanted {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Program {
     system: System,
-    bits: u8,
+    architecture: Architecture,
     /// Its dynamic loader; none when it is static.
     interpreter: Option<String>,
 }
@@ -83,7 +120,12 @@ pub(crate) fn how_to_make(wanted: Wanted) -> String {
     match wanted.system {
         System::Linux => {
             let plain = targets[targets.len() - 1];
-            format!("rustup target add {plain} && cargo {build} {plain}")
+            let linker = wanted.linker().and_then(|(_, program)| program).map(|program| {
+                let variable = plain.replace('-', "_").to_uppercase();
+                format!("CARGO_TARGET_{variable}_LINKER={program} ")
+            });
+            let linker = linker.unwrap_or_default();
+            format!("rustup target add {plain} && {linker}cargo {build} {plain}")
         }
         System::FreeBsd => format!(
             "CROSS_CONFIG=cross.toml cross +1.85 {build} {} --target-dir target/cross",
@@ -181,8 +223,8 @@ fn find_among(wanted: Wanted, named: &[PathBuf], around: &Surroundings) -> Resul
         ". Name one with --payload FILE, or make one in a clone: `{}`",
         how_to_make(wanted)
     ));
-    if wanted.system == System::Linux && wanted.bits == 32 {
-        message.push_str(" (it takes a linker, too: gcc-multilib on Debian)");
+    if let Some((package, _)) = wanted.linker() {
+        message.push_str(&format!(" (it takes a linker, too: {package} on Debian)"));
     }
     Err(Error::Usage(message))
 }
@@ -238,8 +280,8 @@ fn unfit(program: &Program, wanted: Wanted) -> Option<String> {
     if program.system != wanted.system {
         return Some("for another system".into());
     }
-    if program.bits != wanted.bits {
-        return Some(format!("{}-bit", program.bits));
+    if program.architecture != wanted.architecture {
+        return Some(program.architecture.words().into());
     }
     match &program.interpreter {
         // Images have glibc, or FreeBSD's own.
@@ -254,27 +296,35 @@ fn unfit(program: &Program, wanted: Wanted) -> Option<String> {
 fn inspect(path: &Path) -> std::result::Result<Program, String> {
     let data = std::fs::read(path).map_err(|error| reason(&error))?;
     let elf = Elf::parse(&data).ok_or("it is no ELF program")?;
-    match (elf.machine, elf.bits) {
-        (Machine::X86, _) | (Machine::X86_64, 64) => {}
-        (Machine::X86_64, _) => return Err("it is of the x32 ABI, which no image has".into()),
-        _ => return Err("it is not for x86".into()),
-    }
+    let architecture = match (elf.machine, elf.bits, elf.little_endian) {
+        (Machine::X86, ..) => Architecture::I686,
+        (Machine::X86_64, 64, _) => Architecture::X86_64,
+        (Machine::X86_64, ..) => return Err("it is of the x32 ABI, which no image has".into()),
+        (Machine::ARM, _, true) => Architecture::Armv7,
+        (Machine::AARCH64, 64, true) => Architecture::Aarch64,
+        (Machine::S390, 64, false) => Architecture::S390x,
+        _ => return Err(format!("no image is of its processor: {elf}")),
+    };
     let system = match elf.os_abi {
         Elf::FREEBSD => System::FreeBsd,
         0 | 3 => System::Linux,
         other => return Err(format!("its OS ABI is {other}: neither Linux nor FreeBSD")),
     };
     let interpreter = elf.interpreter.map(|path| String::from_utf8_lossy(&path).into_owned());
-    Ok(Program { system, bits: elf.bits, interpreter })
+    Ok(Program { system, architecture, interpreter })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const LINUX_32: Wanted = Wanted { system: System::Linux, bits: 32 };
-    const LINUX_64: Wanted = Wanted { system: System::Linux, bits: 64 };
-    const FREEBSD_64: Wanted = Wanted { system: System::FreeBsd, bits: 64 };
+    const fn wanted(system: System, architecture: Architecture) -> Wanted {
+        Wanted { system, architecture }
+    }
+    const LINUX_32: Wanted = wanted(System::Linux, Architecture::I686);
+    const LINUX_64: Wanted = wanted(System::Linux, Architecture::X86_64);
+    const LINUX_ARM: Wanted = wanted(System::Linux, Architecture::Aarch64);
+    const FREEBSD_64: Wanted = wanted(System::FreeBsd, Architecture::X86_64);
 
     /// A file that is a header and, for a dynamic one, its interpreter.
     fn elf(bits: u8, abi: u8, interpreter: Option<&str>) -> Vec<u8> {
@@ -308,11 +358,12 @@ mod tests {
     #[rstest::rstest]
     #[case(LINUX_32, elf(32, 0, None), None)]
     #[case(LINUX_32, elf(32, 3, GLIBC_32), None)]
-    #[case(LINUX_32, elf(64, 0, None), Some("(64-bit)"))]
-    #[case(LINUX_64, elf(32, 0, None), Some("(32-bit)"))]
+    #[case(LINUX_32, elf(64, 0, None), Some("(64-bit x86)"))]
+    #[case(LINUX_64, elf(32, 0, None), Some("(32-bit x86)"))]
     #[case(LINUX_64, elf(64, 9, None), Some("another system"))]
     #[case(FREEBSD_64, elf(64, 9, Some("/libexec/ld-elf.so.1")), None)]
     #[case(LINUX_64, elf(64, 0, Some("/lib/ld-musl-x86_64.so.1")), Some("ld-musl"))]
+    #[case(LINUX_ARM, elf(64, 0, None), Some("(64-bit x86)"))]
     #[case(LINUX_64, b"#!/bin/sh\n".to_vec(), Some("no ELF program"))]
     fn named_ones_must_fit(
         #[case] wanted: Wanted,
@@ -367,7 +418,7 @@ mod tests {
         let error = find_among(LINUX_32, &[], &around).expect_err("none");
         let text = error.to_string();
         for words in
-            ["a 32-bit x86 Linux guest", "i686-unknown-linux-musl", "(64-bit)", "--payload"]
+            ["a 32-bit x86 Linux guest", "i686-unknown-linux-musl", "(64-bit x86)", "--payload"]
         {
             assert!(text.contains(words), "{words}: {text}");
         }
@@ -412,7 +463,7 @@ mod tests {
     #[test]
     fn the_book_and_cross_toml_tell_the_same_commands() {
         let book = include_str!("../../conformance/docs/src/machines.md");
-        for wanted in [LINUX_32, FREEBSD_64] {
+        for wanted in [LINUX_32, LINUX_ARM, FREEBSD_64] {
             let command = how_to_make(wanted);
             assert!(book.contains(&format!("`{command}`")), "{command}");
         }

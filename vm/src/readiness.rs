@@ -5,7 +5,9 @@ use std::path::Path;
 
 use settings::reason;
 
+use crate::catalogue::Architecture;
 use crate::error::Error;
+use crate::machine::emulator_of;
 use crate::payload::{self, System, Wanted};
 use crate::platform;
 
@@ -30,8 +32,11 @@ pub struct Lack {
 }
 
 const PROGRAMS: &[(&str, &str)] = &[
-    ("qemu-system-x86_64", "64-bit machines"),
-    ("qemu-system-i386", "32-bit machines"),
+    ("qemu-system-x86_64", "64-bit x86 machines"),
+    ("qemu-system-i386", "32-bit x86 machines"),
+    ("qemu-system-aarch64", "64-bit ARM machines"),
+    ("qemu-system-arm", "32-bit ARM machines"),
+    ("qemu-system-s390x", "s390x machines"),
     ("qemu-img", "disks"),
     ("curl", "downloads"),
     ("xz", "images that are downloaded or built here"),
@@ -91,13 +96,15 @@ fn kvm() -> Means {
 }
 
 fn payloads() -> impl Iterator<Item = Means> {
-    let guests = [
-        (System::Linux, 64, "64-bit Linux guests"),
-        (System::Linux, 32, "32-bit Linux guests"),
-        (System::FreeBsd, 64, "FreeBSD guests"),
-    ];
-    guests.into_iter().map(|(system, bits, purpose)| {
-        let wanted = Wanted { system, bits };
+    // Who has no emulator of a rarer processor needs no program for it.
+    let linux = Architecture::ALL.into_iter().filter(|architecture| {
+        matches!(architecture, Architecture::X86_64 | Architecture::I686)
+            || emulator_of(*architecture).is_ok()
+    });
+    let linux = linux.map(|architecture| (System::Linux, architecture, "Linux guests"));
+    let freebsd = (System::FreeBsd, Architecture::X86_64, "FreeBSD guests");
+    linux.chain([freebsd]).map(|(system, architecture, purpose)| {
+        let wanted = Wanted { system, architecture };
         let state = payload::find(wanted, &[])
             .map(|path| path.display().to_string())
             .map_err(|_| Lack { why: String::new(), command: payload::how_to_make(wanted) });

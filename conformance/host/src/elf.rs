@@ -29,6 +29,12 @@ impl Machine {
     pub const X86: Self = Self(elf::EM_386);
     /// 64-bit x86; with 32-bit addresses the x32 ABI.
     pub const X86_64: Self = Self(elf::EM_X86_64);
+    /// 32-bit ARM.
+    pub const ARM: Self = Self(elf::EM_ARM);
+    /// 64-bit ARM.
+    pub const AARCH64: Self = Self(elf::EM_AARCH64);
+    /// IBM's S/390 and z/Architecture.
+    pub const S390: Self = Self(elf::EM_S390);
 }
 
 impl std::fmt::Display for Machine {
@@ -39,6 +45,7 @@ impl std::fmt::Display for Machine {
             elf::EM_ARM => f.write_str("ARM"),
             elf::EM_AARCH64 => f.write_str("AArch64"),
             elf::EM_RISCV => f.write_str("RISC-V"),
+            elf::EM_S390 => f.write_str("S/390"),
             other => write!(f, "machine {other}"),
         }
     }

@@ -34,6 +34,8 @@ const ARCH: Option<u32> = if cfg!(target_arch = "x86_64") {
     Some(0x4000_0028)
 } else if cfg!(target_arch = "riscv64") {
     Some(0xC000_00F3)
+} else if cfg!(target_arch = "s390x") {
+    Some(0x8000_0016)
 } else {
     None
 };

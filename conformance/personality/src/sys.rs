@@ -202,9 +202,9 @@ impl Sigset {
     }
 }
 
-/// `struct sigaction` (Linux with glibc or musl, except MIPS and s390;
+/// `struct sigaction` (Linux with glibc or musl, except MIPS; glibc's bits/sigaction.h of s390;
 /// FreeBSD sigaction(2) and sys/signal.h).
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(target_arch = "s390x")))]
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub(crate) struct Sigaction {
@@ -212,6 +212,16 @@ pub(crate) struct Sigaction {
     pub(crate) mask: Sigset,
     pub(crate) flags: c_int,
     pub(crate) restorer: usize,
+}
+#[cfg(all(target_os = "linux", target_arch = "s390x"))]
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct Sigaction {
+    pub(crate) handler: usize,
+    reserved: c_int,
+    pub(crate) flags: c_int,
+    pub(crate) restorer: usize,
+    pub(crate) mask: Sigset,
 }
 #[cfg(target_os = "freebsd")]
 #[repr(C)]
@@ -225,6 +235,8 @@ pub(crate) struct Sigaction {
 impl Sigaction {
     pub(crate) const DEFAULT: Sigaction = Sigaction {
         handler: SIG_DFL,
+        #[cfg(target_arch = "s390x")]
+        reserved: 0,
         mask: Sigset::EMPTY,
         flags: 0,
         #[cfg(target_os = "linux")]
@@ -336,6 +348,19 @@ const fn stat_layout(wide: bool) -> Option<StatLayout> {
         Some(StatLayout { dev: (0, 8), ino: (12, 4), mode: (16, 4), size: (44, 4), mtime: (64, 4) })
     }
 }
+#[cfg(all(target_os = "linux", target_arch = "arm", target_env = "gnu"))]
+const fn stat_layout(wide: bool) -> Option<StatLayout> {
+    if wide {
+        // As on x86, but numbers of 64 bits lie at multiples of 8.
+        Some(StatLayout { dev: (0, 8), ino: (96, 8), mode: (16, 4), size: (48, 8), mtime: (80, 4) })
+    } else {
+        Some(StatLayout { dev: (0, 8), ino: (12, 4), mode: (16, 4), size: (44, 4), mtime: (64, 4) })
+    }
+}
+#[cfg(all(target_os = "linux", target_arch = "s390x", target_env = "gnu"))]
+const fn stat_layout(_wide: bool) -> Option<StatLayout> {
+    Some(StatLayout { dev: (0, 8), ino: (8, 8), mode: (24, 4), size: (48, 8), mtime: (72, 8) })
+}
 // FreeBSD 12 and later, sys/stat.h: 64-bit st_ino, st_dev first.
 #[cfg(all(target_os = "freebsd", not(target_arch = "x86")))]
 const fn stat_layout(_wide: bool) -> Option<StatLayout> {
@@ -345,6 +370,8 @@ const fn stat_layout(_wide: bool) -> Option<StatLayout> {
     all(target_os = "linux", target_arch = "x86_64", target_pointer_width = "64"),
     all(target_os = "linux", any(target_arch = "aarch64", target_arch = "riscv64")),
     all(target_os = "linux", target_arch = "x86", target_env = "gnu"),
+    all(target_os = "linux", target_arch = "arm", target_env = "gnu"),
+    all(target_os = "linux", target_arch = "s390x", target_env = "gnu"),
     all(target_os = "freebsd", not(target_arch = "x86")),
 )))]
 const fn stat_layout(_wide: bool) -> Option<StatLayout> {

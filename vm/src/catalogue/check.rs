@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::address;
 use super::digest::Digest;
-use super::image::{Architecture, Download, FirstBoot, Image, Kind, Source, Verify};
+use super::image::{Download, FirstBoot, Image, Kind, Source, Verify};
 use super::keys::keys;
 use crate::error::{Error, Result};
 
@@ -36,8 +36,15 @@ impl Image {
         if self.userland_bits > self.kernel_bits {
             return Err("userland_bits must not exceed kernel_bits".into());
         }
-        if self.architecture == Architecture::I686 && self.kernel_bits != 32 {
-            return Err("kernel_bits must be 32 on an i686".into());
+        let bits = self.architecture.bits();
+        if self.kernel_bits > bits {
+            return Err(format!("kernel_bits must not exceed its architecture's {bits}"));
+        }
+        if self.architecture.of_programs(self.userland_bits).is_none() {
+            return Err(format!(
+                "userland_bits must be {bits}: its architecture has no programs of {} bits",
+                self.userland_bits
+            ));
         }
         if let FirstBoot::Keyboard(keyboard) = &self.first_boot {
             for (field, text) in [
@@ -155,7 +162,12 @@ format = "qcow2"
     #[case::id_of_the_records("\"mine\"", "\"lock.toml\"", "must not end with")]
     #[case::width("kernel_bits = 64", "kernel_bits = 16", "kernel_bits")]
     #[case::userland("kernel_bits = 64", "kernel_bits = 32", "userland_bits")]
-    #[case::i686("\"x86_64\"", "\"i686\"", "kernel_bits must be 32")]
+    #[case::i686("\"x86_64\"", "\"i686\"", "kernel_bits must not exceed")]
+    #[case::narrow(
+        "x86_64\"\nkernel_bits = 64\nuserland_bits = 64",
+        "s390x\"\nkernel_bits = 64\nuserland_bits = 32",
+        "no programs of 32 bits"
+    )]
     #[case::no_memory("memory = 512", "memory = 0", "memory")]
     #[case::plain_http("https://example.org/", "http://example.org/", "plain HTTP")]
     #[case::not_loopback("https://example.org/", "http://127.0.0.1@example.org/", "plain HTTP")]

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::architecture::Architecture;
+
 /// An image.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -27,17 +29,6 @@ pub(crate) struct Image {
     /// From there to the machine's end, seconds, with software emulation.
     pub(crate) run_limit: u64,
     pub(crate) source: Source,
-}
-
-/// The processor of a machine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Architecture {
-    /// 64-bit x86, which FreeBSD and Debian call amd64.
-    #[serde(rename = "x86_64")]
-    X86_64,
-    /// 32-bit x86, which FreeBSD and Debian call i386.
-    #[serde(rename = "i686")]
-    I686,
 }
 
 /// How the first boot of an image is driven.

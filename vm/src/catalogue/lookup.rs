@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use super::architecture::Architecture;
 use super::check::{bad_description, sane};
 use super::embedded::EMBEDDED;
-use super::image::{Architecture, FirstBoot, Image, Source};
+use super::image::{FirstBoot, Image, Source};
 use crate::error::{Error, Result};
 use crate::platform;
 
@@ -86,10 +87,7 @@ impl Catalogue {
         };
         let Beside { title, note, architecture, kernel_bits, userland_bits, .. } = said;
         let architecture = architecture.unwrap_or(Architecture::X86_64);
-        let kernel_bits = kernel_bits.unwrap_or(match architecture {
-            Architecture::X86_64 => 64,
-            Architecture::I686 => 32,
-        });
+        let kernel_bits = kernel_bits.unwrap_or(architecture.bits());
         let id: String = file
             .file_stem()
             .map(|stem| stem.to_string_lossy().to_lowercase())

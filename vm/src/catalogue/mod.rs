@@ -4,6 +4,7 @@
 //! fields.
 
 pub(crate) mod address;
+mod architecture;
 mod check;
 mod digest;
 mod embedded;
@@ -11,10 +12,11 @@ mod image;
 mod keys;
 mod lookup;
 
+pub(crate) use architecture::Architecture;
 pub(crate) use digest::{Algorithm, Digest};
 pub(crate) use image::{
-    Architecture, Built, ChecksumFormat, DiskFormat, Download, FirstBoot, Format, Image, Keyboard,
-    Kind, SerialLogin, Source, Verify,
+    Built, ChecksumFormat, DiskFormat, Download, FirstBoot, Format, Image, Keyboard, Kind,
+    SerialLogin, Source, Verify,
 };
 pub(crate) use keys::keys;
 pub(crate) use lookup::Catalogue;

@@ -91,6 +91,13 @@ pub(crate) fn require_programs(candidates: &[Candidate], settings: &Settings) ->
             architectures.push(image.architecture);
             emulator_of(image.architecture)?;
         }
+        if settings.acceleration == Acceleration::Kvm && !image.architecture.is_the_hosts() {
+            return Err(Error::Usage(format!(
+                "--accel kvm: image `{}` is of {}, which this host's processor does not run",
+                image.id,
+                image.architecture.words()
+            )));
+        }
         if !settings.append.is_empty() && !matches!(image.source, Source::Built(_)) {
             return Err(Error::Usage(format!(
                 "--append: image `{}` starts its kernel itself; only those that are built here get \
@@ -137,6 +144,10 @@ pub(super) fn machine(
         Some(path) => path.clone(),
         None => emulator_of(image.architecture)?,
     };
+    let accelerator = match image.architecture.is_the_hosts() {
+        true => accelerator,
+        false => Accelerator::Tcg,
+    };
     let sandbox = try_sandbox(&emulator)?;
     if let Err(why) = &sandbox {
         tell(&format!("runs QEMU without its sandbox: {why}"));
@@ -144,6 +155,7 @@ pub(super) fn machine(
     Ok(Machine {
         id: image.id.clone(),
         files,
+        architecture: image.architecture,
         first_boot: image.first_boot.clone(),
         emulator,
         sandbox: sandbox.is_ok(),

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 
+use super::hardware::Hardware;
 use super::keyboard::KeyboardTyping;
 use super::sandbox;
 use crate::cache::Files;
@@ -33,6 +34,8 @@ pub(crate) struct Machine {
     pub(crate) id: String,
     /// What it boots.
     pub(crate) files: Files,
+    /// Its processor.
+    pub(crate) architecture: Architecture,
     /// How its first boot is driven.
     pub(crate) first_boot: FirstBoot,
     /// The emulator.
@@ -95,25 +98,34 @@ impl Machine {
     /// QEMU's command line; `console` is its option for the serial port.
     pub(super) fn command(&self, console: &[&str]) -> Result<Command> {
         let mut command = Command::new(&self.emulator);
+        let hardware = Hardware::of(self.architecture);
         let accelerator = match self.accelerator {
             Accelerator::Tcg => "tcg,thread=multi",
             Accelerator::Kvm => "kvm",
         };
         command
-            .args(["-name", &self.id, "-machine", "q35", "-accel", accelerator])
+            .args(["-name", &self.id, "-machine", hardware.board, "-accel", accelerator])
             .args(["-no-user-config", "-nic", "none", "-no-reboot"])
             .args(["-m", &self.memory.to_string(), "-smp", &self.cpus.to_string()])
-            .args(["-device", "virtio-rng-pci", "-display", "none"])
+            .args(["-device", hardware.random, "-display", "none"])
             .args(console);
         if self.sandbox {
             command.args(sandbox::OPTIONS);
         }
-        if self.accelerator == Accelerator::Kvm {
-            command.args(["-cpu", "host"]);
+        let processor = match self.accelerator {
+            Accelerator::Kvm => Some("host"),
+            Accelerator::Tcg => hardware.processor,
+        };
+        if let Some(processor) = processor {
+            command.args(["-cpu", processor]);
         }
         if let Files::Kernel { kernel, initrd, root } = &self.files {
             // panic=-1: reboot at once, which -no-reboot makes the machine's end.
-            let mut words = "console=ttyS0 panic=-1 quiet".to_owned();
+            let mut words = "panic=-1 quiet".to_owned();
+            if let Some(console) = hardware.console {
+                words.push_str(" console=");
+                words.push_str(console);
+            }
             if root.is_some() {
                 words.push_str(" root=LABEL=");
                 words.push_str(ROOT_LABEL);
@@ -155,14 +167,6 @@ impl Machine {
         }
         Ok(Some((typing, descriptor)))
     }
-}
-
-/// The system's emulator, or an error that names its package.
-pub(crate) fn emulator_of(architecture: Architecture) -> Result<PathBuf> {
-    platform::program(match architecture {
-        Architecture::X86_64 => "qemu-system-x86_64",
-        Architecture::I686 => "qemu-system-i386",
-    })
 }
 
 /// A disk, on virtio: what every guest has a driver for. A full host is the guest's error, where

@@ -6,6 +6,7 @@
 
 mod command;
 mod console;
+mod hardware;
 mod keyboard;
 mod outcome;
 mod run;
@@ -13,6 +14,7 @@ mod sandbox;
 mod serial;
 mod terminal;
 
-pub(crate) use command::{Accelerator, Disks, Machine, emulator_of};
+pub(crate) use command::{Accelerator, Disks, Machine};
+pub(crate) use hardware::emulator_of;
 pub(crate) use run::Event;
 pub(crate) use sandbox::try_sandbox;

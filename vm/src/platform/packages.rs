@@ -14,23 +14,43 @@ fn how_to_install_on(system: &str, os_release: &str, program: &str) -> String {
         .flat_map(|value| value.trim_matches(['"', '\'']).split(' '))
         .collect();
     let like = |name: &str| words.contains(&name);
+    // Of the processor that is emulated: x86_64, i386, aarch64, arm, s390x.
+    let emulated = program.strip_prefix("qemu-system-").unwrap_or_default();
+    let x86 = ["x86_64", "i386"].contains(&emulated);
+    let arm = ["aarch64", "arm"].contains(&emulated);
+    let group = |x86_name: &str, arm_name: &str, other: &str| -> String {
+        (if x86 {
+            x86_name
+        } else if arm {
+            arm_name
+        } else {
+            other
+        })
+        .to_owned()
+    };
+    let each = |before: &str, after: &str| {
+        format!("{before}{}{after}", if x86 { "x86" } else { emulated })
+    };
     let (install, emulator, tools, [archiver, compressor]) = if system == "freebsd" {
-        ("pkg install", "qemu", "qemu-tools", ["libarchive", "xz"])
+        ("pkg install", "qemu".to_owned(), "qemu-tools", ["libarchive", "xz"])
     } else if like("debian") || like("ubuntu") {
-        ("apt-get install", "qemu-system-x86", "qemu-utils", ["libarchive-tools", "xz-utils"])
+        let emulator = group("qemu-system-x86", "qemu-system-arm", "qemu-system-misc");
+        ("apt-get install", emulator, "qemu-utils", ["libarchive-tools", "xz-utils"])
     } else if like("fedora") || like("rhel") {
-        ("dnf install", "qemu-system-x86-core", "qemu-img", ["bsdtar", "xz"])
+        ("dnf install", each("qemu-system-", "-core"), "qemu-img", ["bsdtar", "xz"])
     } else if like("suse") || like("opensuse") {
-        ("zypper install", "qemu-x86", "qemu-img", ["bsdtar", "xz"])
+        let emulator = group("qemu-x86", "qemu-arm", "qemu-s390x");
+        ("zypper install", emulator, "qemu-img", ["bsdtar", "xz"])
     } else if like("arch") {
-        ("pacman -S", "qemu-system-x86", "qemu-img", ["libarchive", "xz"])
+        ("pacman -S", each("qemu-system-", ""), "qemu-img", ["libarchive", "xz"])
     } else if like("alpine") {
-        ("apk add", "qemu-system-x86_64 qemu-system-i386", "qemu-img", ["libarchive-tools", "xz"])
+        ("apk add", program.to_owned(), "qemu-img", ["libarchive-tools", "xz"])
     } else {
-        ("install", "QEMU's emulator of x86 systems", "QEMU's tools", ["libarchive's bsdtar", "xz"])
+        let emulator = format!("QEMU's emulator of {emulated} systems");
+        ("install", emulator, "QEMU's tools", ["libarchive's bsdtar", "xz"])
     };
     let package = match program {
-        _ if program.contains("qemu-system") => emulator,
+        _ if program.contains("qemu-system") => &emulator,
         "qemu-img" => tools,
         // The package of e2fsprogs is called so everywhere.
         "mke2fs" => "e2fsprogs",
@@ -51,6 +71,10 @@ mod tests {
 
     #[rstest::rstest]
     #[case("linux", "ID=debian\n", "qemu-system-i386", "apt-get install qemu-system-x86")]
+    #[case("linux", "ID=debian\n", "qemu-system-aarch64", "apt-get install qemu-system-arm")]
+    #[case("linux", "ID=debian\n", "qemu-system-s390x", "apt-get install qemu-system-misc")]
+    #[case("linux", "ID=arch\n", "qemu-system-arm", "pacman -S qemu-system-arm")]
+    #[case("linux", "ID=fedora\n", "qemu-system-s390x", "dnf install qemu-system-s390x-core")]
     #[case("linux", "ID=ubuntu\nID_LIKE=debian\n", "qemu-img", "apt-get install qemu-utils")]
     #[case("linux", "ID=kali\nID_LIKE=debian\n", "qemu-img", "apt-get install qemu-utils")]
     #[case("linux", "ID=fedora\n", "qemu-system-x86_64", "dnf install qemu-system-x86-core")]

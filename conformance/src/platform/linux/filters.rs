@@ -6,10 +6,9 @@ use crate::stop::Stop;
 
 /// Why this process cannot deny IPv6 sockets by a filter, if it cannot.
 pub fn syscall_filter_missing() -> Option<Stop> {
-    if cfg!(target_arch = "x86") {
+    if cfg!(any(target_arch = "x86", target_arch = "s390x")) {
         return Some(Stop::NotRun(
-            "32-bit x86 makes sockets through socketcall(2), whose arguments no filter can see"
-                .into(),
+            "here sockets are made through socketcall(2), whose arguments no filter can see".into(),
         ));
     }
     if AUDIT_ARCH.is_none() {
@@ -47,15 +46,17 @@ const AUDIT_ARCH: Option<u32> = if cfg!(target_arch = "x86_64") {
     Some(0x4000_0028)
 } else if cfg!(target_arch = "riscv64") {
     Some(0xC000_00F3)
+} else if cfg!(target_arch = "s390x") {
+    Some(0x8000_0016)
 } else {
     None
 };
 
-// Offsets in struct seccomp_data (seccomp(2)): nr 0, arch 4, args from 16; the low half of the
-// first argument comes first on little-endian machines, which all of the above are.
+// Offsets in struct seccomp_data (seccomp(2)): nr 0, arch 4, args from 16, of 64 bits each; of the
+// first one the low half.
 const NUMBER: u32 = 0;
 const ARCH: u32 = 4;
-const FIRST_ARGUMENT: u32 = 16;
+const FIRST_ARGUMENT: u32 = if cfg!(target_endian = "little") { 16 } else { 20 };
 
 fn load(offset: u32) -> libc::sock_filter {
     statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, offset)

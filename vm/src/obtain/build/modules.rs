@@ -14,9 +14,9 @@ use crate::obtain::unpack;
 use crate::platform;
 
 /// Modules without which a machine is of no use, and their absence an error.
-const MODULES: [&str; 3] = ["virtio_pci", "virtio_blk", "overlay"];
-/// Modules that help where they are there.
-const OPTIONAL_MODULES: [&str; 1] = ["virtio_rng"];
+const MODULES: [&str; 2] = ["virtio_blk", "overlay"];
+/// Modules that help where they are there. ARM's board has a bridge of its own.
+const OPTIONAL_MODULES: [&str; 2] = ["pci_host_generic", "virtio_rng"];
 
 /// The modules that the machine needs, and those that they need, in the order in which they can
 /// be loaded.
@@ -28,7 +28,9 @@ pub(super) fn needed(making: &Making<'_>, tree: &Tree) -> Result<Vec<(String, Ve
     let available: BTreeMap<String, &Path> =
         tree.files.iter().filter_map(|path| Some((module_name(path)?, path.as_path()))).collect();
     let mut loaded: Vec<(String, Vec<u8>)> = Vec::new();
-    let all = MODULES.iter().map(|name| (*name, true));
+    // What disks are attached to.
+    let bus = if making.built.architecture == "s390x" { "virtio_ccw" } else { "virtio_pci" };
+    let all = [bus].into_iter().chain(MODULES).map(|name| (name, true));
     for (wanted, must) in all.chain(OPTIONAL_MODULES.iter().map(|name| (*name, false))) {
         let is_built_in =
             built_in.lines().any(|line| module_name(Path::new(line)).as_deref() == Some(wanted));

@@ -86,14 +86,18 @@ fn write_initramfs(making: &Making<'_>, tree: &Tree, path: &Path) -> Result<()> 
         }
     }
     // Where programs name it: the psABI of each architecture.
-    for (place, name) in [("lib64", "ld-linux-x86-64.so.2"), ("lib", "ld-linux.so.2")] {
+    for (place, name) in [
+        ("lib64", "ld-linux-x86-64.so.2"),
+        ("lib", "ld-linux.so.2"),
+        ("lib", "ld-linux-aarch64.so.1"),
+        ("lib", "ld-linux-armhf.so.3"),
+        ("lib", "ld64.so.1"),
+    ] {
         if let Some(loader) = tree.named(name) {
             archive.copy(&format!("{place}/{name}"), 0o755, loader)?;
         }
     }
-    if let Some(release) = os_release(&making.built.suite) {
-        archive.file("etc/os-release", 0o644, release.as_bytes())?;
-    }
+    archive.file("etc/os-release", 0o644, os_release(&making.built.suite).as_bytes())?;
     for (name, text) in [
         (
             "etc/passwd",
@@ -118,14 +122,15 @@ fn write_initramfs(making: &Making<'_>, tree: &Tree, path: &Path) -> Result<()> 
 }
 
 /// The text of os-release(5): the package base-files is not in a tiny image.
-fn os_release(suite: &str) -> Option<String> {
-    let (number, name) = match suite {
-        "bookworm" => (12, "bookworm"),
-        "trixie" => (13, "trixie"),
-        _ => return None,
+fn os_release(suite: &str) -> String {
+    let number = match suite {
+        "bookworm" => 12,
+        "trixie" => 13,
+        // What is not released has no number.
+        _ => return format!("PRETTY_NAME=\"Debian GNU/Linux {suite}, tiny\"\nID=debian\n"),
     };
-    Some(format!(
-        "PRETTY_NAME=\"Debian GNU/Linux {number} ({name}), tiny\"\nID=debian\n\
-         VERSION_ID=\"{number}\"\nVERSION_CODENAME={name}\n"
-    ))
+    format!(
+        "PRETTY_NAME=\"Debian GNU/Linux {number} ({suite}), tiny\"\nID=debian\n\
+         VERSION_ID=\"{number}\"\nVERSION_CODENAME={suite}\n"
+    )
 }
