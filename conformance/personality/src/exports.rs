@@ -1,7 +1,7 @@
 //! The interposed functions by their C names, and nothing else.
 //!
 //! Functions with variable arguments (open, fcntl, ioctl) are defined with one
-//! more argument: in the calling conventions of x86, ARM and RISC-V it is found
+//! more argument: in the calling conventions of x86, ARM, RISC-V and s390x it is found
 //! where a caller puts it, and is not used where the caller gave none. `vfork`
 //! is not here: a function that calls it cannot return.
 

@@ -110,9 +110,11 @@ fn move_times(buffer: *mut StatBuffer, layout: StatLayout) {
     #[cfg(not(target_os = "linux"))]
     let is_statx = false;
     let (first, count) = if is_statx { (mtime - 48, 4) } else { (mtime - 16, 3) };
+    // Nanoseconds are a `long` but in statx, and only numbers of 64 bits lie 16 bytes apart.
+    let width = if is_statx { 4 } else { 8 };
     for at in (first..).step_by(16).take(count) {
         let seconds = field(buffer, (at, 8)) as i64;
-        let nanoseconds = field(buffer, (at + 8, 4)) as i64;
+        let nanoseconds = field(buffer, (at + 8, width)) as i64;
         put(buffer, (at, 8), clocks::file_time(seconds, nanoseconds) as u64);
     }
 }

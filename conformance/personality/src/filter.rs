@@ -56,8 +56,8 @@ const EQUAL: u16 = 0x15; // BPF_JMP | BPF_JEQ | BPF_K
 const RETURN: u16 = 0x06; // BPF_RET | BPF_K
 const ALLOW: u32 = 0x7fff_0000; // SECCOMP_RET_ALLOW
 const EPERM_: u32 = 0x0005_0000 | 1; // SECCOMP_RET_ERRNO | EPERM
-/// Numbers from here on are those of x32 programs (asm/unistd.h).
-const X32: u32 = 0x4000_0000;
+/// Numbers from here on are those of x32 programs, or ARM's own calls (asm/unistd.h).
+const SPECIAL: u32 = if cfg!(target_arch = "arm") { 0x000f_0000 } else { 0x4000_0000 };
 
 /// Puts the filter before this process and all that it becomes, for good.
 pub(crate) fn put_up() {
@@ -74,7 +74,7 @@ pub(crate) fn put_up() {
         step(LOAD, 4, 0, 0),
         step(EQUAL, arch, 0, 5),
         step(LOAD, 0, 0, 0),
-        step(AT_LEAST, X32, 3, 0),
+        step(AT_LEAST, SPECIAL, 3, 0),
         step(EQUAL, CLONE3, 2, 0),
         step(AT_LEAST, first, 0, 1),
         step(RETURN, EPERM_, 0, 0),

@@ -34,7 +34,7 @@ macro_rules! constants {
     };
 }
 
-// Linux: the generic numbers, as on x86, ARM and RISC-V. FreeBSD: sys/socket.h,
+// Linux: the generic numbers, as on x86, ARM, RISC-V and s390x. FreeBSD: sys/socket.h,
 // sys/fcntl.h, sys/signal.h, sys/errno.h, netinet6/in6.h, sys/resource.h.
 constants! {
     AF_UNIX: c_int = 1, 1;
@@ -204,7 +204,7 @@ impl Sigset {
 
 /// `struct sigaction` (Linux with glibc or musl, except MIPS; glibc's bits/sigaction.h of s390;
 /// FreeBSD sigaction(2) and sys/signal.h).
-#[cfg(all(target_os = "linux", not(target_arch = "s390x")))]
+#[cfg(all(target_os = "linux", not(all(target_arch = "s390x", target_env = "gnu"))))]
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub(crate) struct Sigaction {
@@ -213,12 +213,12 @@ pub(crate) struct Sigaction {
     pub(crate) flags: c_int,
     pub(crate) restorer: usize,
 }
-#[cfg(all(target_os = "linux", target_arch = "s390x"))]
+#[cfg(all(target_os = "linux", target_arch = "s390x", target_env = "gnu"))]
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub(crate) struct Sigaction {
     pub(crate) handler: usize,
-    reserved: c_int,
+    _reserved: c_int,
     pub(crate) flags: c_int,
     pub(crate) restorer: usize,
     pub(crate) mask: Sigset,
@@ -235,8 +235,8 @@ pub(crate) struct Sigaction {
 impl Sigaction {
     pub(crate) const DEFAULT: Sigaction = Sigaction {
         handler: SIG_DFL,
-        #[cfg(target_arch = "s390x")]
-        reserved: 0,
+        #[cfg(all(target_arch = "s390x", target_env = "gnu"))]
+        _reserved: 0,
         mask: Sigset::EMPTY,
         flags: 0,
         #[cfg(target_os = "linux")]

@@ -134,7 +134,7 @@ pub(super) const PROBES: &[Probe] = &[
         id: "widths/char",
         title: "char without a sign word in C",
         posix: "limits.h, CHAR_MIN: implementation-defined",
-        linux: open("the processor's ABI: signed on x86, unsigned on ARM, POWER and RISC-V"),
+        linux: open("the processor's ABI: signed on x86, unsigned on ARM, POWER, RISC-V and s390x"),
         freebsd: open("arch(7), char Signedness: signed on x86, unsigned on ARM, POWER and RISC-V"),
         measure: |_| {
             #[allow(clippy::unnecessary_cast)] // c_char is i8 or u8

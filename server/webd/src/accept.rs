@@ -10,6 +10,7 @@
 //! all woken for each connection, or, with `EPOLLEXCLUSIVE`, the same one again and again; and
 //! `SO_REUSEPORT` gives each worker a queue whose connections are lost when it ends.
 
+use std::mem::MaybeUninit;
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd};
 use std::os::unix::thread::JoinHandleExt;
@@ -21,9 +22,10 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::pthread::Pthread;
+use nix::sys::socket::{SockaddrLike, SockaddrStorage};
 use tokio::sync::mpsc;
 
-use crate::sockets::Listener;
+use crate::sockets::{Listener, to_std};
 use crate::{diagnostics, signals};
 
 /// Pause of accepting when the system has no descriptor or memory to spare.
@@ -122,10 +124,7 @@ fn accept_waiting(listener: &Listener, room: &AtomicUsize) -> Option<(TcpStream,
         let less = |room: usize| room.checked_sub(1);
         room.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).ok()?;
         match accept_once(listener) {
-            Ok(stream) => match stream.peer_addr() {
-                Ok(peer) => return Some((stream, peer)),
-                Err(_) => continue,
-            },
+            Ok(arrived) => return Some(arrived),
             Err(Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM) => return None,
             // Another worker was quicker, and this one was interrupted; or the connection has gone.
             Err(_) => {}
@@ -141,11 +140,7 @@ fn accept(listener: &Listener, stopping: &AtomicBool) -> Option<(TcpStream, Sock
             return None;
         }
         match accept_once(listener) {
-            // Without an address the peer has gone already.
-            Ok(stream) => match stream.peer_addr() {
-                Ok(peer) => return Some((stream, peer)),
-                Err(_) => continue,
-            },
+            Ok(arrived) => return Some(arrived),
             Err(Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM) => {
                 if !told {
                     diagnostics::say("out of descriptors or memory: connections have to wait");
@@ -165,11 +160,25 @@ fn accept(listener: &Listener, stopping: &AtomicBool) -> Option<(TcpStream, Sock
     }
 }
 
-fn accept_once(listener: &Listener) -> nix::Result<TcpStream> {
-    use nix::sys::socket::{SockFlag, accept4};
-    // The standard library's `accept` goes on after EINTR: the thread could not be stopped.
-    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-    let accepted = accept4(listener.socket.as_raw_fd(), flags)?;
+fn accept_once(listener: &Listener) -> nix::Result<(TcpStream, SocketAddr)> {
+    // The standard library's `accept` goes on after EINTR: the thread could not be stopped. nix's does
+    // not tell the peer, who would have to be asked for by one more call.
+    let mut address = MaybeUninit::<libc::sockaddr_storage>::zeroed();
+    let mut length = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
+    // SAFETY: a descriptor that is open, and room of that length for any address.
+    let accepted = Errno::result(unsafe {
+        libc::accept4(
+            listener.socket.as_raw_fd(),
+            address.as_mut_ptr().cast(),
+            &raw mut length,
+            libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK,
+        )
+    })?;
     // SAFETY: accept4 has just returned this descriptor to us alone.
-    Ok(unsafe { TcpStream::from_raw_fd(accepted) })
+    let stream = unsafe { TcpStream::from_raw_fd(accepted) };
+    // SAFETY: accept4 has written an address of that length into zeros.
+    let peer = unsafe { SockaddrStorage::from_raw(address.as_ptr().cast(), Some(length)) };
+    // FreeBSD has none of a peer who has gone already (accept(2)).
+    let peer = peer.as_ref().and_then(to_std).ok_or(Errno::ECONNABORTED)?;
+    Ok((stream, peer))
 }

@@ -1,6 +1,7 @@
 //! What a response's body can be: nothing, bytes in memory, a file that is read as it is sent, or
 //! what a remote worker sends.
 
+use std::cell::RefCell;
 use std::fs::File;
 use std::io::{self, Read};
 use std::pin::Pin;
@@ -12,7 +13,7 @@ use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 use tokio::time::{Instant, Sleep};
 
 /// What is read of a file at once.
-const CHUNK: u64 = 64 * 1024;
+const CHUNK: usize = 64 * 1024;
 
 /// A response's body.
 pub(crate) enum Body {
@@ -73,15 +74,57 @@ impl HttpBody for Body {
 }
 
 fn next_chunk(file: &mut File, left: &mut u64) -> io::Result<Bytes> {
-    let wanted = CHUNK.min(*left);
-    let mut chunk = Vec::with_capacity(wanted as usize);
-    Read::by_ref(file).take(wanted).read_to_end(&mut chunk)?;
-    if chunk.is_empty() {
-        // It has shrunk: the promised length cannot be kept, and the connection's end says so.
-        return Err(io::ErrorKind::UnexpectedEof.into());
+    let mut chunk = Chunk::new();
+    let wanted = usize::try_from(*left).unwrap_or(CHUNK).min(CHUNK);
+    chunk.length = loop {
+        match file.read(&mut chunk.buffer[..wanted]) {
+            // It has shrunk: the promised length cannot be kept, and the connection's end says so.
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            read => break read?,
+        }
+    };
+    *left -= chunk.length as u64;
+    Ok(Bytes::from_owner(chunk))
+}
+
+/// What was read. Its memory is used again, since the system takes long to give so much of it.
+struct Chunk {
+    buffer: Box<[u8]>,
+    length: usize,
+}
+
+thread_local! {
+    static UNUSED: RefCell<Vec<Box<[u8]>>> = const { RefCell::new(Vec::new()) };
+}
+
+impl Chunk {
+    /// How many are kept.
+    const KEPT: usize = 16;
+
+    fn new() -> Self {
+        let buffer = UNUSED.with_borrow_mut(Vec::pop);
+        Self { buffer: buffer.unwrap_or_else(|| vec![0; CHUNK].into()), length: 0 }
     }
-    *left -= chunk.len() as u64;
-    Ok(chunk.into())
+}
+
+impl AsRef<[u8]> for Chunk {
+    fn as_ref(&self) -> &[u8] {
+        &self.buffer[..self.length]
+    }
+}
+
+impl Drop for Chunk {
+    fn drop(&mut self) {
+        let buffer = std::mem::take(&mut self.buffer);
+        // At the end of the thread there is no place to keep it.
+        let _ = UNUSED.try_with(|unused| {
+            let mut unused = unused.borrow_mut();
+            if unused.len() < Self::KEPT {
+                unused.push(buffer);
+            }
+        });
+    }
 }
 
 impl RemoteBody {

@@ -247,7 +247,6 @@ impl Worker {
             return;
         };
         figures.borrow_mut().counters.accepted += 1;
-        let _ = stream.set_nodelay(true);
         let Ok(stream) = tokio::net::TcpStream::from_std(stream) else { return };
         self.open.set(self.open.get() + 1);
         let open = Open(Rc::clone(&self.open), Rc::clone(&self.ended));

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::address;
+use super::architecture::Architecture;
 use super::digest::Digest;
 use super::image::{Download, FirstBoot, Image, Kind, Source, Verify};
 use super::keys::keys;
@@ -44,6 +45,14 @@ impl Image {
             return Err(format!(
                 "userland_bits must be {bits}: its architecture has no programs of {} bits",
                 self.userland_bits
+            ));
+        }
+        let is_arm = matches!(self.architecture, Architecture::Aarch64 | Architecture::Armv7);
+        if is_arm && !matches!(self.source, Source::Built(_)) {
+            return Err(format!(
+                "architecture: {} machines have no firmware here that starts a disk; only images \
+                 that are built here, whose kernel QEMU starts, boot on them",
+                self.architecture.words()
             ));
         }
         if let FirstBoot::Keyboard(keyboard) = &self.first_boot {

@@ -176,7 +176,7 @@ pub(crate) enum Format {
 pub(crate) struct Built {
     /// Debian's release: `bookworm`.
     pub(crate) suite: String,
-    /// Debian's name of the architecture: `amd64`, `i386`.
+    /// Debian's name of the architecture: `amd64`, `i386`, `arm64`.
     pub(crate) architecture: String,
     /// The package of the kernel: `linux-image-686-pae`.
     pub(crate) kernel: String,

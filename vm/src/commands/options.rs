@@ -113,7 +113,7 @@ pub(super) struct MachineOptions {
     #[arg(long, value_enum, default_value_t = Accel::Tcg)]
     accel: Accel,
 
-    /// The emulator to use instead of qemu-system-x86_64 or qemu-system-i386
+    /// The emulator to use instead of qemu-system-PROCESSOR
     #[arg(long, value_name = "FILE")]
     qemu: Option<PathBuf>,
 }

@@ -21,7 +21,7 @@ run` in each guest: ids, globs, --level, --repeat and so on. To check your own s
 `forkproof vm run debian-12 --add server.toml --add src/server -- --target server.toml --program \
 ./server`.
 
-The forkproof that runs in a guest must be an x86 program for the guest's system and width. It is \
+The forkproof that runs in a guest must be a program for the guest's system and processor. It is \
 looked for in this order: --payload; $FORKPROOF_PAYLOADS, a directory; forkproof-TARGET beside this \
 program; cargo's target directory around this program, TARGET/release/forkproof and \
 cross/TARGET/release/forkproof; that of the clone you are in; this program. In each place a static \

@@ -83,7 +83,7 @@ console=/dev/console
 # Where somebody has logged in to type this: on the serial port, or on the screen, which nobody sees.
 typed=$1
 if [ -n "$typed" ]; then
-    for device in /dev/ttyS0 /dev/ttyu0; do [ ! -c "$device" ] || console=$device; done
+    for device in /dev/ttyS0 /dev/ttyu0 /dev/ttyAMA0 /dev/ttysclp0; do [ ! -c "$device" ] || console=$device; done
 fi
 export console typed
 {find}if [ -z "$job" ]; then
@@ -174,7 +174,7 @@ mkdir result || exit
             let _ = write!(
                 script,
                 r#"{repro}    say "./forkproof is here in $PWD; leave the shell to end the machine"
-    for device in /dev/ttyS0 /dev/ttyu0; do [ ! -c "$device" ] || console=$device; done
+    for device in /dev/ttyS0 /dev/ttyu0 /dev/ttyAMA0 /dev/ttysclp0; do [ ! -c "$device" ] || console=$device; done
     if [ "$typed" = serial ]; then
         # This terminal, which somebody has logged in to.
         sh -i < "$console" > "$console" 2>&1

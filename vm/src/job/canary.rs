@@ -9,7 +9,7 @@ use forkproof_report::ExitStatus;
 use super::directory::{RunDirectory, prepare};
 use super::plan::{Acceleration, Settings, machine};
 use crate::cache::Cache;
-use crate::catalogue::Catalogue;
+use crate::catalogue::{Catalogue, Image};
 use crate::error::{Error, Result};
 use crate::guest::{self, Outcome, Stamp, Work};
 use crate::machine::{Accelerator, Disks};
@@ -21,12 +21,15 @@ const CANARY_LIMIT: Duration = Duration::from_secs(20);
 /// Decides what the processors are made of. That /dev/kvm opens proves nothing: hosts were seen on
 /// which machines are made, and no kernel gets anywhere. So a tiny image must write its result
 /// first.
-pub(super) fn accelerator(
+pub(super) fn accelerator<'a>(
     cache: &Cache,
     settings: &Settings,
+    images: impl IntoIterator<Item = &'a Image>,
     tell: &dyn Fn(&str),
 ) -> Result<Accelerator> {
-    if settings.acceleration == Acceleration::Tcg {
+    let emulated = settings.acceleration == Acceleration::Tcg
+        || !images.into_iter().any(|image| image.architecture.is_the_hosts());
+    if emulated {
         return Ok(Accelerator::Tcg);
     }
     match canary(cache, settings) {
@@ -42,8 +45,14 @@ pub(super) fn accelerator(
     }
 }
 
-/// The image that flies first.
-const CANARY: &str = "debian-12-tiny";
+/// The image that flies first: of this host's processor.
+const CANARY: &str = if cfg!(target_arch = "aarch64") {
+    "debian-12-arm64-tiny"
+} else if cfg!(target_arch = "s390x") {
+    "debian-12-s390x-tiny"
+} else {
+    "debian-12-tiny"
+};
 
 fn canary(cache: &Cache, settings: &Settings) -> Result<()> {
     const DEVICE: &str = "/dev/kvm";

@@ -71,7 +71,9 @@ pub(crate) fn run(
     sweep(cache)?;
     let news = RefCell::new(observe);
     let step = |id: &str, text: &str| News::Step { id: id.to_owned(), text: text.to_owned() };
-    let accelerator = accelerator(cache, settings, &|text| (news.borrow_mut())(step("kvm", text)))?;
+    let images = plan.candidates.iter().map(|candidate| &candidate.image);
+    let tell = |text: &str| (news.borrow_mut())(step("kvm", text));
+    let accelerator = accelerator(cache, settings, images, &tell)?;
     in_parallel(
         plan.candidates,
         plan.at_a_time.min(plan.candidates.len()),

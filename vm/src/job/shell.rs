@@ -21,7 +21,7 @@ pub(crate) fn shell(
 ) -> Result<()> {
     sweep(cache)?;
     let image = &candidate.image;
-    let accelerator = accelerator(cache, settings, tell)?;
+    let accelerator = accelerator(cache, settings, [image], tell)?;
     let files = obtain(cache, image, &settings.fetch, tell)?;
     let run = RunDirectory::make(cache)?;
     let stamp = Stamp::new();

@@ -63,23 +63,36 @@ APT::Update::Error-Mode "any";
         Ok(command)
     }
 
-    /// What Debian's package of a kernel's flavour depends on: the kernel.
-    pub(super) fn real_package(&self, making: &Making<'_>, flavour: &str) -> Result<String> {
+    /// The packages of a kernel and its modules. What Debian's package of a kernel's flavour depends on
+    /// is one that has both, or, in newer releases, one that depends on one for each.
+    pub(super) fn kernel_packages(
+        &self,
+        making: &Making<'_>,
+        flavour: &str,
+    ) -> Result<Vec<String>> {
+        let image =
+            self.depends(flavour)?.into_iter().find(|name| name.starts_with("linux-image-"));
+        let image = image.ok_or_else(|| {
+            making.failed(format!(
+                "{} has no package {flavour} for {}",
+                making.built.suite, making.built.architecture
+            ))
+        })?;
+        let mut packages = self.depends(&image)?;
+        packages
+            .retain(|name| name.starts_with("linux-binary-") || name.starts_with("linux-modules-"));
+        packages.push(image);
+        Ok(packages)
+    }
+
+    fn depends(&self, package: &str) -> Result<Vec<String>> {
         let output = self
             .command("apt-cache")?
-            .args(["depends", "--important", flavour])
+            .args(["depends", "--important", package])
             .output()
             .map_err(|error| Error::io("run", Path::new("apt-cache"), error))?;
         let text = String::from_utf8_lossy(&output.stdout);
-        text.lines()
-            .filter_map(|line| line.trim().strip_prefix("Depends: "))
-            .find(|name| name.starts_with("linux-image-"))
-            .map(str::to_owned)
-            .ok_or_else(|| {
-                making.failed(format!(
-                    "{} has no package {flavour} for {}",
-                    making.built.suite, making.built.architecture
-                ))
-            })
+        let names = text.lines().filter_map(|line| line.trim().strip_prefix("Depends: "));
+        Ok(names.map(str::to_owned).collect())
     }
 }

@@ -15,8 +15,8 @@ use crate::platform;
 
 /// Modules without which a machine is of no use, and their absence an error.
 const MODULES: [&str; 2] = ["virtio_blk", "overlay"];
-/// Modules that help where they are there. ARM's board has a bridge of its own.
-const OPTIONAL_MODULES: [&str; 2] = ["pci_host_generic", "virtio_rng"];
+/// Modules that help where they are there.
+const OPTIONAL_MODULES: [&str; 1] = ["virtio_rng"];
 
 /// The modules that the machine needs, and those that they need, in the order in which they can
 /// be loaded.
@@ -28,10 +28,10 @@ pub(super) fn needed(making: &Making<'_>, tree: &Tree) -> Result<Vec<(String, Ve
     let available: BTreeMap<String, &Path> =
         tree.files.iter().filter_map(|path| Some((module_name(path)?, path.as_path()))).collect();
     let mut loaded: Vec<(String, Vec<u8>)> = Vec::new();
-    // What disks are attached to.
-    let bus = if making.built.architecture == "s390x" { "virtio_ccw" } else { "virtio_pci" };
-    let all = [bus].into_iter().chain(MODULES).map(|name| (name, true));
-    for (wanted, must) in all.chain(OPTIONAL_MODULES.iter().map(|name| (*name, false))) {
+    // What disks are attached to; on s390x it is in every kernel that can be a guest's.
+    let bus = (making.built.architecture != "s390x").then_some("virtio_pci");
+    let all = bus.into_iter().chain(MODULES).map(|name| (name, true));
+    for (wanted, must) in all.chain(OPTIONAL_MODULES.map(|name| (name, false))) {
         let is_built_in =
             built_in.lines().any(|line| module_name(Path::new(line)).as_deref() == Some(wanted));
         if is_built_in {

@@ -23,19 +23,15 @@ pub(super) fn make(making: &Making<'_>) -> Result<BTreeMap<String, String>> {
     let apt = Apt::prepare(making)?;
     (making.tell)("downloads Debian's kernel, busybox and C library");
     making.tool("apt-get update", apt.command("apt-get")?.args(["-q", "update"]))?;
-    let kernel = apt.real_package(making, &making.built.kernel)?;
+    let kernel = apt.kernel_packages(making, &making.built.kernel)?;
     let archives = making.dir.join("archives");
     fs::create_dir(&archives).map_err(|error| Error::io("make", &archives, error))?;
     making.tool(
         "apt-get download",
-        apt.command("apt-get")?.current_dir(&archives).args([
-            "-q",
-            "download",
-            &kernel,
-            "busybox-static",
-            "libc6",
-            "libgcc-s1",
-        ]),
+        apt.command("apt-get")?
+            .current_dir(&archives)
+            .args(["-q", "download", "busybox-static", "libc6", "libgcc-s1"])
+            .args(&kernel),
     )?;
     (making.tell)("unpacks them");
     let root = making.dir.join("root");
@@ -56,7 +52,7 @@ pub(super) fn make(making: &Making<'_>) -> Result<BTreeMap<String, String>> {
     let tree = Tree::of(&root)?;
     let image = tree
         .starting_with("boot/vmlinuz-")
-        .ok_or_else(|| making.failed(format!("{kernel} has no boot/vmlinuz-*")))?;
+        .ok_or_else(|| making.failed(format!("{} has no boot/vmlinuz-*", kernel.join(", "))))?;
     fs::copy(image, making.dir.join("kernel")).map_err(|error| Error::io("copy", image, error))?;
     let initrd = making.dir.join("initrd");
     write_initramfs(making, &tree, &initrd)?;
