@@ -218,7 +218,7 @@ pub(crate) struct Sigaction {
 #[derive(Clone, Copy)]
 pub(crate) struct Sigaction {
     pub(crate) handler: usize,
-    _reserved: c_int,
+    pub(crate) _reserved: c_int,
     pub(crate) flags: c_int,
     pub(crate) restorer: usize,
     pub(crate) mask: Sigset,
