@@ -13,7 +13,7 @@ use crate::stop::Stop;
 pub enum Need {
     /// `::1` can be bound.
     Ipv6,
-    /// The run has root's rights.
+    /// The run has root's rights, that to become another user among them.
     Root,
     /// The system tells about processes: parents, states, signal dispositions.
     ProcessTable,
@@ -67,13 +67,12 @@ impl Need {
 
     /// Why this need is not met here, if it isn't.
     pub fn missing(self) -> Option<Stop> {
-        let root = nix::unistd::geteuid().is_root();
         let own = std::process::id() as i32;
         match self {
             Self::Ipv6 => TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).err().map(|error| {
                 Stop::Unsupported(format!("this machine has no IPv6 loopback: {error}"))
             }),
-            Self::Root => (!root).then(|| Stop::NotRun("needs root".into())),
+            Self::Root => root_missing(),
             Self::Credentials => platform::credentials(own).err().map(Stop::NotRun),
             Self::ForeignLimits => platform::descriptor_limit_of(own).err().map(Stop::NotRun),
             Self::Retransmissions => retransmissions_missing(),
@@ -120,6 +119,18 @@ impl Need {
     pub fn first_missing(needs: &[Self]) -> Option<Stop> {
         needs.iter().find_map(|need| need.missing())
     }
+}
+
+/// Root of a container may lack what makes it root. The right to choose one's groups comes with that to
+/// become another user, and can be tried without changing anything.
+fn root_missing() -> Option<Stop> {
+    if !nix::unistd::geteuid().is_root() {
+        return Some(Stop::NotRun("needs root".into()));
+    }
+    let same = nix::unistd::getgroups().and_then(|groups| nix::unistd::setgroups(&groups));
+    same.err().map(|errno| {
+        Stop::NotRun(format!("needs root's right to become another user: {}", errno.desc()))
+    })
 }
 
 fn retransmissions_missing() -> Option<Stop> {

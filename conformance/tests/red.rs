@@ -304,3 +304,20 @@ fn a_cascade_is_short_and_begins_with_its_cause(
         assert!(head.contains(word), "`{word}` is not in: {head}");
     }
 }
+
+/// Root of a container that may become no other user.
+#[test]
+#[cfg(target_os = "linux")]
+fn root_without_its_rights_is_not_the_servers_fault() {
+    if !nix::unistd::geteuid().is_root() {
+        return;
+    }
+    let output = Command::new("setpriv")
+        .args(["--inh-caps=-all", "--bounding-set=-all", env!("CARGO_BIN_EXE_forkproof"), "run"])
+        .arg("processes/drops-privileges")
+        .output()
+        .unwrap();
+    let shown = text(&output);
+    assert_eq!(output.status.code(), Some(3), "{shown}");
+    assert!(shown.contains("needs root's right to become another user"), "{shown}");
+}

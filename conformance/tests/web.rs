@@ -74,12 +74,21 @@ fn disturbing(manifest: &Path, what: &str) -> Command {
 fn validated(output: &Output) -> Value {
     let errors = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(0), "{errors}");
-    let report = serde_json::from_slice(&output.stdout).unwrap();
+    as_its_schema_says(serde_json::from_slice(&output.stdout).unwrap())
+}
+
+fn as_its_schema_says(report: Value) -> Value {
     let schema = jsonschema::validator_for(&serde_json::from_str(SCHEMA).unwrap()).unwrap();
     let wrong: Vec<String> =
         schema.iter_errors(&report).map(|e| format!("{}: {e}", e.instance_path)).collect();
     assert!(wrong.is_empty(), "{wrong:?}");
     report
+}
+
+#[test]
+fn the_published_measurement_is_as_its_schema_says() {
+    let report = include_bytes!("../docs/src/measured/webs.json");
+    as_its_schema_says(serde_json::from_slice(report).unwrap());
 }
 
 #[rstest]
