@@ -121,8 +121,8 @@ impl Need {
     }
 }
 
-/// Root of a container may lack what makes it root. The right to choose one's groups comes with that to
-/// become another user, and can be tried without changing anything.
+/// Root of a container may lack what makes it root. The right to choose one's groups usually comes with
+/// that to become another user, and it can be tried without changing anything.
 fn root_missing() -> Option<Stop> {
     if !nix::unistd::geteuid().is_root() {
         return Some(Stop::NotRun("needs root".into()));

@@ -87,8 +87,13 @@ fn as_its_schema_says(report: Value) -> Value {
 
 #[test]
 fn the_published_measurement_is_as_its_schema_says() {
-    let report = include_bytes!("../docs/src/measured/webs.json");
-    as_its_schema_says(serde_json::from_slice(report).unwrap());
+    for report in [
+        include_str!("../docs/src/measured/webs.json"),
+        include_str!("../docs/src/measured/webs-disturb.json"),
+        include_str!("../docs/src/measured/webs-upgrade.json"),
+    ] {
+        as_its_schema_says(serde_json::from_str(report).unwrap());
+    }
 }
 
 #[rstest]

@@ -74,8 +74,8 @@ impl HttpBody for Body {
 }
 
 fn next_chunk(file: &mut File, left: &mut u64) -> io::Result<Bytes> {
-    let mut chunk = Chunk::new();
     let wanted = usize::try_from(*left).unwrap_or(CHUNK).min(CHUNK);
+    let mut chunk = Chunk::new(wanted);
     chunk.length = loop {
         match file.read(&mut chunk.buffer[..wanted]) {
             // It has shrunk: the promised length cannot be kept, and the connection's end says so.
@@ -102,9 +102,14 @@ impl Chunk {
     /// How many are kept.
     const KEPT: usize = 16;
 
-    fn new() -> Self {
-        let buffer = UNUSED.with_borrow_mut(Vec::pop);
-        Self { buffer: buffer.unwrap_or_else(|| vec![0; CHUNK].into()), length: 0 }
+    /// Room for so many bytes at least.
+    fn new(wanted: usize) -> Self {
+        // Who waits for little shall not hold much.
+        let buffer = match wanted < CHUNK {
+            true => None,
+            false => UNUSED.with_borrow_mut(Vec::pop),
+        };
+        Self { buffer: buffer.unwrap_or_else(|| vec![0; wanted].into()), length: 0 }
     }
 }
 
@@ -120,7 +125,7 @@ impl Drop for Chunk {
         // At the end of the thread there is no place to keep it.
         let _ = UNUSED.try_with(|unused| {
             let mut unused = unused.borrow_mut();
-            if unused.len() < Self::KEPT {
+            if buffer.len() == CHUNK && unused.len() < Self::KEPT {
                 unused.push(buffer);
             }
         });

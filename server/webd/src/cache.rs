@@ -7,7 +7,7 @@
 //! every write, however small, shows.
 //!
 //! One gap is left, and closed: two writes within one tick of the file system's clock have the same
-//! time. A file is kept only if its last change was long enough ago when it was read, so that a later
+//! time. A file is kept only if its last change was [`SETTLED`] before it was read, so that a later
 //! write has a later time (git calls the others "racily clean"). Its status is taken again after
 //! the read, so that what is kept is what one version of the file holds.
 //!
@@ -24,11 +24,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use lru::LruCache;
 
-/// How long a file must have been left alone, where times have parts of a second: they are taken from
-/// a clock that ticks with the kernel, every 10 ms at least.
-const SETTLED: Duration = Duration::from_millis(100);
-/// The same where they have none, or seem so. FAT's tick is 2 s.
-const SETTLED_IN_SECONDS: Duration = Duration::from_millis(2500);
+/// How long a file must have been left alone. More than the tick of any file system in use (FAT's
+/// is 2 s).
+const SETTLED: Duration = Duration::from_millis(2500);
 /// The most files that are kept, however small.
 const MOST_FILES: NonZeroUsize = NonZeroUsize::new(16 * 1024).unwrap();
 
@@ -54,13 +52,11 @@ impl Version {
     }
 
     /// Whether it was made so long ago that a change now would have another time.
-    fn is_settled(&self, now: SystemTime) -> bool {
+    fn is_settled(&self) -> bool {
         let changed = self.changed.max(self.modified);
-        let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
-        let in_seconds = [self.changed, self.modified].iter().any(|(_, parts)| *parts == 0);
-        let time = if in_seconds { SETTLED_IN_SECONDS } else { SETTLED };
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         u64::try_from(changed.0).is_ok_and(|seconds| {
-            Duration::new(seconds, changed.1 as u32).saturating_add(time) <= now
+            Duration::new(seconds, changed.1 as u32).saturating_add(SETTLED) <= now
         })
     }
 }
@@ -107,7 +103,7 @@ impl Cache {
         if version.size > self.largest {
             return Ok(None);
         }
-        let settled = version.is_settled(SystemTime::now());
+        let settled = version.is_settled();
         let mut content = Vec::with_capacity(version.size as usize);
         Read::by_ref(file).take(version.size).read_to_end(&mut content)?;
         if content.len() as u64 != version.size || Version::of(&file.metadata()?) != version {
@@ -158,28 +154,9 @@ mod tests {
 
     /// Makes `path` one that was last changed long ago, for which its file system is asked to wait.
     fn settle(path: &Path) {
-        while !Version::of(&fs::metadata(path).unwrap()).is_settled(SystemTime::now()) {
+        while !Version::of(&fs::metadata(path).unwrap()).is_settled() {
             std::thread::sleep(Duration::from_millis(20));
         }
-    }
-
-    #[test]
-    fn what_has_just_changed_is_not_kept() {
-        let at = |milliseconds: u64| UNIX_EPOCH + Duration::from_millis(1_000_000 + milliseconds);
-        let version = |modified, changed| Version {
-            device: 1,
-            inode: 1,
-            size: 1,
-            modified: (999, modified),
-            changed: (1000, changed),
-        };
-        let changed = |parts| version(1, parts);
-        assert!(!changed(500_000_000).is_settled(at(599)));
-        assert!(changed(500_000_000).is_settled(at(600)));
-        assert!(!changed(0).is_settled(at(2499)), "a time in seconds");
-        assert!(!version(0, 500_000_000).is_settled(at(2999)), "another one");
-        assert!(changed(0).is_settled(at(2500)));
-        assert!(!changed(500_000_000).is_settled(UNIX_EPOCH), "a clock that was put back");
     }
 
     #[test]
@@ -191,6 +168,9 @@ mod tests {
             fs::write(path(name), vec![b'x'; 100]).unwrap();
         }
         fs::write(path("large"), vec![b'x'; 101]).unwrap();
+        assert!(!served(&mut cache, &path("a")).0);
+        assert!(!served(&mut cache, &path("a")).0, "just written: not kept");
+
         settle(&path("large"));
         for name in ["a", "b"] {
             assert!(!served(&mut cache, &path(name)).0);

@@ -172,6 +172,7 @@ format = "qcow2"
     #[case::width("kernel_bits = 64", "kernel_bits = 16", "kernel_bits")]
     #[case::userland("kernel_bits = 64", "kernel_bits = 32", "userland_bits")]
     #[case::i686("\"x86_64\"", "\"i686\"", "kernel_bits must not exceed")]
+    #[case::arm("\"x86_64\"", "\"aarch64\"", "no firmware")]
     #[case::narrow(
         "x86_64\"\nkernel_bits = 64\nuserland_bits = 64",
         "s390x\"\nkernel_bits = 64\nuserland_bits = 32",

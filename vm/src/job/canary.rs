@@ -48,6 +48,8 @@ pub(super) fn accelerator<'a>(
 /// The image that flies first: of this host's processor.
 const CANARY: &str = if cfg!(target_arch = "aarch64") {
     "debian-12-arm64-tiny"
+} else if cfg!(target_arch = "arm") {
+    "debian-12-armhf-tiny"
 } else if cfg!(target_arch = "s390x") {
     "debian-12-s390x-tiny"
 } else {
