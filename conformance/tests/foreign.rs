@@ -61,6 +61,7 @@ const STORE: &str = "keyvalue";
 const THREADS: &str = "threaded";
 const DAEMON: &str = "daemon";
 const CHAT: &str = "broadcast";
+const FEW: &str = "few-clients";
 
 /// The defects of each server.
 const DEFECTS: &[(&str, &[Defect])] = &[
@@ -365,7 +366,7 @@ const DEFECTS: &[(&str, &[Defect])] = &[
 /// The program of a server.
 fn source(server: &str) -> &str {
     match server {
-        ECHO | HTTP | DAEMON => "forking",
+        ECHO | HTTP | DAEMON | FEW => "forking",
         other => other,
     }
 }
@@ -464,6 +465,20 @@ fn a_correct_server_is_conformant(#[case] server: &str, #[case] at_least: usize)
     let entries = report["requirements"].as_array().unwrap();
     let passed = entries.iter().filter(|entry| entry["verdict"] == "pass").count();
     assert!(passed >= at_least, "{passed} passed: {shown}");
+}
+
+/// Clients that can be asked only once are served as long as another one beside them is. Those others
+/// do not pile up at a server that has a limit.
+#[test]
+fn a_server_of_few_connections_is_asked_by_few_at_a_time() {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let dir = open_dir();
+    let manifest = PathBuf::from(format!("{TARGETS}/{FEW}.toml"));
+    let (output, report) = run(dir.path(), &manifest, FEW, &["signals/group-is-private", BASIC]);
+    let shown = words(&output);
+    assert_eq!(output.status.code(), Some(0), "{shown}");
+    let entries = report["requirements"].as_array().unwrap();
+    assert!(entries.iter().all(|entry| entry["verdict"] == "pass"), "{shown}");
 }
 
 /// What became of one requirement that is to fail, or of the one beside it.

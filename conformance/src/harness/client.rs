@@ -130,10 +130,10 @@ impl Client {
         self.send_key()
     }
 
-    /// Ends the connection that [`reconnect`](Self::reconnect) replaces. To one that the server has
-    /// reset there is nothing to say.
-    pub(super) fn hangs_up(&self) {
-        let _ = self.stream.shutdown(Shutdown::Both);
+    /// Ends the connection, or its sending half, for another one in its place. To one that the server
+    /// has reset there is nothing to say.
+    pub(super) fn hangs_up(&self, how: Shutdown) {
+        let _ = self.stream.shutdown(how);
     }
 
     /// Sends the key, if there is one, to a server that has said its greeting, if it has one.

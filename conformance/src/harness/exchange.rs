@@ -1,6 +1,8 @@
 //! Wires without lines: a request and its answer, HTTP, a greeting. How a client knows that it is
 //! served is here; that it may be asked again is [`Client::barrier`]'s affair.
 
+use std::net::Shutdown;
+
 use super::client::{Client, position, wait_for};
 use super::record::excerpt;
 use crate::stop::{Outcome, Step, fail};
@@ -225,11 +227,20 @@ impl Client {
         other.key.clone_from(&self.key);
         other.send_key()?;
         other.is_answered()?;
+        other.leaves()?;
         self.pump();
         match self.ended {
             None => Ok(()),
             Some(how) => fail(format!("the connection of {} stays open", self.name), how),
         }
+    }
+
+    /// Ends the connection and gives the server the time to end it too: until then one that limits
+    /// how many it has of an address counts it. A server need not, so this never fails for it.
+    fn leaves(mut self) -> Outcome {
+        self.hangs_up(Shutdown::Write);
+        let while_it_ends = self.world.patience() / 10;
+        wait_for(&mut [&mut self], while_it_ends, |clients| clients[0].ended.is_some()).map(drop)
     }
 }
 

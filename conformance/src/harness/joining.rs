@@ -1,6 +1,6 @@
 //! A server's clients: how they come, are let in and are served, and by which of its processes.
 
-use std::net::SocketAddr;
+use std::net::{Shutdown, SocketAddr};
 
 use super::client::Client;
 use super::processes::{Cluster, descends};
@@ -76,7 +76,7 @@ impl Server {
         self.gets_to_know()?;
         if client.wire().again() == Again::Reconnect {
             // A server that has closed its half may wait for the client's: RFC 9112, 9.6.
-            client.hangs_up();
+            client.hangs_up(Shutdown::Both);
             self.lets_go(before)?;
             client.reconnect()?;
             client.is_greeted()?;
