@@ -113,6 +113,12 @@ fn the_manifest_without_a_mistake_is_read() {
     "graceful-limit = 0",
     "13: a number of seconds must be more than 0"
 )]
+#[case::no_time_to_stop(
+    "graceful = \"SIGQUIT\"\ngraceful-limit = 2",
+    "graceful = \"SIGTERM\"\ngraceful-limit = 2",
+    "13: a graceful stop may take lifecycle.graceful-limit = 2, and stop.signal is its signal: \
+     stop.limit must be more than that, not 2"
+)]
 #[case::no_log("log = \"{dir}/log\"\n", "", "14: lifecycle.reopen takes lifecycle.log")]
 #[case::log_alone(
     "reopen = \"SIGUSR1\"\n",

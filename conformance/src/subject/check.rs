@@ -75,6 +75,21 @@ impl Manifest {
                 );
             }
         }
+        let stop = &self.stop;
+        if let Some(limit) = life.graceful_limit.filter(|_| life.graceful == Some(stop.signal)) {
+            // Whoever is connected when it ends may make it wait.
+            if f64::from(limit) >= f64::from(stop.limit) {
+                return mistake(
+                    "graceful-limit",
+                    format!(
+                        "a graceful stop may take lifecycle.graceful-limit = {}, and stop.signal is \
+                         its signal: stop.limit must be more than that, not {}",
+                        f64::from(limit),
+                        f64::from(stop.limit)
+                    ),
+                );
+            }
+        }
         if life.reopen.is_some() && life.log.is_none() {
             return mistake(
                 "reopen",

@@ -102,7 +102,8 @@ pub struct Stop {
     /// The signal for its daemon.
     #[serde(default)]
     pub signal: SignalName,
-    /// How long it may take, in seconds on an ordinary machine.
+    /// How long it may take, in seconds on an ordinary machine, with clients that are connected and
+    /// say nothing.
     #[serde(default = "two")]
     pub limit: Seconds,
     /// The exit status of its daemon; any when missing.
