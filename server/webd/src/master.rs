@@ -297,7 +297,13 @@ impl Master {
         for index in 0..self.workers.len() {
             let worker = &mut self.workers[index];
             let config = &self.crew.config;
-            if worker.deadline(config).is_none_or(|deadline| deadline > now) {
+            let expired =
+                |worker: &Worker| worker.deadline(config).is_some_and(|deadline| deadline <= now);
+            if !expired(worker) {
+                continue;
+            }
+            worker.excuse_starvation(config);
+            if !expired(worker) {
                 continue;
             }
             let silence = worker.heard.elapsed().as_secs_f64();

@@ -58,6 +58,8 @@ pub(crate) struct Counters {
     pub(crate) remote_requests: u64,
     pub(crate) remote_failures: u64,
     pub(crate) remote_retries: u64,
+    /// Processor time, in microseconds.
+    pub(crate) processor: u64,
 }
 
 /// What goes up and down.
@@ -121,6 +123,7 @@ impl Counters {
             (&mut self.remote_requests, other.remote_requests),
             (&mut self.remote_failures, other.remote_failures),
             (&mut self.remote_retries, other.remote_retries),
+            (&mut self.processor, other.processor),
         ] {
             *sum += other;
         }
@@ -227,6 +230,8 @@ pub(crate) fn render<'a>(
         page.family(name, kind, help);
         let _ = writeln!(page.0, "{name} {value}");
     }
+    page.family("webd_processor_seconds_total", "counter", "Processor time of the workers");
+    let _ = writeln!(page.0, "webd_processor_seconds_total {}", counters.processor as f64 / 1e6);
     page.family("webd_remote_healthy", "gauge", "Whether any worker finds the remote healthy");
     for (address, healthy, _) in &remotes {
         page.labelled("webd_remote_healthy", "remote", address, u64::from(*healthy));

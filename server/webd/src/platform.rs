@@ -4,10 +4,12 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::Mode;
+use nix::unistd::Pid;
 
 /// How files are opened for reading: a FIFO must not block, a terminal must not become ours.
 const READING: OFlag =
@@ -176,6 +178,26 @@ pub(crate) fn open_descriptors() -> Option<u64> {
     }
     // The directory's own descriptor is among them.
     std::fs::read_dir("/proc/self/fd").ok().map(|entries| entries.count() as u64 - 1)
+}
+
+/// The processor time of a process so far; this one's without a number.
+pub(crate) fn processor_time(pid: Option<Pid>) -> nix::Result<Duration> {
+    use nix::time::ClockId;
+    let clock = match pid {
+        Some(pid) => nix::time::clock_getcpuclockid(pid)?,
+        None => ClockId::CLOCK_PROCESS_CPUTIME_ID,
+    };
+    Ok(clock.now()?.into())
+}
+
+/// Whether a process would run on if it had a processor, where the system tells: proc_pid_stat(5).
+pub(crate) fn is_runnable(pid: Pid) -> Option<bool> {
+    if !cfg!(target_os = "linux") {
+        return None;
+    }
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // Its name, in brackets, may hold anything.
+    stat.rsplit_once(") ").map(|(_, rest)| rest.starts_with('R'))
 }
 
 /// Sends `message` to the datagram socket called `name`, without waiting.

@@ -53,6 +53,8 @@ pub(crate) struct Worker {
     pub(crate) channel: UnixStream,
     pub(crate) figures: Figures,
     pub(crate) heard: Instant,
+    /// By how much it may be silent longer: there was no processor for it.
+    excused: Duration,
     /// The worker's end of the channel is closed.
     pub(crate) closed: bool,
     started: Instant,
@@ -78,6 +80,7 @@ impl Worker {
             channel,
             figures: Figures::default(),
             heard: Instant::now(),
+            excused: Duration::ZERO,
             closed: false,
             started: Instant::now(),
             received: Vec::new(),
@@ -109,7 +112,7 @@ impl Worker {
         while let Some(end) = self.received.iter().position(|&byte| byte == b'\n') {
             let line: Vec<u8> = self.received.drain(..=end).collect();
             let Ok(report) = serde_json::from_slice::<Report>(&line) else { continue };
-            self.heard = Instant::now();
+            (self.heard, self.excused) = (Instant::now(), Duration::ZERO);
             self.figures = report.figures;
             match (self.state, report.ready) {
                 (State::Starting, true) => self.state = State::Ready,
@@ -140,11 +143,26 @@ impl Worker {
         self.state = State::Killed;
     }
 
+    /// Gives a worker more time that would go on if it had a processor, and has had none to speak of
+    /// since it last spoke: it does not hang, and another one in its place would fare no better.
+    pub(crate) fn excuse_starvation(&mut self, config: &Config) {
+        let limit = match self.state {
+            State::Starting => config.start_timeout,
+            _ => config.health_timeout,
+        };
+        let Ok(used) = platform::processor_time(Some(self.pid)) else { return };
+        let since = used.saturating_sub(Duration::from_micros(self.figures.counters.processor));
+        // One that spins comes to that, however small its share is.
+        if since < limit / 2 && platform::is_runnable(self.pid) == Some(true) {
+            self.excused += limit / 4;
+        }
+    }
+
     /// When the worker must have done what it is to do next.
     pub(crate) fn deadline(&self, config: &Config) -> Option<Instant> {
-        let alive = self.heard + config.health_timeout;
+        let alive = self.heard + config.health_timeout + self.excused;
         match self.state {
-            State::Starting => Some(self.started + config.start_timeout),
+            State::Starting => Some(self.started + config.start_timeout + self.excused),
             State::Ready => Some(alive),
             State::Draining(end) => Some(end.min(alive)),
             State::Killed => None,

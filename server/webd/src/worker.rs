@@ -297,6 +297,8 @@ impl Worker {
     fn figures(&self) -> Figures {
         let mut figures = self.service.figures.borrow_mut();
         figures.gauges.descriptors = platform::open_descriptors().unwrap_or(0);
+        figures.counters.processor =
+            platform::processor_time(None).map_or(0, |time| time.as_micros() as u64);
         if let Some(files) = &self.service.files {
             let (bytes, count) = files.borrow().cache.size();
             (figures.gauges.cache_bytes, figures.gauges.cache_files) = (bytes, count);

@@ -86,6 +86,43 @@ fn a_machine_that_stands_still_costs_no_worker() {
     assert_eq!(webd.workers(), workers, "{}", webd.messages());
 }
 
+/// A worker that gets no processor is no worker that hangs: nobody in its place would get one.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_starved_worker_is_left_alone() {
+    use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+    use nix::unistd::Pid;
+    let world = World::new();
+    let webd = world.serve(&["--workers", "1", "--health-timeout", "1"]);
+    let workers = webd.workers();
+    let worker = Pid::from_raw(workers[0]);
+    // All on one processor, where the worker comes last: its share is 3 of 8,195 (sched(7),
+    // SCHED_IDLE), a few milliseconds in as many seconds.
+    let all = sched_getaffinity(Pid::from_raw(0)).unwrap();
+    let first = (0..CpuSet::count()).find(|&cpu| all.is_set(cpu).unwrap()).unwrap();
+    let mut one = CpuSet::new();
+    one.set(first).unwrap();
+    sched_setaffinity(worker, &one).unwrap();
+    let last = libc::sched_param { sched_priority: 0 };
+    // SAFETY: the pointer is to the variable above.
+    let lowered =
+        unsafe { libc::sched_setscheduler(worker.as_raw(), libc::SCHED_IDLE, &raw const last) };
+    assert_eq!(lowered, 0, "{}", std::io::Error::last_os_error());
+    let begin = Instant::now();
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                sched_setaffinity(Pid::from_raw(0), &one).unwrap();
+                while begin.elapsed() < Duration::from_secs(5) {
+                    std::hint::spin_loop();
+                }
+            });
+        }
+    });
+    assert_eq!(webd.workers(), workers, "{}", webd.messages());
+    assert_eq!(get(webd.address(), "/").text(), "the index");
+}
+
 /// Workers that cannot start are tried less and less often, and the server comes back.
 #[test]
 fn a_crash_loop_is_slowed_down() {
