@@ -6,7 +6,7 @@ use super::client::Client;
 use super::processes::{Cluster, descends};
 use super::server::Server;
 use super::world::SERVES;
-use crate::platform;
+use crate::platform::{self, Process};
 use crate::stop::{OrError, Outcome, Step, Stop, fail};
 use crate::subject::{Again, Model};
 
@@ -131,7 +131,7 @@ impl Server {
         let before: Vec<i32> = descends()?.iter().map(|process| process.pid).collect();
         let mut client = self.join(name)?;
         let cluster = match self.world.orders.target.manifest.processes.model {
-            model if model.is_per_client() => self.own_processes(model, name, &before)?,
+            model if model.is_per_client() => self.own_processes(model, &client, &before)?,
             _ => self.whoever_serves(&mut client)?,
         };
         self.world.note("check", format!("{name} is served by {cluster}"));
@@ -144,7 +144,7 @@ impl Server {
     }
 
     /// The processes that have come with a client.
-    fn own_processes(&self, model: Model, name: &str, before: &[i32]) -> Step<Cluster> {
+    fn own_processes(&self, model: Model, client: &Client, before: &[i32]) -> Step<Cluster> {
         // Where a connection is served before it has asked, its process may be under way.
         let fresh = self.world.wait(self.world.patience(), || {
             let mut fresh = descends()?;
@@ -152,7 +152,10 @@ impl Server {
             let has_child = fresh.iter().any(|process| process.parent == self.daemon());
             Ok((has_child || model == Model::Clusters).then_some(fresh))
         })?;
-        let fresh = fresh.unwrap_or_default();
+        let mut fresh = fresh.unwrap_or_default();
+        if model != Model::Clusters {
+            self.leave_helpers_out(client, &mut fresh);
+        }
         let head = fresh.iter().find(|process| process.parent == self.daemon());
         let sender = match model {
             Model::Clusters => {
@@ -175,9 +178,40 @@ impl Server {
                     }
                     _ => "a client is served by a process of its own, a child of the daemon",
                 },
-                format!("{name} brought {} processes", fresh.len()),
+                format!("{} brought {} processes", client.name, fresh.len()),
             ),
         }
+    }
+
+    /// Of several processes that came with a client, those belong to it that have its connection open,
+    /// what those descend from, and what descends from them. Others the server happened to start
+    /// meanwhile, for all clients.
+    fn leave_helpers_out(&self, client: &Client, fresh: &mut Vec<Process>) {
+        let ends = (client.stream.peer_addr(), client.stream.local_addr());
+        let (Ok(at), Ok(own)) = ends else { return };
+        let serve: Vec<i32> = fresh
+            .iter()
+            .map(|process| process.pid)
+            .filter(|&pid| platform::serves(pid, at, own).unwrap_or(false))
+            .collect();
+        // Where the system does not tell, all are the client's.
+        if serve.is_empty() {
+            return;
+        }
+        let line_of = |process: &Process| -> Vec<i32> {
+            let parent = |pid: &i32| fresh.iter().find(|p| p.pid == *pid).map(|p| p.parent);
+            std::iter::successors(Some(process.pid), parent).take(fresh.len()).collect()
+        };
+        let lines: Vec<Vec<i32>> = fresh.iter().map(line_of).collect();
+        let belongs = |pid: i32| {
+            lines.iter().any(|line| {
+                let serves = |pid: &i32| serve.contains(pid);
+                // Below one that serves, or above.
+                (line[0] == pid && line.iter().any(serves))
+                    || (serves(&line[0]) && line.contains(&pid))
+            })
+        };
+        fresh.retain(|process| belongs(process.pid));
     }
 
     /// The process that has the other end of a client's connection open, found through the socket.

@@ -198,6 +198,11 @@ impl Server {
         self.running.output_tail(u64::from(u32::MAX))
     }
 
+    /// How many bytes it has said so far.
+    pub fn output_length(&self) -> u64 {
+        self.running.output.metadata().map_or(0, |metadata| metadata.len())
+    }
+
     /// The server's processes that are still there, zombies included.
     pub fn processes(&self) -> Step<Vec<Process>> {
         let processes = descends()?;
