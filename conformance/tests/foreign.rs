@@ -481,6 +481,20 @@ fn a_server_of_few_connections_is_asked_by_few_at_a_time() {
     assert!(entries.iter().all(|entry| entry["verdict"] == "pass"), "{shown}");
 }
 
+/// What a server starts for all its clients when the first one comes is not that client's.
+#[test]
+fn a_helper_that_comes_with_a_client_may_stay() {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let dir = open_dir();
+    let manifest = manifest_with(dir.path(), ECHO, "helper-on-demand", None);
+    let ids = ["processes/cluster-ends-with-client", "processes/receiver-death-ends-cluster"];
+    let (output, report) = run(dir.path(), &manifest, ECHO, &ids);
+    let shown = words(&output);
+    assert_eq!(output.status.code(), Some(0), "{shown}");
+    let entries = report["requirements"].as_array().unwrap();
+    assert!(entries.iter().all(|entry| entry["verdict"] == "pass"), "{shown}");
+}
+
 /// What became of one requirement that is to fail, or of the one beside it.
 struct Finding {
     verdict: String,

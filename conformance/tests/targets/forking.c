@@ -157,6 +157,26 @@ static void reap(void)
     }
 }
 
+/* No defect: a process for all clients, which the first one makes the server start. */
+static void start_helper(int client)
+{
+    static int started;
+    pid_t child;
+    if (started++ || !room_for_a_child())
+        return;
+    child = fork();
+    if (child == 0) {
+        close(client);
+        close_parents_descriptors();
+        dispose(SIGTERM, SIG_DFL);
+        sigprocmask(SIG_SETMASK, &waiting, NULL);
+        for (;;)
+            pause();
+    }
+    if (child != -1)
+        children.pids[children.count++] = child;
+}
+
 /* Sockets that the parent closes late only, where that is the defect. */
 static int kept[1024];
 static size_t kept_count;
@@ -200,6 +220,8 @@ static int accept_from(int listener)
         return EXHAUSTED;
     }
     children.pids[children.count++] = child;
+    if (defect("helper-on-demand"))
+        start_helper(client);
     say("%s: served by process %ld", peer, (long)child);
     if (defect("memory-per-client")) {
         char *record = malloc(1024);
