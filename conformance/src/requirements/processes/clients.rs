@@ -1,6 +1,7 @@
 //! processes/ : clients that take little at a time, and strangers that take places.
 
 use super::super::situations::lines;
+use super::only_the_daemon_is_left;
 use crate::harness::{Check, Client, Crowd, Options};
 use crate::requirement::{Controls, Requirement, by};
 use crate::requirements::situations::{says_until_the_server_waits, slow_clients_are_apart};
@@ -68,7 +69,7 @@ fn limits_before_authentication(check: &mut Check) -> Outcome {
     const PLACES: usize = 3;
     let server = check.server_with(Options::new().max_clients(PLACES))?;
     // All of them are accepted before whoever comes next.
-    let _strangers: Vec<Client> = (0..4 * PLACES)
+    let strangers: Vec<Client> = (0..4 * PLACES)
         .map(|number| server.connect(&format!("stranger-{number}")))
         .collect::<Result<_, _>>()?;
     let mut clients = Vec::new();
@@ -84,5 +85,7 @@ fn limits_before_authentication(check: &mut Check) -> Outcome {
         )?;
         clients.push(client);
     }
-    Ok(())
+    // At the end of the check there must be a place for one more.
+    drop((strangers, clients));
+    only_the_daemon_is_left(check, &server)
 }
