@@ -19,10 +19,14 @@ pub enum Need {
     ProcessTable,
     /// The system tells which sockets a process has open.
     DescriptorTable,
+    /// The system tells who waits for a lock.
+    LockWaiters,
     /// The system tells who holds and who waits for which lock.
     LockTable,
-    /// Private network namespaces (Linux), with or without root.
+    /// A private network: a namespace (Linux), with or without root, or a jail (FreeBSD), with.
     NetworkNamespace,
+    /// File systems mounted below the check's directory: private mounts (Linux), or root (FreeBSD).
+    Mounts,
     /// Private mount namespaces (Linux), with or without root.
     MountNamespace,
     /// Private process namespaces with process ids above 99999 (Linux), with or without root.
@@ -39,7 +43,7 @@ pub enum Need {
     ForeignLimits,
     /// The system tells how many segments a connection sent again.
     Retransmissions,
-    /// All of 127.0.0.0/8 is this machine (Linux; not FreeBSD by default).
+    /// All of 127.0.0.0/8 is this machine (Linux; not FreeBSD by default), or a private network has it.
     LoopbackNet,
 }
 
@@ -51,8 +55,10 @@ impl Need {
             Self::Root => "root",
             Self::ProcessTable => "a process table",
             Self::DescriptorTable => "other processes' descriptors",
+            Self::LockWaiters => "who waits for a lock",
             Self::LockTable => "the system's lock table",
             Self::NetworkNamespace => Namespace::Network.words(),
+            Self::Mounts => "mounts in a directory of its own",
             Self::MountNamespace => Namespace::Mounts.words(),
             Self::ProcessNamespace => Namespace::Processes.words(),
             Self::Ipv6Absence => "a kernel without IPv6, or a system call filter",
@@ -78,8 +84,10 @@ impl Need {
             Self::Retransmissions => retransmissions_missing(),
             Self::ProcessTable => platform::process_table().err().map(Stop::NotRun),
             Self::DescriptorTable => platform::open_sockets(own).err().map(Stop::NotRun),
+            Self::LockWaiters => platform::lock_waiters(0).err().map(Stop::NotRun),
             Self::LockTable => platform::lock_table().err().map(Stop::NotRun),
             Self::NetworkNamespace => platform::namespace_missing(Namespace::Network),
+            Self::Mounts => platform::mounts_missing(),
             Self::MountNamespace => platform::namespace_missing(Namespace::Mounts),
             Self::ProcessNamespace => platform::namespace_missing(Namespace::Processes),
             Self::Ipv6Absence => match platform::kernel_has_ipv6() {
@@ -88,8 +96,10 @@ impl Need {
             },
             Self::ProcessorTime => platform::processor_time(own).err().map(Stop::NotRun),
             Self::ProcessMemory => platform::anonymous_memory(own).err().map(Stop::NotRun),
-            Self::LoopbackNet => TcpListener::bind(("127.0.0.2", 0)).err().map(|error| {
-                Stop::Unsupported(format!("127.0.0.2 is no address of this machine: {error}"))
+            Self::LoopbackNet => TcpListener::bind(("127.0.0.2", 0)).err().and_then(|error| {
+                platform::namespace_missing(Namespace::Network)?;
+                let why = format!("127.0.0.2 is no address of this machine: {error}");
+                Some(Stop::Unsupported(why))
             }),
         }
     }
@@ -99,12 +109,14 @@ impl Need {
         match self {
             Self::Root => "sudo forkproof run".to_owned(),
             Self::Ipv6 => platform::how_to_enable_ipv6().to_owned(),
-            Self::NetworkNamespace | Self::MountNamespace | Self::ProcessNamespace => {
-                platform::how_to_allow_namespaces()
-            }
+            Self::NetworkNamespace
+            | Self::Mounts
+            | Self::MountNamespace
+            | Self::ProcessNamespace => platform::how_to_allow_namespaces(),
             Self::LoopbackNet => "sudo ifconfig lo0 alias 127.0.0.2/8".to_owned(),
             Self::ProcessTable
             | Self::DescriptorTable
+            | Self::LockWaiters
             | Self::LockTable
             | Self::ProcessorTime
             | Self::ProcessMemory

@@ -54,10 +54,5 @@ pub fn try_lock(path: &Path, mode: LockMode) -> Step<Option<HeldLock>> {
 /// The processes that wait for a lock on `path`.
 pub fn lock_waiters(path: &Path) -> Step<Vec<i32>> {
     let inode = std::fs::metadata(path).or_error(path.display())?.ino();
-    let table = platform::lock_table().map_err(Stop::NotRun)?;
-    Ok(table
-        .into_iter()
-        .filter(|lock| lock.waiting && lock.inode == inode)
-        .map(|lock| lock.pid)
-        .collect())
+    platform::lock_waiters(inode).map_err(Stop::NotRun)
 }

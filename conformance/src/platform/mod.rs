@@ -15,6 +15,8 @@ mod system;
 #[cfg(not(any(target_os = "linux", target_os = "freebsd")))]
 #[path = "other.rs"]
 mod system;
+#[cfg(any(target_os = "linux", target_os = "freebsd"))]
+mod trial;
 #[cfg(not(target_os = "linux"))]
 mod without_namespaces;
 

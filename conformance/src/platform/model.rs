@@ -38,7 +38,7 @@ impl Namespace {
     /// It in words, as something that is needed.
     pub fn words(self) -> &'static str {
         match self {
-            Self::Network => "a private network namespace",
+            Self::Network => "a private network",
             Self::Mounts => "a private mount namespace",
             Self::Processes => "a private process namespace with ids above 99999",
         }

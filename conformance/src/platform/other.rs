@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use super::model::{Lock, Process, SignalState, Ticks, Used};
+use super::model::{Lock, Namespace, Process, SignalState, Ticks, Used};
 use crate::stop::Stop;
 
 const NOT_READ: &str = "this system's process table is not read yet";
@@ -82,6 +82,11 @@ pub fn lock_table() -> Result<Vec<Lock>, String> {
     Err("this system's lock table is not read yet".into())
 }
 
+/// The processes that wait for a lock on a file.
+pub fn lock_waiters(_inode: u64) -> Result<Vec<i32>, String> {
+    Err("this system's lock table is not read yet".into())
+}
+
 /// Processor time of a process in nanoseconds.
 pub fn processor_time(_pid: i32) -> Result<u64, String> {
     not_read()
@@ -97,15 +102,20 @@ pub fn retransmissions(_socket: &impl std::os::fd::AsFd) -> Result<u32, String> 
     Err("this system's count of retransmissions is not read yet".into())
 }
 
-const NO_NAMESPACES: &str = "network namespaces are Linux's";
+const NO_NAMESPACES: &str = "this system has no namespaces of the kind (namespaces(7) of Linux)";
 
 /// Moves this process into a network namespace of its own: Linux only.
 pub fn enter_private_network() -> Result<(), String> {
     Err(NO_NAMESPACES.into())
 }
 
-/// Writes one of this network namespace's settings: Linux only.
-pub fn set_network_parameter(_name: &str, _value: &str) -> Result<(), String> {
+/// Sets the default of `IPV6_V6ONLY` in a private network: Linux and FreeBSD only.
+pub fn set_v6only_default(_on: bool) -> Result<(), String> {
+    Err(NO_NAMESPACES.into())
+}
+
+/// Takes IPv6 from a private network: Linux and FreeBSD only.
+pub fn disable_ipv6() -> Result<(), String> {
     Err(NO_NAMESPACES.into())
 }
 
@@ -188,4 +198,62 @@ pub fn processor_model() -> Option<String> {
 /// Who chooses the processor's frequency: POSIX has no such thing.
 pub fn governor() -> Option<String> {
     None
+}
+
+/// Why this process cannot have a namespace of its own.
+pub fn namespace_missing(namespace: Namespace) -> Option<Stop> {
+    Some(Stop::Unsupported(format!("needs {}: {NO_NAMESPACES}", namespace.words())))
+}
+
+/// What allows namespaces of one's own: another system.
+pub fn how_to_allow_namespaces() -> String {
+    "check on Linux: `forkproof vm run debian-12-tiny`".into()
+}
+
+/// Enters `namespace`: not here.
+pub fn try_namespace(_namespace: Namespace) -> Result<(), String> {
+    Err(NO_NAMESPACES.into())
+}
+
+/// Moves this process into mounts of its own: not here.
+pub fn enter_private_mounts() -> Result<(), String> {
+    Err(NO_NAMESPACES.into())
+}
+
+/// Why this process cannot mount file systems below a directory of its own.
+pub fn mounts_missing() -> Option<Stop> {
+    namespace_missing(Namespace::Mounts)
+}
+
+/// Makes ready for mounts below a directory of one's own: not here.
+pub fn prepare_mounts() -> Result<(), String> {
+    Err(NO_NAMESPACES.into())
+}
+
+/// Unmounts what a check has left mounted below a directory: nothing is mounted here.
+pub fn unmount_below(_dir: &Path) {}
+
+/// How many connections may wait to be accepted at most: not known here.
+pub fn longest_queue() -> Option<usize> {
+    None
+}
+
+/// Mounts an empty file system in private mounts: not here.
+pub fn mount_tmpfs(_path: &Path, _size: u64) -> Result<(), String> {
+    Err(NO_NAMESPACES.into())
+}
+
+/// Makes a mounted file system read-only in private mounts: not here.
+pub fn make_read_only(_path: &Path) -> Result<(), String> {
+    Err(NO_NAMESPACES.into())
+}
+
+/// The most descriptors that root may allow a process.
+pub fn most_descriptors() -> Result<u64, String> {
+    Err("this system does not tell the most descriptors a process may be allowed".into())
+}
+
+/// The descriptors of a process that are sockets.
+pub fn socket_descriptors(_pid: i32) -> Result<Vec<i32>, String> {
+    Err("this system's descriptor numbers of other processes are not read yet".into())
 }

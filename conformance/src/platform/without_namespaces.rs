@@ -5,21 +5,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use super::model::{Cover, Namespace, Shared};
+use super::model::{Cover, Shared};
 use crate::stop::Stop;
 
-const NO_NAMESPACES: &str = "this system has no namespaces of the kind (namespaces(7) of Linux); jails take root and a set-up";
+const NO_NAMESPACES: &str = "this system has no namespaces of the kind (namespaces(7) of Linux)";
 const NO_FILTER: &str = "this system has no system call filter of the kind (seccomp(2) of Linux)";
-
-/// Why this process cannot have a namespace of its own.
-pub fn namespace_missing(namespace: Namespace) -> Option<Stop> {
-    Some(Stop::Unsupported(format!("needs {}: {NO_NAMESPACES}", namespace.words())))
-}
-
-/// What allows namespaces of one's own: another system.
-pub fn how_to_allow_namespaces() -> String {
-    "check on Linux: `forkproof vm run debian-12-tiny`".into()
-}
 
 /// What gives this system its IPv6 loopback.
 pub fn how_to_enable_ipv6() -> &'static str {
@@ -29,16 +19,6 @@ pub fn how_to_enable_ipv6() -> &'static str {
 /// What lets this process see others.
 pub fn how_to_see_processes() -> &'static str {
     "run it as root, outside of a jail"
-}
-
-/// Enters `namespace`: not here.
-pub fn try_namespace(_namespace: Namespace) -> Result<(), String> {
-    Err(NO_NAMESPACES.into())
-}
-
-/// Moves this process into mounts of its own: not here.
-pub fn enter_private_mounts() -> Result<(), String> {
-    Err(NO_NAMESPACES.into())
 }
 
 /// Lets a process see its own namespace's processes alone: not here.
@@ -71,24 +51,9 @@ pub fn listen_overflows() -> Result<u64, String> {
     Err(NO_NAMESPACES.into())
 }
 
-/// How many connections may wait to be accepted at most: not known here.
-pub fn longest_queue() -> Option<usize> {
-    None
-}
-
 /// Whether something listens on a port: nothing tells without asking it.
 pub fn is_listening(_port: u16) -> Option<bool> {
     None
-}
-
-/// Mounts an empty file system in private mounts: not here.
-pub fn mount_tmpfs(_path: &Path, _size: u64) -> Result<(), String> {
-    Err(NO_NAMESPACES.into())
-}
-
-/// Makes a mounted file system read-only in private mounts: not here.
-pub fn make_read_only(_path: &Path) -> Result<(), String> {
-    Err(NO_NAMESPACES.into())
 }
 
 /// Makes a file with a large inode number in private mounts: not here.
@@ -119,16 +84,6 @@ pub fn descriptor_filter_missing() -> Option<Stop> {
 /// Kills whoever closes certain descriptors: not here.
 pub fn forbid_descriptors(_from: u32, _to: u32) -> std::io::Result<()> {
     Err(std::io::ErrorKind::Unsupported.into())
-}
-
-/// The most descriptors that root may allow a process.
-pub fn most_descriptors() -> Result<u64, String> {
-    Err("this system does not tell the most descriptors a process may be allowed".into())
-}
-
-/// The descriptors of a process that are sockets.
-pub fn socket_descriptors(_pid: i32) -> Result<Vec<i32>, String> {
-    Err("this system's descriptor numbers of other processes are not read yet".into())
 }
 
 /// A datagram socket with a name that no file has.

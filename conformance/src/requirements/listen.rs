@@ -450,12 +450,14 @@ fn free_port_of_both_families() -> Step<u16> {
 /// Runs `body` in private networks where `bindv6only` is 0, then 1.
 fn under_either_default(check: &mut Check, body: fn(&mut Check) -> Outcome) -> Outcome {
     platform::enter_private_network().map_err(Stop::NotRun)?;
-    for value in ["0", "1"] {
-        platform::set_network_parameter("net/ipv6/bindv6only", value).map_err(Stop::NotRun)?;
-        check.note(format!("sets net.ipv6.bindv6only to {value}"));
+    for only in [false, true] {
+        platform::set_v6only_default(only).map_err(Stop::NotRun)?;
+        let value = u8::from(only);
+        check.note(format!("makes {value} the default of IPV6_V6ONLY"));
         body(check).map_err(|stop| match stop {
             Stop::Fail(mut failure) => {
-                failure.actual = format!("with bindv6only={value}: {}", failure.actual);
+                failure.actual =
+                    format!("where IPV6_V6ONLY is {value} by default: {}", failure.actual);
                 Stop::Fail(failure)
             }
             other => other,
@@ -489,10 +491,7 @@ fn ipv6_disabled_on_interfaces(check: &mut Check) -> Outcome {
         return Err(Stop::Unsupported("this kernel has no IPv6 that could be disabled".into()));
     }
     platform::enter_private_network().map_err(Stop::NotRun)?;
-    for interface in ["all", "lo"] {
-        platform::set_network_parameter(&format!("net/ipv6/conf/{interface}/disable_ipv6"), "1")
-            .map_err(Stop::NotRun)?;
-    }
+    platform::disable_ipv6().map_err(Stop::NotRun)?;
     check.server_with(Options::new().default_addresses())?.join("alice")?;
     let explicit = check.launch(Options::new().listen("[::1]:0"))?;
     refuses_to_start(check, &explicit, "[::1]", "an explicit [::1] that does not exist")
@@ -789,6 +788,10 @@ fn names_peer(message: &str, peer: SocketAddr) -> bool {
 
 fn loopback_alias(check: &mut Check) -> Outcome {
     let alias = Ipv4Addr::new(127, 0, 0, 2);
+    // Where the machine has it not, a private network has.
+    if TcpListener::bind((alias, 0)).is_err() {
+        platform::enter_private_network().map_err(Stop::NotRun)?;
+    }
     match leaves_ipv4_loopback_alone(check, "127.0.0.2:0", alias.into())? {
         Some(_) => Ok(()),
         None => fail("127.0.0.1 is refused when 127.0.0.2 was configured", "it is accepted"),

@@ -138,7 +138,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "EINTR from flock taken as an error, or worse as success: the message is lost or written without the lock",
         fix: "retry flock after EINTR",
         references: &[],
-        needs: &[Need::ProcessTable, Need::LockTable],
+        needs: &[Need::ProcessTable, Need::LockWaiters],
         claims: &[Claim::MulticastSignal, Claim::LogLock],
         controls: Controls::By(&[by(
             "lock-wait-ends-at-signal",

@@ -33,7 +33,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "half of a message fits and stays: the next one is glued to it; or the failed write is not noticed and the message silently lost; or everyone is dropped",
         fix: "write under the exclusive lock, cut off again what was written of a message that did not fit, and close its client's connection",
         references: &[],
-        needs: &[Need::MountNamespace],
+        needs: &[Need::Mounts],
         claims: &[Claim::DiskErrors],
         controls: Controls::By(&[by("truncate-does-nothing", "it ends with")]),
         exclusive: false,
@@ -92,7 +92,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "access() or the mode bits asked instead of the file opened: root may write, the file system can't",
         fix: "open the log as it will be used before the launcher returns",
         references: &[],
-        needs: &[Need::MountNamespace],
+        needs: &[Need::Mounts],
         claims: &[Claim::ChatLog, Claim::StartupErrors],
         controls: Controls::By(&[by("exits-zero", "non-zero")]),
         exclusive: false,
@@ -247,7 +247,7 @@ fn says_why(check: &Check, server: &Server, errno: Errno) -> Outcome {
 
 fn disk_full(check: &mut Check) -> Outcome {
     const WHEN: &str = "on a full disk";
-    platform::enter_private_mounts().map_err(Stop::NotRun)?;
+    platform::prepare_mounts().map_err(Stop::NotRun)?;
     let dir = own_directory(check, "small")?;
     platform::mount_tmpfs(&dir, 256 * 1024).map_err(Stop::NotRun)?;
     let server = check.server_with(Options::new().log(dir.join("chat.log")))?;
@@ -380,7 +380,7 @@ fn log_read_only(check: &mut Check) -> Outcome {
 }
 
 fn log_on_read_only_file_system(check: &mut Check) -> Outcome {
-    platform::enter_private_mounts().map_err(Stop::NotRun)?;
+    platform::prepare_mounts().map_err(Stop::NotRun)?;
     let dir = own_directory(check, "read-only")?;
     platform::mount_tmpfs(&dir, 64 * 1024).map_err(Stop::NotRun)?;
     let log = dir.join("chat.log");

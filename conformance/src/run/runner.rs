@@ -11,6 +11,7 @@ use super::task::Task;
 use super::warden::{self, Supervised};
 use super::wards::{Fate, Ward};
 use super::worker;
+use crate::platform;
 
 /// How long a warden may take to clean up when its task's time is over, on an ordinary machine.
 const GRACE: Duration = Duration::from_secs(30);
@@ -29,6 +30,7 @@ pub fn run_task(task: &Task) -> Option<Finding> {
             Finding::error(format!("the warden gave no finding: {error}"))
         })),
         Ok(Some(Err(lost))) => {
+            platform::unmount_below(&task.dir);
             if !task.keep {
                 let _ = std::fs::remove_dir_all(&task.dir);
             }

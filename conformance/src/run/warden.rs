@@ -75,6 +75,7 @@ fn supervise(task: &Task, supervised: &Supervised) -> Option<Finding> {
             [finding.note.clone(), removed].into_iter().flatten().reduce(|a, b| a + "; " + &b);
         Finding { note, ..finding }
     });
+    platform::unmount_below(&task.dir);
     if !task.keep {
         let _ = std::fs::remove_dir_all(&task.dir);
         if finding.is_none() {

@@ -1,6 +1,6 @@
-//! The machine, and what FreeBSD has not: lock waiters, namespaces, filters.
+//! The machine, and what FreeBSD has not: a lock table, filters.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, c_int};
 
 use nix::errno::Errno;
 
@@ -10,25 +10,36 @@ use crate::stop::Stop;
 /// Who holds and who waits for which lock.
 pub fn lock_table() -> Result<Vec<Lock>, String> {
     // kern.lockf (FreeBSD 14) lists the locks that are held, and for flock(2) without a process.
-    Err("FreeBSD does not tell who waits for a lock".into())
+    Err("FreeBSD does not tell who holds which flock(2)".into())
 }
 
-const NO_NAMESPACES: &str =
-    "FreeBSD has no network namespaces; jails with VNET (jail(8)) need root and a set-up";
-
-/// Moves this process into a network namespace of its own: not on FreeBSD.
-pub fn enter_private_network() -> Result<(), String> {
-    Err(NO_NAMESPACES.into())
+/// The most descriptors that a process may be allowed (sysctl(8), `kern.maxfilesperproc`).
+pub fn most_descriptors() -> Result<u64, String> {
+    let most = number_of(c"kern.maxfilesperproc").and_then(|most| u64::try_from(most).ok());
+    most.ok_or_else(|| "needs kern.maxfilesperproc".into())
 }
 
-/// Writes one of this network namespace's settings: not on FreeBSD.
-pub fn set_network_parameter(_name: &str, _value: &str) -> Result<(), String> {
-    Err(NO_NAMESPACES.into())
+/// How many connections may wait to be accepted at most (listen(2), `kern.ipc.soacceptqueue`).
+pub fn longest_queue() -> Option<usize> {
+    number_of(c"kern.ipc.soacceptqueue").and_then(|longest| usize::try_from(longest).ok())
 }
 
-/// Gives the loopback interface of a private network one more IPv6 address: not on FreeBSD.
-pub fn add_loopback_address(_address: std::net::Ipv6Addr) -> Result<(&'static str, u32), String> {
-    Err(NO_NAMESPACES.into())
+/// A number that sysctlbyname(3) tells.
+pub(super) fn number_of(name: &CStr) -> Option<c_int> {
+    let mut number: c_int = 0;
+    let mut length = size_of::<c_int>();
+    // SAFETY: at most `length` bytes are written to `number`, which has them.
+    Errno::result(unsafe {
+        libc::sysctlbyname(
+            name.as_ptr(),
+            (&raw mut number).cast(),
+            &raw mut length,
+            std::ptr::null(),
+            0,
+        )
+    })
+    .ok()?;
+    Some(number)
 }
 
 const NO_FILTER: &str = "FreeBSD has no filter for system calls (capsicum(4) forbids all sockets)";

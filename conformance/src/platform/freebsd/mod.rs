@@ -2,11 +2,15 @@
 
 mod cost;
 mod host;
+mod jails;
+mod mounts;
 mod processes;
 mod records;
 mod sockets;
 
 pub use cost::*;
 pub use host::*;
+pub use jails::*;
+pub use mounts::*;
 pub use processes::*;
 pub use sockets::*;

@@ -5,7 +5,7 @@ use std::ffi::c_int;
 use std::mem::offset_of;
 use std::net::{IpAddr, SocketAddr};
 
-use super::records::{ask_about, read, records, text};
+use super::records::{ask, ask_about, process_records, read, records, text};
 
 /// An open descriptor.
 struct Descriptor {
@@ -15,6 +15,8 @@ struct Descriptor {
     /// For sockets: the address of the protocol's control block, which `netstat -A` shows too. 0
     /// when there is none any more.
     control_block: u64,
+    /// For files: their inode number.
+    inode: Option<u64>,
     /// For sockets of the Internet: their own and the other end, if there is one.
     ends: Option<(SocketAddr, Option<SocketAddr>)>,
 }
@@ -27,18 +29,21 @@ fn descriptors(pid: i32) -> Result<Vec<Descriptor>, String> {
     const ENDS: usize =
         offset_of!(libc::kinfo_file, kf_offset) + size_of::<i64>() + 4 * size_of::<u32>();
     const CONTROL_BLOCK: usize = ENDS + 2 * size_of::<libc::sockaddr_storage>();
+    /// Of `kf_un.kf_file.kf_file_fileid`: four integers of 32 bits, 30 of 64, a file system and a
+    /// device come first in that part of the union.
+    const INODE: usize = ENDS + 32 * size_of::<u64>();
     let bytes = ask_about(pid, libc::KERN_PROC_FILEDESC, "filedesc")?;
     let descriptors = records(&bytes).into_iter().map(|record| {
         let file: libc::kinfo_file = read(record);
-        let control_block = record
-            .get(CONTROL_BLOCK..)
-            .and_then(<[u8]>::first_chunk)
-            .map_or(0, |bytes| u64::from_ne_bytes(*bytes));
+        let number = |at: usize| record.get(at..)?.first_chunk().map(|it| u64::from_ne_bytes(*it));
+        let control_block = number(CONTROL_BLOCK).unwrap_or(0);
+        let inode = if file.kf_type == libc::KF_TYPE_VNODE { number(INODE) } else { None };
         Descriptor {
             number: file.kf_fd,
             kind: file.kf_type,
             path: text(&file.kf_path),
             control_block,
+            inode,
             ends: end(record.get(ENDS..)).map(|own| {
                 let other = end(record.get(ENDS + size_of::<libc::sockaddr_storage>()..));
                 (own, other.filter(|other| other.port() != 0))
@@ -114,6 +119,28 @@ pub fn descriptor_count(pid: i32) -> Result<usize, String> {
 pub fn next_descriptor(pid: i32) -> Result<u64, String> {
     let used: Vec<c_int> = descriptors(pid)?.iter().map(|one| one.number).collect();
     Ok((0..).find(|number| !used.contains(number)).unwrap_or(0) as u64)
+}
+
+/// The descriptors of a process that are sockets.
+pub fn socket_descriptors(pid: i32) -> Result<Vec<i32>, String> {
+    let open = descriptors(pid)?;
+    let sockets = open.iter().filter(|descriptor| descriptor.kind == libc::KF_TYPE_SOCKET);
+    Ok(sockets.map(|descriptor| descriptor.number).collect())
+}
+
+/// The processes that wait for a lock on the file with this inode number: they sleep at "lockf"
+/// (kinfo_proc's `ki_wmesg`, as ps(1) shows it), and have the file open.
+pub fn lock_waiters(inode: u64) -> Result<Vec<i32>, String> {
+    let bytes = ask(libc::KERN_PROC_PROC, &[])
+        .map_err(|errno| format!("needs kern.proc.proc: {}", errno.desc()))?;
+    let waiting =
+        process_records(&bytes)?.into_iter().filter(|record| text(&record.ki_wmesg) == "lockf");
+    let waiting = waiting.map(|record| record.ki_pid);
+    // Of one that has ended meanwhile there is nothing to tell.
+    let has_it_open = |pid: &i32| {
+        descriptors(*pid).is_ok_and(|open| open.iter().any(|one| one.inode == Some(inode)))
+    };
+    Ok(waiting.filter(has_it_open).collect())
 }
 
 /// The sockets that a process has open, by their protocol control blocks.

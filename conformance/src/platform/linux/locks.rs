@@ -11,6 +11,13 @@ pub fn lock_table() -> Result<Vec<Lock>, String> {
     Ok(parse_locks(&text))
 }
 
+/// The processes that wait for a lock on the file with this inode number.
+pub fn lock_waiters(inode: u64) -> Result<Vec<i32>, String> {
+    let table = lock_table()?;
+    let waiting = table.iter().filter(|lock| lock.waiting && lock.inode == inode);
+    Ok(waiting.map(|lock| lock.pid).collect())
+}
+
 /// The kernel gives the table page by page and counts from its start each time: what stands at the
 /// end of one page comes again on the next when somebody has locked something meanwhile.
 fn parse_locks(text: &str) -> Vec<Lock> {

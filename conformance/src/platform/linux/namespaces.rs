@@ -9,19 +9,12 @@ use nix::unistd::{Gid, Uid};
 
 use super::mounts::mount_tmpfs;
 use crate::platform::model::{HIGH_PROCESS_ID, Namespace};
+use crate::platform::trial;
 use crate::stop::Stop;
 
 /// Why this process cannot have a namespace of its own, if it cannot.
 pub fn namespace_missing(namespace: Namespace) -> Option<Stop> {
-    let needs = |why: &str| Some(Stop::NotRun(format!("needs {}: {why}", namespace.words())));
-    // Tried in an executed copy of this program: the namespaces of this process stay as they are,
-    // and what a forked child of many threads may not do, allocate for one, is no matter.
-    let program = std::env::current_exe().ok()?;
-    match std::process::Command::new(program).args(["__try-namespace", namespace.name()]).output() {
-        Ok(output) if output.status.success() => None,
-        Ok(output) => needs(String::from_utf8_lossy(&output.stderr).trim()),
-        Err(error) => needs(&error.to_string()),
-    }
+    trial::why_not(namespace).map(|why| Stop::NotRun(format!("needs {}: {why}", namespace.words())))
 }
 
 /// What allows an ordinary user, or a container, namespaces of its own: each distribution has its
@@ -188,8 +181,21 @@ fn raise_loopback() -> Result<(), String> {
         .map_err(|errno| format!("lo: {}", errno.desc()))
 }
 
-/// Writes one of this network namespace's settings, `net/ipv6/bindv6only` for instance.
-pub fn set_network_parameter(name: &str, value: &str) -> Result<(), String> {
+/// Makes sockets of a private network serve IPv6 alone by default, or both families (ip(7),
+/// `net.ipv6.bindv6only`).
+pub fn set_v6only_default(on: bool) -> Result<(), String> {
+    set_parameter("net/ipv6/bindv6only", if on { "1" } else { "0" })
+}
+
+/// Takes IPv6 from all interfaces of a private network; the kernel still knows it.
+pub fn disable_ipv6() -> Result<(), String> {
+    ["all", "lo"].into_iter().try_for_each(|interface| {
+        set_parameter(&format!("net/ipv6/conf/{interface}/disable_ipv6"), "1")
+    })
+}
+
+/// Writes one of this network namespace's settings.
+fn set_parameter(name: &str, value: &str) -> Result<(), String> {
     let path = format!("/proc/sys/{name}");
     fs::write(&path, value).map_err(|error| format!("{path}: {error}"))
 }
