@@ -31,7 +31,8 @@ pub fn enter_private_mounts() -> Result<(), String> {
     Err("on FreeBSD all processes see all mounts".into())
 }
 
-/// Mounts an empty file system of `size` bytes on the directory `path` (tmpfs(5)).
+/// Mounts an empty file system of `size` bytes on the directory `path`, whose mode it takes over
+/// (tmpfs(5)): with a `mode` it could not be made read-only later.
 pub fn mount_tmpfs(path: &Path, size: u64) -> Result<(), String> {
     let size = CString::new(size.to_string()).map_err(|error| error.to_string())?;
     let place = CString::new(path.as_os_str().as_bytes()).map_err(|error| error.to_string())?;
@@ -40,7 +41,6 @@ pub fn mount_tmpfs(path: &Path, size: u64) -> Result<(), String> {
         .str_opt(c"from", c"tmpfs")
         .str_opt(c"fspath", &place)
         .str_opt(c"size", &size)
-        .str_opt(c"mode", c"0700")
         .nmount(MntFlags::empty())
         .map_err(|error| format!("tmpfs on {}: {error}", path.display()))
 }
