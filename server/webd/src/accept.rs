@@ -9,6 +9,11 @@
 //! waited longest, so idle workers take turns. Workers that wait in epoll for a shared socket are
 //! all woken for each connection, or, with `EPOLLEXCLUSIVE`, the same one again and again; and
 //! `SO_REUSEPORT` gives each worker a queue whose connections are lost when it ends.
+//!
+//! That is Linux. FreeBSD wakes one too, but the one that came last, and a stopped process as well,
+//! which still sleeps there (`wakeup_one` of sleepqueue(9)): a connection would wait until the stopped
+//! worker goes on. Seen on 13.2 with `workers/stopped-worker-blocks-nobody`. There, and wherever
+//! nothing is known of it, the threads wait in `poll`: all are woken, and one is the first.
 
 use std::mem::MaybeUninit;
 use std::net::{SocketAddr, TcpStream};
@@ -39,6 +44,9 @@ const REPEAT: Duration = Duration::from_millis(2);
 /// Stack of a thread; it calls nothing deep.
 const STACK: usize = 128 * 1024;
 
+/// Whether the system wakes one of those that wait in `accept`, and one that runs.
+const WAITS_IN_ACCEPT: bool = cfg!(target_os = "linux");
+
 /// A connection, the number of the socket that it came on, and who it is.
 pub(crate) type Arrival = (usize, TcpStream, SocketAddr);
 
@@ -59,7 +67,7 @@ impl Acceptors {
         let room = Arc::new(AtomicUsize::new(0));
         let mut threads = Vec::new();
         for (index, listener) in listeners.into_iter().enumerate() {
-            listener.set_blocking(true)?;
+            listener.set_blocking(WAITS_IN_ACCEPT)?;
             let (allow, allowed) = std::sync::mpsc::channel();
             let (arrived, stopping, room) =
                 (arrived.clone(), Arc::clone(&stopping), Arc::clone(&room));
@@ -148,7 +156,7 @@ fn accept(listener: &Listener, stopping: &AtomicBool) -> Option<(TcpStream, Sock
                 }
                 std::thread::sleep(PAUSE);
             }
-            // Somebody else who has the socket made it non-blocking.
+            // Another worker was quicker, or somebody who has the socket made it non-blocking.
             Err(Errno::EAGAIN) => {
                 let mut ready = [PollFd::new(listener.socket.as_fd(), PollFlags::POLLIN)];
                 let _ = poll(&mut ready, 1000u16);
