@@ -40,6 +40,10 @@ use crate::{diagnostics, platform, signals};
 /// nobody follows cannot be torn.
 const LINE_PATIENCE: Duration = Duration::from_millis(100);
 
+/// How many times that where the line's beginning came together with the end of another: it was cut off
+/// a burst, and its rest is under way. A client that says half a line and waits says nothing else.
+const BURST_ROUNDS: u32 = 10;
+
 /// How many times that at most, when others do speak: a client may also never end its line.
 const LINE_ROUNDS: u32 = 50;
 
@@ -151,6 +155,10 @@ struct Held {
     length: Option<(u64, u64)>,
     /// How many times the patience with it has passed.
     rounds: u32,
+    /// How many of them in a row, up to now, in which nobody spoke.
+    silent: u32,
+    /// Whether it was cut off a burst of lines.
+    in_burst: bool,
 }
 
 struct Receiver {
@@ -283,8 +291,13 @@ impl Receiver {
                     if let Err(error) = self.measure(&buffer[..count]) {
                         return error;
                     }
+                    let goes_on = self.held.in_burst && !self.pending.is_empty();
                     self.pending.extend_from_slice(&buffer[..count]);
-                    self.held = Held { length: self.log.length(), rounds: 0 };
+                    self.held = Held {
+                        length: self.log.length(),
+                        in_burst: goes_on || buffer[..count].contains(&b'\n'),
+                        ..Held::default()
+                    };
                     if let Err(error) = self.append_whole_lines() {
                         return error;
                     }
@@ -349,9 +362,12 @@ impl Receiver {
     /// said nothing for long.
     fn append_half(&mut self) -> Result<(), String> {
         let length = self.log.length();
-        let is_silent = self.held.length == length;
-        self.held = Held { length, rounds: self.held.rounds + 1 };
-        if !is_silent && self.held.rounds < LINE_ROUNDS {
+        let held = &mut self.held;
+        held.silent = if held.length == length { held.silent + 1 } else { 0 };
+        held.length = length;
+        held.rounds += 1;
+        let enough = if held.in_burst { BURST_ROUNDS } else { 1 };
+        if held.silent < enough && held.rounds < LINE_ROUNDS {
             return Ok(());
         }
         self.append_pending()

@@ -74,6 +74,34 @@ fn a_line_in_pieces_is_one_line(dir: TempDir) {
     }
 }
 
+/// What is cut off a burst waits for its rest longer than half a line that a client says and stops at,
+/// though nobody else speaks: a busy machine may take its time between two parts of a burst.
+#[rstest]
+fn a_line_cut_off_a_burst_is_one_line(dir: TempDir) {
+    let (server, address) = serve_on_loopback(dir.path(), &["--replay", "0"]);
+    let mut alice = quiet(&address);
+    alice.write_all(b"alice: 1\nalice: ").unwrap();
+    hears(&mut alice, "alice: 1\n");
+    // Several times as long as half a line alone is held back.
+    std::thread::sleep(std::time::Duration::from_millis(400));
+    let log = std::fs::read_to_string(in_dir(&dir, "log")).unwrap();
+    assert!(log.ends_with("alice: 1\n"), "{log:?}");
+    // Nor is it left behind by the server's end.
+    signal(server.0.id(), Signal::SIGTERM);
+    assert_eq!(alice.read(&mut [0]).unwrap_or(0), 0);
+    let log = std::fs::read_to_string(in_dir(&dir, "log")).unwrap();
+    assert!(log.ends_with("alice: 1\n"), "{log:?}");
+}
+
+/// It is not held back for ever.
+#[rstest]
+fn a_line_cut_off_a_burst_is_heard_in_the_end(dir: TempDir) {
+    let (_server, address) = serve_on_loopback(dir.path(), &["--replay", "0"]);
+    let mut alice = quiet(&address);
+    alice.write_all(b"alice: 1\nalice: 2").unwrap();
+    hears(&mut alice, "alice: 1\nalice: 2");
+}
+
 /// Half a line whose client has gone is never gone on with.
 #[rstest]
 #[case::closed(false)]
