@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use nix::errno::Errno;
+
 use crate::platform::{Process, State};
 use crate::subject::Model;
 
@@ -96,6 +98,30 @@ pub fn tells_of_an_end(line: &str) -> bool {
     SIGNALLED.iter().any(|words| line.contains(words)) || EXITED.iter().any(|words| failed(words))
 }
 
+/// Whether a server's `line` tells that it could not do something: in the system's words, or as an
+/// exception of its language, `ValueError: …` of Python, and Java's and JavaScript's like it.
+pub fn tells_of_a_failure(line: &str) -> bool {
+    const ERRNOS: [Errno; 12] = [
+        Errno::EMFILE,
+        Errno::ENFILE,
+        Errno::ENOMEM,
+        Errno::EAGAIN,
+        Errno::ENOSPC,
+        Errno::EFBIG,
+        Errno::EACCES,
+        Errno::EPERM,
+        Errno::ENOLCK,
+        Errno::ENOSYS,
+        Errno::EINVAL,
+        Errno::EINTR,
+    ];
+    let lower = line.to_lowercase();
+    ERRNOS.iter().any(|errno| lower.contains(&errno.desc().to_lowercase()))
+        || line
+            .split_once("Error: ")
+            .is_some_and(|(name, _)| !name.is_empty() && !name.contains(' '))
+}
+
 /// The numbers that stand in `line`; an address is none.
 pub fn numbers(line: &str) -> impl Iterator<Item = i32> {
     line.split(|c: char| !c.is_ascii_digit() && c != '.')
@@ -124,6 +150,16 @@ mod tests {
         assert_eq!(register.name(12), "sender 12");
         assert_eq!(register.get(12).unwrap().parent, 11);
         assert_eq!(register.name(13), "process 13");
+    }
+
+    #[rstest]
+    #[case("accept: Too many open files", true)]
+    #[case("ValueError: filedescriptor out of range in select()", true)]
+    #[case("java.net.BindError: no", true)]
+    #[case("Error: 3 clients", false)]
+    #[case("no Error: all is well", false)]
+    fn servers_tell_of_failures(#[case] line: &str, #[case] told: bool) {
+        assert_eq!(tells_of_a_failure(line), told);
     }
 
     #[rstest]

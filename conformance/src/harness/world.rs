@@ -17,7 +17,7 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 
 use super::deadline::Deadline;
 use super::record::{SHOWN, Scene, Timeline, excerpt};
-use super::seen::{Register, tells_of_an_end};
+use super::seen::{Register, tells_of_a_failure, tells_of_an_end};
 use super::user::User;
 use crate::platform::Process;
 use crate::stop::{OrError, Outcome, Step, Stop, covered_by, fail};
@@ -339,29 +339,11 @@ impl World {
         })
     }
 
-    /// What a server says last that it could not do, in the system's words.
+    /// What a server says last that it could not do.
     fn complaint(&self) -> Option<String> {
-        const ERRNOS: [Errno; 12] = [
-            Errno::EMFILE,
-            Errno::ENFILE,
-            Errno::ENOMEM,
-            Errno::EAGAIN,
-            Errno::ENOSPC,
-            Errno::EFBIG,
-            Errno::EACCES,
-            Errno::EPERM,
-            Errno::ENOLCK,
-            Errno::ENOSYS,
-            Errno::EINVAL,
-            Errno::EINTR,
-        ];
-        let tells = |line: &&str| {
-            let line = line.to_lowercase();
-            ERRNOS.iter().any(|errno| line.contains(&errno.desc().to_lowercase()))
-        };
         self.servers.borrow().iter().find_map(|server| {
             let output = server.output_tail(4096);
-            Some(output.lines().rev().find(tells)?.trim().to_owned())
+            Some(output.lines().rev().find(|line| tells_of_a_failure(line))?.trim().to_owned())
         })
     }
 
