@@ -559,7 +559,7 @@ fn each_defect_is_found_by_the_requirement_that_names_it() {
     let (count, runs) = (by_server.len(), Mutex::new(by_server.into_iter()));
     let results = Mutex::new(Vec::new());
     // Most of their time they wait.
-    let side_by_side = thread::available_parallelism().map_or(1, usize::from);
+    let side_by_side = 2 * thread::available_parallelism().map_or(1, usize::from);
     thread::scope(|scope| {
         for _ in 0..side_by_side {
             scope.spawn(|| {

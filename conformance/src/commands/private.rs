@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 
 use super::outcome::CommandError;
+use crate::platform;
 
 /// What the names of directories begin with that a later run may remove.
 const RUN: &str = "forkproof-run.";
@@ -117,6 +118,7 @@ pub(super) fn tidy(place: &Path, prefix: &str) {
         let Some(file) = open_own(&path, 0) else { continue };
         if lock(&file) && is_still(&file, &path) {
             let is_dir = file.metadata().is_ok_and(|metadata| metadata.is_dir());
+            platform::unmount_below(&path);
             let _ =
                 if is_dir { std::fs::remove_dir_all(&path) } else { std::fs::remove_file(&path) };
         }

@@ -145,16 +145,34 @@ impl Server {
 
     /// The processes that have come with a client.
     fn own_processes(&self, model: Model, client: &Client, before: &[i32]) -> Step<Cluster> {
-        // Where a connection is served before it has asked, its process may be under way.
-        let fresh = self.world.wait(self.world.patience(), || {
+        let came = || -> Step<Vec<Process>> {
             let mut fresh = descends()?;
             fresh.retain(|p| !before.contains(&p.pid) && p.state != platform::State::Zombie);
+            Ok(fresh)
+        };
+        // Where a connection is served before it has asked, its process may be under way.
+        let fresh = self.world.wait(self.world.patience(), || {
+            let fresh = came()?;
             let has_child = fresh.iter().any(|process| process.parent == self.daemon());
             Ok((has_child || model == Model::Clusters).then_some(fresh))
         })?;
         let mut fresh = fresh.unwrap_or_default();
-        if model != Model::Clusters {
-            self.leave_helpers_out(client, &mut fresh);
+        // Where more have come than a client brings, a helper for all may be among them. It may have
+        // the connection open for a moment, as everything has that was forked beside it.
+        let usual = self.world.orders.target.measured.per_client;
+        if model != Model::Clusters && fresh.len() > usual {
+            self.world.wait(self.world.patience() / 10, || {
+                fresh = came()?;
+                let others = self.leave_helpers_out(client, &mut fresh);
+                if fresh.len() > usual {
+                    return Ok(None);
+                }
+                for helper in others {
+                    let note = format!("process {helper} has come too, for all clients");
+                    self.world.note("check", note);
+                }
+                Ok(Some(()))
+            })?;
         }
         let head = fresh.iter().find(|process| process.parent == self.daemon());
         let sender = match model {
@@ -183,20 +201,16 @@ impl Server {
         }
     }
 
-    /// Of several processes that came with a client, those belong to it that have its connection open,
-    /// what those descend from, and what descends from them. Others the server happened to start
-    /// meanwhile, for all clients.
-    fn leave_helpers_out(&self, client: &Client, fresh: &mut Vec<Process>) {
+    /// Keeps a client's processes, which are those that hold its connection, with their ancestors and
+    /// descendants. Others the server happened to start meanwhile, for all clients; returns their ids.
+    fn leave_helpers_out(&self, client: &Client, fresh: &mut Vec<Process>) -> Vec<i32> {
         let ends = (client.stream.peer_addr(), client.stream.local_addr());
-        let (Ok(at), Ok(own)) = ends else { return };
-        let serve: Vec<i32> = fresh
-            .iter()
-            .map(|process| process.pid)
-            .filter(|&pid| platform::serves(pid, at, own).unwrap_or(false))
-            .collect();
-        // Where the system does not tell, all are the client's.
+        let (Ok(at), Ok(own)) = ends else { return Vec::new() };
+        // What cannot be told of is the client's.
+        let holds = |pid| platform::serves(pid, at, own).unwrap_or(true);
+        let serve: Vec<i32> = fresh.iter().map(|p| p.pid).filter(|&pid| holds(pid)).collect();
         if serve.is_empty() {
-            return;
+            return Vec::new();
         }
         let line_of = |process: &Process| -> Vec<i32> {
             let parent = |pid: &i32| fresh.iter().find(|p| p.pid == *pid).map(|p| p.parent);
@@ -211,7 +225,9 @@ impl Server {
                     || (serves(&line[0]) && line.contains(&pid))
             })
         };
+        let all: Vec<i32> = fresh.iter().map(|process| process.pid).collect();
         fresh.retain(|process| belongs(process.pid));
+        all.into_iter().filter(|&pid| !belongs(pid)).collect()
     }
 
     /// The process that has the other end of a client's connection open, found through the socket.

@@ -99,7 +99,7 @@ pub fn tells_of_an_end(line: &str) -> bool {
 }
 
 /// Whether a server's `line` tells that it could not do something: in the system's words, or as an
-/// exception of its language, `ValueError: …` of Python, and Java's and JavaScript's like it.
+/// exception of its language (`ValueError: …`, `java.net.BindException: …`, `Error: …`).
 pub fn tells_of_a_failure(line: &str) -> bool {
     const ERRNOS: [Errno; 12] = [
         Errno::EMFILE,
@@ -116,10 +116,10 @@ pub fn tells_of_a_failure(line: &str) -> bool {
         Errno::EINTR,
     ];
     let lower = line.to_lowercase();
+    let names_exception =
+        |word: &str| line.split_once(word).is_some_and(|(before, _)| !before.ends_with(' '));
     ERRNOS.iter().any(|errno| lower.contains(&errno.desc().to_lowercase()))
-        || line
-            .split_once("Error: ")
-            .is_some_and(|(name, _)| !name.is_empty() && !name.contains(' '))
+        || ["Error: ", "Exception: "].into_iter().any(names_exception)
 }
 
 /// The numbers that stand in `line`; an address is none.
@@ -155,9 +155,11 @@ mod tests {
     #[rstest]
     #[case("accept: Too many open files", true)]
     #[case("ValueError: filedescriptor out of range in select()", true)]
-    #[case("java.net.BindError: no", true)]
-    #[case("Error: 3 clients", false)]
+    #[case("01:02 ERROR KeyError: 'port'", true)]
+    #[case("Caused by: java.net.BindException: Address already in use", true)]
+    #[case("Error: listen EADDRINUSE: address already in use 127.0.0.1:3", true)]
     #[case("no Error: all is well", false)]
+    #[case("listening on 127.0.0.1:3", false)]
     fn servers_tell_of_failures(#[case] line: &str, #[case] told: bool) {
         assert_eq!(tells_of_a_failure(line), told);
     }

@@ -3,7 +3,8 @@
 //!
 //! On Linux each check enters namespaces of its own before anything else: the paths of
 //! `launch.bind` are replaced by directories of the check, and the port is that of a network in
-//! which there is nobody else. That takes no root, and the real paths and ports are never touched.
+//! which there is nobody else. That takes no root, and the real paths and ports are never touched. On
+//! FreeBSD root's checks have such a network, in a jail, and no paths of their own.
 
 use std::path::{Path, PathBuf};
 

@@ -102,7 +102,7 @@ pub fn retransmissions(_socket: &impl std::os::fd::AsFd) -> Result<u32, String> 
     Err("this system's count of retransmissions is not read yet".into())
 }
 
-const NO_NAMESPACES: &str = "this system has no namespaces of the kind (namespaces(7) of Linux)";
+use super::without_namespaces::NO_NAMESPACES;
 
 /// Moves this process into a network namespace of its own: Linux only.
 pub fn enter_private_network() -> Result<(), String> {
@@ -232,11 +232,6 @@ pub fn prepare_mounts() -> Result<(), String> {
 
 /// Unmounts what a check has left mounted below a directory: nothing is mounted here.
 pub fn unmount_below(_dir: &Path) {}
-
-/// How many connections may wait to be accepted at most: not known here.
-pub fn longest_queue() -> Option<usize> {
-    None
-}
 
 /// Mounts an empty file system in private mounts: not here.
 pub fn mount_tmpfs(_path: &Path, _size: u64) -> Result<(), String> {

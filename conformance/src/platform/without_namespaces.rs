@@ -8,7 +8,8 @@ use std::time::Duration;
 use super::model::{Cover, Shared};
 use crate::stop::Stop;
 
-const NO_NAMESPACES: &str = "this system has no namespaces of the kind (namespaces(7) of Linux)";
+pub(super) const NO_NAMESPACES: &str =
+    "this system has no namespaces of the kind (namespaces(7) of Linux)";
 const NO_FILTER: &str = "this system has no system call filter of the kind (seccomp(2) of Linux)";
 
 /// What gives this system its IPv6 loopback.
@@ -49,6 +50,11 @@ pub fn remove_shared(_object: &Shared) -> Result<(), String> {
 /// How often a connection found the queue of a listening socket full: of which one, nothing tells.
 pub fn listen_overflows() -> Result<u64, String> {
     Err(NO_NAMESPACES.into())
+}
+
+/// How many connections may wait to be accepted at most: not known here.
+pub fn longest_queue() -> Option<usize> {
+    None
 }
 
 /// Whether something listens on a port: nothing tells without asking it.

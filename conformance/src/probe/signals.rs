@@ -419,7 +419,6 @@ fn exec_with(prepare: impl FnOnce()) -> Result<Inherited, String> {
     }
 }
 
-/// Forks a child that ends with status 3 and says what became of it.
 /// Measures in a process that orphans do not go to. FreeBSD gives children that nobody wants to wait
 /// for to the next reaper (procctl(2)), and to one that is their parent they come back.
 fn no_reaper(measure: impl FnOnce() -> Measure) -> Measure {
@@ -427,6 +426,7 @@ fn no_reaper(measure: impl FnOnce() -> Measure) -> Measure {
     Ok(subject.outcome()?.into())
 }
 
+/// Forks a child that ends with status 3 and says what became of it.
 fn wait_for_a_child() -> Measure {
     // SAFETY: this process has one thread.
     let child = match unsafe { fork() }.doing("fork")? {

@@ -336,7 +336,10 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         references: &[],
         needs: &[Need::Ipv6, Need::NetworkNamespace],
         claims: &[Claim::Ipv6],
-        controls: Controls::By(&[by("bind-drops-scope", "Invalid argument")]),
+        controls: Controls::By(&[by(
+            "bind-drops-scope",
+            "Invalid argument|assign requested address",
+        )]),
         exclusive: false,
         check: link_local_with_scope,
     },

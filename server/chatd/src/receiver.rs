@@ -293,14 +293,14 @@ impl Receiver {
                     }
                     let goes_on = self.held.in_burst && !self.pending.is_empty();
                     self.pending.extend_from_slice(&buffer[..count]);
+                    if let Err(error) = self.append_whole_lines() {
+                        return error;
+                    }
                     self.held = Held {
                         length: self.log.length(),
                         in_burst: goes_on || buffer[..count].contains(&b'\n'),
                         ..Held::default()
                     };
-                    if let Err(error) = self.append_whole_lines() {
-                        return error;
-                    }
                 }
                 Err(Errno::EAGAIN) => {
                     let idle = self.idle_timeout.map(|idle| idle.saturating_sub(heard.elapsed()));

@@ -33,8 +33,9 @@ const DAEMON: Duration = Duration::from_secs(60);
 const STILL: Duration = Duration::from_secs(2);
 /// Strangers a second.
 const STRANGERS: u64 = 200;
-/// The server holds an unfinished line back for a tenth of a second of its client's silence. Of a
-/// client that did not come to its processor for so long, a line may be in pieces.
+/// The server holds an unfinished line back for a tenth of a second of silence, or for a second where
+/// it was cut off a burst. Of a client that did not come to its processor for so long, a line may be in
+/// pieces.
 const SLOW: Duration = Duration::from_millis(50);
 /// How long a client waits for what must come.
 const PATIENCE: Duration = Duration::from_secs(60);

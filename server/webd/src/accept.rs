@@ -10,10 +10,10 @@
 //! all woken for each connection, or, with `EPOLLEXCLUSIVE`, the same one again and again; and
 //! `SO_REUSEPORT` gives each worker a queue whose connections are lost when it ends.
 //!
-//! That is Linux. FreeBSD wakes one too, but the one that came last, and a stopped process as well,
-//! which still sleeps there (`wakeup_one` of sleepqueue(9)): a connection would wait until the stopped
-//! worker goes on. Seen on 13.2 with `workers/stopped-worker-blocks-nobody`. There, and wherever
-//! nothing is known of it, the threads wait in `poll`: all are woken, and one is the first.
+//! That is Linux. FreeBSD wakes one too, but it may be a stopped process, which still sleeps there
+//! (`wakeup_one` of sleepqueue(9)): a connection would wait until the stopped worker goes on. Seen on
+//! 13.2 with `workers/stopped-worker-blocks-nobody`. There, and wherever nothing is known of it, the
+//! threads wait in `poll`: all are woken, and one is the first.
 
 use std::mem::MaybeUninit;
 use std::net::{SocketAddr, TcpStream};
@@ -44,7 +44,7 @@ const REPEAT: Duration = Duration::from_millis(2);
 /// Stack of a thread; it calls nothing deep.
 const STACK: usize = 128 * 1024;
 
-/// Whether the system wakes one of those that wait in `accept`, and one that runs.
+/// Whether the system wakes exactly one of those that wait in `accept`, and never a stopped one.
 const WAITS_IN_ACCEPT: bool = cfg!(target_os = "linux");
 
 /// A connection, the number of the socket that it came on, and who it is.
@@ -135,7 +135,7 @@ fn accept_waiting(listener: &Listener, room: &AtomicUsize) -> Option<(TcpStream,
             Ok(arrived) => return Some(arrived),
             Err(Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM) => return None,
             // Another worker was quicker, and this one was interrupted; or the connection has gone.
-            Err(_) => {}
+            Err(_) => drop(room.fetch_add(1, Ordering::Relaxed)),
         }
     }
 }

@@ -173,7 +173,8 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "SECONDS")]
     pub(crate) drain_timeout: Option<f64>,
 
-    /// Seconds without a sign of life after which a worker is replaced [default: 5]
+    /// Seconds without a sign of life after which a worker is replaced; on Linux one that gets no
+    /// processor has more [default: 5]
     #[arg(long, value_name = "SECONDS")]
     pub(crate) health_timeout: Option<f64>,
 

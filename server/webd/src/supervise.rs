@@ -143,18 +143,18 @@ impl Worker {
         self.state = State::Killed;
     }
 
-    /// Gives a worker more time that would go on if it had a processor, and has had none to speak of
-    /// since it last spoke: it does not hang, and another one in its place would fare no better.
+    /// Gives more time to a worker that is runnable but has had almost no processor since it last
+    /// reported: it does not hang, and another one in its place would fare no better. Linux only.
     pub(crate) fn excuse_starvation(&mut self, config: &Config) {
-        let limit = match self.state {
-            State::Starting => config.start_timeout,
-            _ => config.health_timeout,
+        let (limit, silent) = match self.state {
+            State::Starting => (config.start_timeout, self.started.elapsed()),
+            _ => (config.health_timeout, self.heard.elapsed()),
         };
         let Ok(used) = platform::processor_time(Some(self.pid)) else { return };
         let since = used.saturating_sub(Duration::from_micros(self.figures.counters.processor));
         // One that spins comes to that, however small its share is.
         if since < limit / 2 && platform::is_runnable(self.pid) == Some(true) {
-            self.excused += limit / 4;
+            self.excused = silent.saturating_sub(limit) + limit / 4;
         }
     }
 

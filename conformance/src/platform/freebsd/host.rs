@@ -19,11 +19,6 @@ pub fn most_descriptors() -> Result<u64, String> {
     most.ok_or_else(|| "needs kern.maxfilesperproc".into())
 }
 
-/// How many connections may wait to be accepted at most (listen(2), `kern.ipc.soacceptqueue`).
-pub fn longest_queue() -> Option<usize> {
-    number_of(c"kern.ipc.soacceptqueue").and_then(|longest| usize::try_from(longest).ok())
-}
-
 /// A number that sysctlbyname(3) tells.
 pub(super) fn number_of(name: &CStr) -> Option<c_int> {
     let mut number: c_int = 0;

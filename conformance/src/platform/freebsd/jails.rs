@@ -1,11 +1,13 @@
-//! A network of this process's own: a jail with a network stack of its own (jail(2), `vnet`), in which
-//! everything else is as outside. It takes root.
+//! A network of this process's own: a jail with a network stack of its own (jail(2), `vnet`). It takes
+//! root. Files and users are as outside; of processes those in the jail are seen, and nothing can be
+//! mounted.
 
 use std::ffi::{CStr, c_int};
 use std::process::Command;
 
 use nix::errno::Errno;
 
+use super::host::number_of;
 use crate::platform::model::Namespace;
 use crate::platform::trial;
 use crate::stop::Stop;
@@ -27,7 +29,7 @@ pub fn namespace_missing(namespace: Namespace) -> Option<Stop> {
             Some(Stop::Unsupported(format!("{needs}: on FreeBSD all processes see all mounts")))
         }
         Namespace::Processes => Some(Stop::Unsupported(format!(
-            "{needs}: FreeBSD numbers all processes in one row, and ends it at 99999"
+            "{needs}: FreeBSD has one process ID space, which ends at 99999"
         ))),
     }
 }
@@ -54,18 +56,20 @@ pub fn enter_private_network() -> Result<(), String> {
     let number = |value: c_int| value.to_ne_bytes().to_vec();
     let text = |text: &str| text.as_bytes().to_vec();
     // As jail(8) says them: what is not a number or a string is on.
-    let parameters: [(&CStr, Vec<u8>); 9] = [
+    let mut parameters: Vec<(&CStr, Vec<u8>)> = vec![
         (c"name", text(&name)),
         (c"path", text("/\0")),
         (c"vnet", number(libc::JAIL_SYS_NEW)),
         (c"host", number(libc::JAIL_SYS_INHERIT)),
-        // A check may come to want a second one.
-        (c"children.max", number(4)),
         (c"enforce_statfs", number(0)),
         (c"allow.raw_sockets", Vec::new()),
         (c"allow.sysvipc", Vec::new()),
         (c"allow.mlock", Vec::new()),
     ];
+    // A check may come to want a second one, which then has fewer.
+    if number_of(c"security.jail.jailed") == Some(0) {
+        parameters.push((c"children.max", number(4)));
+    }
     let mut why = [0_u8; 256];
     let mut parts: Vec<libc::iovec> = Vec::new();
     let mut part = |bytes: &[u8]| {

@@ -8,6 +8,7 @@ use std::path::Path;
 use nix::errno::Errno;
 use nix::mount::{MntFlags, Nmount, unmount};
 
+use super::host::number_of;
 use crate::stop::Stop;
 
 /// Why this process cannot mount file systems below a directory of its own: the right to is root's,
@@ -17,7 +18,7 @@ pub fn mounts_missing() -> Option<Stop> {
     if !nix::unistd::geteuid().is_root() {
         return Some(Stop::NotRun(format!("{NEEDS}: mounting takes root")));
     }
-    let jailed = super::number_of(c"security.jail.jailed").is_some_and(|jailed| jailed != 0);
+    let jailed = number_of(c"security.jail.jailed").is_some_and(|jailed| jailed != 0);
     jailed.then(|| Stop::NotRun(format!("{NEEDS}: this is a jail")))
 }
 

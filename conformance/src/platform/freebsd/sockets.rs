@@ -29,8 +29,8 @@ fn descriptors(pid: i32) -> Result<Vec<Descriptor>, String> {
     const ENDS: usize =
         offset_of!(libc::kinfo_file, kf_offset) + size_of::<i64>() + 4 * size_of::<u32>();
     const CONTROL_BLOCK: usize = ENDS + 2 * size_of::<libc::sockaddr_storage>();
-    /// Of `kf_un.kf_file.kf_file_fileid`: four integers of 32 bits, 30 of 64, a file system and a
-    /// device come first in that part of the union.
+    /// Of `kf_un.kf_file.kf_file_fileid`: four integers of 32 bits and 32 of 64 come first in that part
+    /// of the union, the first four before the ends.
     const INODE: usize = ENDS + 32 * size_of::<u64>();
     let bytes = ask_about(pid, libc::KERN_PROC_FILEDESC, "filedesc")?;
     let descriptors = records(&bytes).into_iter().map(|record| {
@@ -129,7 +129,8 @@ pub fn socket_descriptors(pid: i32) -> Result<Vec<i32>, String> {
 }
 
 /// The processes that wait for a lock on the file with this inode number: they sleep at "lockf"
-/// (kinfo_proc's `ki_wmesg`, as ps(1) shows it), and have the file open.
+/// (kinfo_proc's `ki_wmesg`, as ps(1) shows it), and have the file open. One that waits for another
+/// file's lock meanwhile counts too.
 pub fn lock_waiters(inode: u64) -> Result<Vec<i32>, String> {
     let bytes = ask(libc::KERN_PROC_PROC, &[])
         .map_err(|errno| format!("needs kern.proc.proc: {}", errno.desc()))?;

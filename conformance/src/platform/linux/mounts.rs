@@ -5,8 +5,7 @@ use std::fs;
 use nix::errno::Errno;
 use nix::mount::{MsFlags, mount};
 
-use crate::platform::model::{Cover, Namespace};
-use crate::stop::Stop;
+use crate::platform::model::Cover;
 
 /// Puts directories in the place of others. To be called in private mounts; `scratch` is an empty
 /// directory for what that takes. Nothing is ever made in a directory that others see: where a path
@@ -91,16 +90,6 @@ fn shadow(dir: &std::path::Path, stage: &std::path::Path) -> Result<(), String> 
     }
     mount(Some(stage), dir, None::<&str>, MsFlags::MS_MOVE, None::<&str>)
         .map_err(|errno| failed(dir, &errno.desc()))
-}
-
-/// Why this process cannot mount file systems below a directory of its own: as for private mounts.
-pub fn mounts_missing() -> Option<Stop> {
-    super::namespace_missing(Namespace::Mounts)
-}
-
-/// Makes ready for mounts below a directory of one's own: nobody else is to see them.
-pub fn prepare_mounts() -> Result<(), String> {
-    super::enter_private_mounts()
 }
 
 /// Unmounts what a check has left mounted below `dir`: private mounts are gone with their process.

@@ -99,6 +99,16 @@ pub fn enter_private_mounts() -> Result<(), String> {
     keep_mounts_private()
 }
 
+/// Why this process cannot mount file systems below a directory of its own: as for private mounts.
+pub fn mounts_missing() -> Option<Stop> {
+    namespace_missing(Namespace::Mounts)
+}
+
+/// Makes ready for mounts below a directory of one's own: nobody else is to see them.
+pub fn prepare_mounts() -> Result<(), String> {
+    enter_private_mounts()
+}
+
 /// A new mount namespace still shares its mounts' events with the old one where those are shared,
 /// as systemd makes them (mount_namespaces(7), "Shared subtrees").
 fn keep_mounts_private() -> Result<(), String> {
