@@ -8,7 +8,7 @@ use std::process::Command;
 use nix::errno::Errno;
 
 use super::host::number_of;
-use crate::platform::model::Namespace;
+use crate::platform::model::{Namespace, kernel_has_ipv6};
 use crate::platform::trial;
 use crate::stop::Stop;
 
@@ -98,7 +98,7 @@ pub fn enter_private_network() -> Result<(), String> {
     }
     ifconfig(&["inet", "127.0.0.1/8", "up"])?;
     ifconfig(&["inet", "127.0.0.2/32", "alias"])?;
-    if crate::platform::kernel_has_ipv6() {
+    if kernel_has_ipv6() {
         ifconfig(&["inet6", "::1", "prefixlen", "128", "alias"])?;
     }
     Ok(())
