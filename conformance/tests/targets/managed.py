@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """An echo for each client by a process of its own, under a service manager: it serves on a socket that
 it is handed and tells when it is ready. `managed.py PORT [DEFECT]`; with DEFECT it has that one defect."""
+import contextlib
 import os
 import signal
 import socket
@@ -62,7 +63,9 @@ def end(*_):
     if DEFECT == "shuts-down":
         server.shutdown(socket.SHUT_RDWR)
     for child in children:
-        os.kill(child, signal.SIGKILL)
+        # One may have been waited for just now, by what this interrupts.
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(child, signal.SIGKILL)
     os._exit(0)
 
 
