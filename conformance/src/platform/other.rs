@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use super::model::{Lock, Namespace, Process, SignalState, Ticks, Used};
+use super::without_namespaces::NO_NAMESPACES;
 use crate::stop::Stop;
 
 const NOT_READ: &str = "this system's process table is not read yet";
@@ -101,8 +102,6 @@ pub fn private_memory(_pid: i32) -> Result<u64, String> {
 pub fn retransmissions(_socket: &impl std::os::fd::AsFd) -> Result<u32, String> {
     Err("this system's count of retransmissions is not read yet".into())
 }
-
-use super::without_namespaces::NO_NAMESPACES;
 
 /// Moves this process into a network namespace of its own: Linux only.
 pub fn enter_private_network() -> Result<(), String> {

@@ -134,8 +134,12 @@ fn accept_waiting(listener: &Listener, room: &AtomicUsize) -> Option<(TcpStream,
         match accept_once(listener) {
             Ok(arrived) => return Some(arrived),
             Err(Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM) => return None,
-            // Another worker was quicker, and this one was interrupted; or the connection has gone.
-            Err(_) => drop(room.fetch_add(1, Ordering::Relaxed)),
+            // Another worker was quicker, or the connection has gone: nothing was taken.
+            Err(Errno::EAGAIN | Errno::EINTR | Errno::ECONNABORTED) => {
+                room.fetch_add(1, Ordering::Relaxed);
+            }
+            // What may come again and again uses the room up.
+            Err(_) => {}
         }
     }
 }

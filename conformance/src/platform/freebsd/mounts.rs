@@ -11,8 +11,8 @@ use nix::mount::{MntFlags, Nmount, unmount};
 use super::host::number_of;
 use crate::stop::Stop;
 
-/// Why this process cannot mount file systems below a directory of its own: the right to is root's,
-/// and in a jail that of `allow.mount.tmpfs`.
+/// Why this process cannot mount file systems below a directory of its own: it takes root, outside of
+/// jails.
 pub fn mounts_missing() -> Option<Stop> {
     const NEEDS: &str = "needs mounts in a directory of its own";
     if !nix::unistd::geteuid().is_root() {
