@@ -107,8 +107,6 @@ impl Cache {
         let mut content = Vec::with_capacity(version.size as usize);
         Read::by_ref(file).take(version.size).read_to_end(&mut content)?;
         if content.len() as u64 != version.size || Version::of(&file.metadata()?) != version {
-            use std::io::Seek;
-            file.rewind()?;
             return Ok(None);
         }
         let content = Bytes::from(content);

@@ -36,7 +36,11 @@ pub(crate) async fn serve(
     mut draining: watch::Receiver<bool>,
 ) {
     let client = Rc::new(client);
-    let stream = TokioIo::new(WatchedStream::new(stream, Rc::clone(&client.watch)));
+    let stream = TokioIo::new(WatchedStream::new(
+        stream,
+        Rc::clone(&client.watch),
+        Rc::clone(&client.outgoing),
+    ));
     let handler = {
         let client = Rc::clone(&client);
         service_fn(move |request| Rc::clone(&service).handle(Rc::clone(&client), request))

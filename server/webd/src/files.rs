@@ -10,11 +10,11 @@
 //! | a link out, or what the user may not read | 403 |
 
 use std::fs::{File, Metadata};
-use std::io::{Seek, SeekFrom};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::time::SystemTime;
 
 use hyper::header::{self, HeaderMap, HeaderValue};
@@ -192,12 +192,7 @@ impl Files {
         };
         *response.body_mut() = match whole {
             Some(bytes) => Body::Bytes(bytes.slice(first as usize..(first + length) as usize)),
-            None => {
-                if first > 0 {
-                    file.seek(SeekFrom::Start(first)).map_err(failed)?;
-                }
-                Body::File(file, length)
-            }
+            None => Body::File(Rc::new(file), first, length),
         };
         Ok(response)
     }

@@ -23,6 +23,7 @@
 //! | remote workers: choice and health | `balance` |
 //! | a request to a remote worker | `proxy` |
 //! | what a response body can be | `body` |
+//! | files on their way to the socket | `outgoing` |
 //! | connections and rate of each address | `limits` |
 //! | the access log | `access_log` |
 //! | counters, and their text for Prometheus | `metrics` |
@@ -56,6 +57,7 @@ mod master;
 mod metrics;
 mod notify;
 mod options;
+mod outgoing;
 mod platform;
 mod privileges;
 mod proxy;

@@ -2,12 +2,14 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
+use nix::sys::socket::{self, MsgFlags};
 use nix::sys::stat::Mode;
 use nix::unistd::Pid;
 
@@ -75,6 +77,54 @@ fn open_componentwise(base: BorrowedFd<'_>, path: &Path) -> nix::Result<File> {
         at = Some(openat(from, name, flags, Mode::empty())?);
     }
     at.map(File::from).ok_or(Errno::ENOENT)
+}
+
+/// Sends at most `count` bytes of `file` from `offset` to a socket that does not block: how many
+/// were sent, 0 at the file's end. The file's own offset stays.
+pub(crate) fn send_file(
+    to: BorrowedFd<'_>,
+    file: &File,
+    offset: u64,
+    count: usize,
+) -> io::Result<usize> {
+    match system_sends(to, file, offset, count) {
+        // sendfile(2): a file system that does not lend itself to it.
+        Err(Errno::EINVAL | Errno::ENOSYS | Errno::EOPNOTSUPP) => {
+            read_and_send(to, file, offset, count)
+        }
+        sent => Ok(sent?),
+    }
+}
+
+fn read_and_send(to: BorrowedFd<'_>, file: &File, offset: u64, count: usize) -> io::Result<usize> {
+    let mut buffer = vec![0; count.min(64 * 1024)];
+    match file.read_at(&mut buffer, offset)? {
+        0 => Ok(0),
+        read => Ok(socket::send(to.as_raw_fd(), &buffer[..read], MsgFlags::MSG_NOSIGNAL)?),
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn system_sends(to: BorrowedFd<'_>, file: &File, offset: u64, count: usize) -> nix::Result<usize> {
+    let mut offset = libc::off64_t::try_from(offset).map_err(|_| Errno::EOVERFLOW)?;
+    nix::sys::sendfile::sendfile64(to, file, Some(&mut offset), count)
+}
+
+/// FreeBSD's sendfile(2) fails with EAGAIN when the socket took less than all, and EINTR when a
+/// signal came in between, and says how much was sent all the same. A `count` of 0 would mean all.
+#[cfg(target_os = "freebsd")]
+fn system_sends(to: BorrowedFd<'_>, file: &File, offset: u64, count: usize) -> nix::Result<usize> {
+    use nix::sys::sendfile::{SfFlags, sendfile};
+    let offset = libc::off_t::try_from(offset).map_err(|_| Errno::EOVERFLOW)?;
+    match sendfile(file, to, offset, Some(count), None, None, SfFlags::empty(), 0) {
+        (Err(errno), 0) => Err(errno),
+        (_, sent) => Ok(sent as usize),
+    }
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "freebsd")))]
+fn system_sends(_: BorrowedFd<'_>, _: &File, _: u64, _: usize) -> nix::Result<usize> {
+    Err(Errno::ENOSYS)
 }
 
 /// The program that new workers run: the very one that this process runs, even if another has been
@@ -263,5 +313,40 @@ mod tests {
         assert_eq!(linked("within").is_ok(), cfg!(target_os = "linux"));
         unlinked("within").unwrap_err();
         plain("within").unwrap_err();
+    }
+
+    /// Both ways to send a file do the same, at its end and at a socket that takes no more, too.
+    #[test]
+    fn a_file_is_sent_from_where_it_is_wanted() {
+        use std::io::Read;
+        use std::os::unix::net::UnixStream;
+        let mut file = tempfile::tempfile().unwrap();
+        let content: Vec<u8> = (0..300_000u32).map(|number| (number / 5) as u8).collect();
+        io::Write::write_all(&mut file, &content).unwrap();
+        for by_itself in [false, true] {
+            let way = |to: BorrowedFd<'_>, file: &File, offset, count| match by_itself {
+                false => send_file(to, file, offset, count),
+                true => read_and_send(to, file, offset, count),
+            };
+            let (to, mut from) = UnixStream::pair().unwrap();
+            to.set_nonblocking(true).unwrap();
+            let sent = way(to.as_fd(), &file, 1000, 500).unwrap();
+            assert_eq!(sent, 500);
+            assert_eq!(way(to.as_fd(), &file, content.len() as u64 - 7, 500).unwrap(), 7);
+            assert_eq!(way(to.as_fd(), &file, content.len() as u64, 500).unwrap(), 0);
+            let mut received = [0; 507];
+            from.read_exact(&mut received).unwrap();
+            assert_eq!(received[..500], content[1000..1500]);
+            assert_eq!(received[500..], content[content.len() - 7..]);
+            let full = loop {
+                if let Err(error) = way(to.as_fd(), &file, 0, 200_000) {
+                    break error;
+                }
+            };
+            assert_eq!(full.kind(), io::ErrorKind::WouldBlock);
+            drop(from);
+            let closed = way(to.as_fd(), &file, 0, 500).unwrap_err();
+            assert_eq!(closed.kind(), io::ErrorKind::BrokenPipe);
+        }
     }
 }

@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use bytes::Bytes;
+use bytes::Buf;
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 use hyper::header::{self, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode, Version};
@@ -21,6 +21,7 @@ use crate::config::Config;
 use crate::files::{Files, plain};
 use crate::limits::Admission;
 use crate::metrics::{Figures, Phase};
+use crate::outgoing::{Outgoing, Piece};
 use crate::proxy::{self, Outcome, Upload};
 use crate::watch::Watch;
 
@@ -42,6 +43,7 @@ pub(crate) struct Service {
 pub(crate) struct Client {
     pub(crate) peer: SocketAddr,
     pub(crate) watch: Rc<Watch>,
+    pub(crate) outgoing: Rc<Outgoing>,
     pub(crate) admission: Admission,
 }
 
@@ -73,7 +75,8 @@ impl Service {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         record.status = response.status().as_u16();
-        Ok(response.map(|body| Recorded { body, record }))
+        let outgoing = Rc::clone(&client.outgoing);
+        Ok(response.map(|body| Recorded { body, outgoing, record }))
     }
 
     async fn answer(
@@ -161,21 +164,22 @@ impl Drop for Record {
 /// A response's body with its record.
 pub(crate) struct Recorded {
     body: Body,
+    outgoing: Rc<Outgoing>,
     record: Record,
 }
 
 impl HttpBody for Recorded {
-    type Data = Bytes;
+    type Data = Piece;
     type Error = io::Error;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+    ) -> Poll<Option<io::Result<Frame<Piece>>>> {
         let this = self.get_mut();
-        let frame = Pin::new(&mut this.body).poll_frame(cx);
+        let frame = this.body.poll_frame(cx, &this.outgoing);
         if let Poll::Ready(Some(Ok(frame))) = &frame {
-            this.record.bytes += frame.data_ref().map_or(0, |data| data.len() as u64);
+            this.record.bytes += frame.data_ref().map_or(0, |data| data.remaining() as u64);
         }
         frame
     }

@@ -21,6 +21,7 @@ use tokio::time::{Instant, Sleep};
 
 use crate::config::Config;
 use crate::metrics::{Figures, Phase};
+use crate::outgoing::Outgoing;
 
 /// How long each phase may take.
 #[derive(Debug, Clone, Copy)]
@@ -113,6 +114,7 @@ impl Drop for Watch {
 pub(crate) struct WatchedStream {
     stream: TcpStream,
     watch: Rc<Watch>,
+    outgoing: Rc<Outgoing>,
     read_timer: Timer,
     write_timer: Timer,
     /// Since when a write waits for the client.
@@ -120,9 +122,27 @@ pub(crate) struct WatchedStream {
 }
 
 impl WatchedStream {
-    /// Watches over `stream`.
-    pub(crate) fn new(stream: TcpStream, watch: Rc<Watch>) -> Self {
-        Self { stream, watch, read_timer: Timer(None), write_timer: Timer(None), blocked: None }
+    /// Watches over `stream`, which sends the files of `outgoing`, too.
+    pub(crate) fn new(stream: TcpStream, watch: Rc<Watch>, outgoing: Rc<Outgoing>) -> Self {
+        let (read_timer, write_timer) = (Timer(None), Timer(None));
+        Self { stream, watch, outgoing, read_timer, write_timer, blocked: None }
+    }
+
+    /// Writes what lies in memory, up to the first piece of a file; or of that piece, if it is first.
+    fn write(&mut self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        use io::ErrorKind::{Interrupted, WouldBlock};
+        let in_memory =
+            slices.iter().take_while(|slice| !Outgoing::stands_for_a_file(slice)).count();
+        if in_memory > 0 || slices.is_empty() {
+            return Pin::new(&mut self.stream).poll_write_vectored(cx, &slices[..in_memory]);
+        }
+        loop {
+            ready!(self.stream.poll_write_ready(cx))?;
+            match self.outgoing.send(&self.stream) {
+                Err(error) if matches!(error.kind(), WouldBlock | Interrupted) => {}
+                sent => return Poll::Ready(sent),
+            }
+        }
     }
 
     fn after_write(
@@ -175,9 +195,7 @@ impl AsyncWrite for WatchedStream {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
-        let written = Pin::new(&mut this.stream).poll_write(cx, bytes);
-        this.after_write(cx, written)
+        self.poll_write_vectored(cx, &[IoSlice::new(bytes)])
     }
 
     fn poll_write_vectored(
@@ -186,12 +204,13 @@ impl AsyncWrite for WatchedStream {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        let written = Pin::new(&mut this.stream).poll_write_vectored(cx, slices);
+        let written = this.write(cx, slices);
         this.after_write(cx, written)
     }
 
+    /// Always: see [`Outgoing`].
     fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        true
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

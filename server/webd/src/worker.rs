@@ -251,7 +251,7 @@ impl Worker {
         self.open.set(self.open.get() + 1);
         let open = Open(Rc::clone(&self.open), Rc::clone(&self.ended));
         let watch = Watch::new(self.timeouts, Rc::clone(figures));
-        let client = Client { peer, watch, admission };
+        let client = Client { peer, watch, outgoing: Rc::default(), admission };
         let serving =
             connection::serve(Rc::clone(&self.service), client, stream, self.draining.subscribe());
         tokio::task::spawn_local(async move {

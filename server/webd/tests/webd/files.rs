@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use rstest::rstest;
 
-use crate::http::{ask, connect, get, raw};
+use crate::http::{ask, connect, get, raw, read_response};
 use crate::world::World;
 
 #[test]
@@ -192,6 +192,41 @@ fn what_is_served_is_never_stale() {
     }
     fs::remove_file(world.path("www/file")).unwrap();
     assert_eq!(get(webd.address(), "/file").status, 404);
+}
+
+/// Files that are not in the cache, one after another in one connection, to a client that reads
+/// slowly; and to some that leave in the middle.
+#[test]
+fn large_files_take_turns() {
+    let world = World::new();
+    let large: Vec<u8> = (0..9_000_000u32).map(|number| (number / 7) as u8).collect();
+    world.write("www/large", &large);
+    let webd = world.serve(&["--workers", "1"]);
+    for _ in 0..20 {
+        let mut leaves = connect(webd.address()).unwrap();
+        leaves.write_all(b"GET /large HTTP/1.1\r\nHost: test\r\n\r\n").unwrap();
+        leaves.read_exact(&mut [0; 100_000]).unwrap();
+    }
+    let request =
+        |target: &str, range: &str| format!("GET {target} HTTP/1.1\r\nHost: test\r\n{range}\r\n");
+    let requests = [
+        request("/large", ""),
+        request("/", ""),
+        request("/large", "Range: bytes=1000001-8999990\r\n"),
+        request("/large", "Range: bytes=8999990-\r\n"),
+        request("/", ""),
+    ];
+    let mut stream = connect(webd.address()).unwrap();
+    stream.write_all(requests.concat().as_bytes()).unwrap();
+    let mut reader = BufReader::with_capacity(5000, stream);
+    let mut next = || read_response(&mut reader, false).unwrap().body;
+    assert!(next() == large, "every byte");
+    assert_eq!(next(), b"the index");
+    assert!(next() == large[1_000_001..=8_999_990], "every byte of the part");
+    assert!(next() == large[8_999_990..]);
+    assert_eq!(next(), b"the index");
+    assert_eq!(webd.workers().len(), 1);
+    assert!(!webd.messages().contains("replaced"), "{}", webd.messages());
 }
 
 /// Its promised length cannot be kept: the connection ends, and nothing else does.
