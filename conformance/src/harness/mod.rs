@@ -38,7 +38,7 @@ pub use begun::Begun;
 pub use check::Check;
 pub use client::{Client, line_of};
 pub use crowd::Crowd;
-pub use launch::OUTPUT_SUFFIX;
+pub use launch::{OUTPUT_SUFFIX, free_port};
 pub use load::Load;
 pub use locks::{LockMode, lock_waiters};
 pub use options::Options;

@@ -14,7 +14,7 @@ use super::situations::{
     as_user, blocked_client, both_are_served, idle_cost, lines, refuses_to_start, remembered,
     slow_clients_are_apart, unused_user,
 };
-use crate::harness::{Check, Client, Options, Server};
+use crate::harness::{Check, Client, Options, Server, free_port};
 use crate::needs::Need;
 use crate::platform;
 use crate::requirement::{Controls, Requirement, by};
@@ -409,11 +409,10 @@ fn ipv6_wildcard_is_ipv6_only(check: &mut Check) -> Outcome {
 
 fn same_port_both_families(check: &mut Check) -> Outcome {
     for order in [["0.0.0.0", "[::]"], ["[::]", "0.0.0.0"]] {
-        // A port that is free in both families; another program may take it before the server
-        // does, so more than one is tried.
+        // Another program may take the port before the server does, so more than one is tried.
         let mut launched = None;
         for _ in 0..5 {
-            let port = free_port_of_both_families()?;
+            let port = free_port()?;
             let mut options = Options::new();
             for host in order {
                 options = options.listen(format!("{host}:{port}"));
@@ -437,17 +436,6 @@ fn same_port_both_families(check: &mut Check) -> Outcome {
         server.end()?;
     }
     Ok(())
-}
-
-fn free_port_of_both_families() -> Step<u16> {
-    for _ in 0..50 {
-        let v6 = TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).or_error("bind ::1")?;
-        let port = v6.local_addr().or_error("local address")?.port();
-        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
-            return Ok(port);
-        }
-    }
-    Err(Stop::Error("no port is free in both families".into()))
 }
 
 /// Runs `body` in private networks where `bindv6only` is 0, then 1.

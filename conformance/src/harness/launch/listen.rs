@@ -144,9 +144,9 @@ pub(super) fn where_to_listen(world: &World, options: &Options) -> Step<ListenPl
     Ok(ListenPlan { address: Some(local(port)), ..ListenPlan::default() })
 }
 
-/// A port of the loopback interface that nobody has, outside of the range from which systems give
+/// A port that nobody has in either family, outside of the range from which systems give
 /// ports to clients, so that few things can take it before the server does.
-fn free_port() -> Step<u16> {
+pub fn free_port() -> Step<u16> {
     for _ in 0..200 {
         let mut random = [0; 2];
         File::open("/dev/urandom")

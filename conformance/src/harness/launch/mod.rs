@@ -13,5 +13,6 @@ mod ready;
 mod spawn;
 mod words;
 
+pub use listen::free_port;
 pub use spawn::OUTPUT_SUFFIX;
 pub(super) use spawn::launch;

@@ -8,8 +8,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use super::free_port_of_both_families;
-use crate::harness::{Check, Options};
+use crate::harness::{Check, Options, free_port};
 use crate::needs::Need;
 use crate::platform;
 use crate::requirement::{Controls, Requirement, by};
@@ -98,7 +97,7 @@ fn readiness_means_listening(check: &mut Check) -> Outcome {
         Err(reason) => check.note(reason),
     }
     for (place, socket) in places {
-        let at = SocketAddr::from(([127, 0, 0, 1], free_port_of_both_families()?));
+        let at = SocketAddr::from(([127, 0, 0, 1], free_port()?));
         let told = || Options::new().listen(at).notify(place.clone());
         let shown = place.to_string_lossy().into_owned();
         // Another program has the port.

@@ -5,8 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::Duration;
 
-use super::free_port_of_both_families;
-use crate::harness::{Check, Options, Server};
+use crate::harness::{Check, Options, Server, free_port};
 use crate::needs::Need;
 use crate::platform;
 use crate::requirement::{Controls, Requirement, by};
@@ -85,7 +84,7 @@ pub(in crate::requirements) const REQUIREMENTS: &[Requirement] = &[
 ];
 
 fn v6only_cannot_be_set(check: &mut Check) -> Outcome {
-    let port = free_port_of_both_families()?;
+    let port = free_port()?;
     let told = Options::new().listen(format!("[::]:{port}")).under("v6only-fixed");
     let server = check.server_with(told)?;
     server.join_at("alice", SocketAddr::from((Ipv6Addr::LOCALHOST, port)))?.barrier()?;
@@ -103,7 +102,7 @@ fn v6only_cannot_be_set(check: &mut Check) -> Outcome {
 fn one_family_taken(check: &mut Check) -> Outcome {
     let loopback: [IpAddr; 2] = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
     for (taken, other) in [("[::]", loopback[0]), ("0.0.0.0", loopback[1])] {
-        let port = free_port_of_both_families()?;
+        let port = free_port()?;
         let owner = take_one_family(port, other.is_ipv4())?;
         check.note(format!("another program listens on {taken}:{port}"));
         let launched = check.launch(Options::new().default_addresses_on(port))?;
@@ -174,18 +173,27 @@ fn tells_of_a_lack(messages: &str, port: u16) -> bool {
 }
 
 fn loopback_only_host(check: &mut Check) -> Outcome {
-    let port = free_port_of_both_families()?;
-    let named = format!("localhost:{port}");
-    let here = check.launch(Options::new().listen(&named))?;
-    match here.server {
-        Some(server) => server.end()?,
-        None => {
-            return Err(Stop::Unsupported(format!(
-                "it does not listen on {named} elsewhere either: {}",
-                here.outcome()
-            )));
+    // Another program may take the port before the server does, so more than one is tried.
+    const TRIES: usize = 3;
+    let mut tries = 1;
+    let (port, named) = loop {
+        let port = free_port()?;
+        let named = format!("localhost:{port}");
+        let here = check.launch(Options::new().listen(&named))?;
+        match here.server {
+            Some(server) => {
+                server.end()?;
+                break (port, named);
+            }
+            None if tries < TRIES => tries += 1,
+            None => {
+                return Err(Stop::Unsupported(format!(
+                    "it does not listen on {named} elsewhere either: {}",
+                    here.outcome()
+                )));
+            }
         }
-    }
+    };
     platform::enter_private_network().map_err(Stop::NotRun)?;
     check.note("enters a network that has nothing but loopback");
     let server = check.server_with(Options::new().listen(&named))?;
