@@ -36,10 +36,15 @@ fn is_file(fd: c_int) -> bool {
     fd > 2 && real::lseek64(fd, 0, SEEK_CUR) >= 0
 }
 
-/// Whether a stream socket has nothing more to come.
+/// Whether a stream socket has nothing more to come. A look takes a reset away on Linux, so that
+/// the end follows; on FreeBSD it leaves it there.
 pub(crate) fn at_end(fd: c_int) -> bool {
     let mut byte = 0;
-    is_socket(fd) && real::recv(fd, &mut byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0
+    is_socket(fd)
+        && match real::recv(fd, &mut byte, 1, MSG_PEEK | MSG_DONTWAIT) {
+            -1 => errno() == ECONNRESET,
+            got => got == 0,
+        }
 }
 
 fn at_most(id: Id, len: usize) -> usize {
@@ -116,10 +121,11 @@ fn is_local(fd: c_int) -> bool {
 /// What becomes of `got` bytes that arrived on a socket.
 fn received(fd: c_int, buffer: *mut u8, asked: usize, flags: c_int, got: isize) -> isize {
     let got = if on(Id::AnyKey) { any_key(buffer, asked, got) } else { got };
-    if got < 0 {
+    let reset = got < 0 && errno() == ECONNRESET && on(Id::EofNeverComes);
+    if got < 0 && !reset {
         return got;
     }
-    if got == 0 {
+    if got == 0 || reset {
         return end_of_stream(fd, flags);
     }
     if alters(Id::EchoesInput) {

@@ -130,6 +130,7 @@ constants! {
     EADDRINUSE: c_int = 98, 48;
     EPROTOTYPE: c_int = 91, 41;
     ENOBUFS: c_int = 105, 55;
+    ECONNRESET: c_int = 104, 54;
     ENOTCONN: c_int = 107, 57;
 }
 

@@ -286,7 +286,11 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         references: &[],
         needs: &[Need::ProcessTable],
         claims: &[Claim::DocumentedDispositions, Claim::ProcessPerClient],
-        controls: Controls::By(&[by("sigpipe-default", "ignored USR1,XFSZ")]),
+        controls: Controls::By(&[by(
+            "sigpipe-default",
+            // In the order of their numbers, which differ.
+            "ignored USR1,XFSZ|ignored XFSZ,USR1",
+        )]),
         exclusive: false,
         check: dispositions_as_documented,
     },
