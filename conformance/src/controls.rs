@@ -17,14 +17,14 @@ use forkproof_report::Verdict;
 use crate::needs::Need;
 use crate::personality;
 use crate::requirement::{Control, Controls, Requirement};
-use crate::run::{CHECK_DEADLINE, Finding, Subject, Task, Work, run_task, slowness};
+use crate::run::{CHECK_DEADLINE, Finding, Pace, Subject, Task, Work, run_task, slowness};
 use crate::subject::Target;
 
-/// How much shorter than usual deadlines are: what is broken on purpose is waited for in vain
-/// nearly every time.
+/// How much shorter than usual deadlines are at first: what is broken on purpose is waited for in
+/// vain nearly every time. What was not caught with them is asked once more with those of a run.
 const DEADLINES: f64 = 0.4;
 /// What is missing does not come on a slow machine either; limits that a control must overrun, as
-/// that of the server's end, stay short enough for it.
+/// that of the server's end, stay short enough for it at first.
 const SLOWEST: f64 = 1.5;
 /// Controls at a time for each processor; they mostly wait.
 const JOBS_PER_PROCESSOR: usize = 8;
@@ -97,7 +97,9 @@ impl Answer {
 pub struct Proof {
     references: Vec<Target>,
     dir: PathBuf,
-    slowness: f64,
+    pace: Pace,
+    /// The part of [`Pace`] that `--deadline-scale` says.
+    scale: f64,
     jobs: usize,
 }
 
@@ -118,7 +120,8 @@ impl Proof {
         Self {
             references,
             dir,
-            slowness: slowness().min(SLOWEST) * DEADLINES * scale,
+            pace: Pace::new(slowness() * scale, scale),
+            scale,
             jobs: jobs.unwrap_or(processors * JOBS_PER_PROCESSOR),
         }
     }
@@ -145,8 +148,8 @@ impl Proof {
                 pairs,
                 jobs,
                 |(requirement, control), tell| {
-                    if let Some(finding) = self.run(requirement, control.personality) {
-                        tell(((requirement, control), Answer::of(&finding, control)));
+                    if let Some(answer) = self.answer(requirement, control) {
+                        tell(((requirement, control), answer));
                     }
                 },
                 |(pair, answer)| observe(pair, answer),
@@ -171,7 +174,7 @@ impl Proof {
             pairs,
             self.jobs,
             |(personality, requirement), tell| {
-                if let Some(finding) = self.run(requirement, personality) {
+                if let Some(finding) = self.run(requirement, personality, self.short()) {
                     tell((personality, requirement, finding.verdict));
                 }
             },
@@ -180,8 +183,26 @@ impl Proof {
         total
     }
 
-    /// Checks one requirement under one personality; none when interrupted.
-    fn run(&self, requirement: &Requirement, personality: &str) -> Option<Finding> {
+    /// Runs one control; none when interrupted.
+    fn answer(&self, requirement: &Requirement, control: &Control) -> Option<Answer> {
+        let ask = |slowness| {
+            let finding = self.run(requirement, control.personality, slowness)?;
+            Some(Answer::of(&finding, control))
+        };
+        match ask(self.short())? {
+            answer @ (Answer::Caught | Answer::NotRun(_)) => Some(answer),
+            // It may have been too slow for that.
+            _ => ask(self.pace.slowness()),
+        }
+    }
+
+    fn short(&self) -> f64 {
+        self.pace.slowness().min(SLOWEST * self.scale) * DEADLINES
+    }
+
+    /// Checks one requirement under one personality, with deadlines `slowness` times as long as on a
+    /// fast machine; none when interrupted.
+    fn run(&self, requirement: &Requirement, personality: &str, slowness: f64) -> Option<Finding> {
         let target = of_requirement(&self.references, requirement)?;
         let unclaimed = target.unclaimed(requirement.claims);
         if let Some(stop) = Need::first_missing(requirement.needs).or(unclaimed) {
@@ -192,8 +213,8 @@ impl Proof {
             work: Work::Requirement(requirement.id.to_owned(), subject),
             dir: self.dir.join(format!("{}.{personality}", requirement.id.replace('/', "."))),
             keep: false,
-            slowness: self.slowness,
-            limit: CHECK_DEADLINE.mul_f64(self.slowness.max(1.0)),
+            slowness,
+            limit: CHECK_DEADLINE.mul_f64(slowness.max(1.0)),
         })
     }
 }

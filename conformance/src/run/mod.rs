@@ -22,7 +22,7 @@ mod wards;
 mod worker;
 
 pub use baseline::Baseline;
-pub use deadlines::{CHECK_DEADLINE, slowness};
+pub use deadlines::{CHECK_DEADLINE, Pace, slowness};
 pub use draft::{FORMAT, draft};
 pub use execution::{Event, Execution, Record, execute};
 pub use finding::{Finding, Product};
