@@ -69,6 +69,19 @@ fn completions(#[case] shell: &str, #[case] program: &str, #[case] words: &str) 
         .stdout(contains(words));
 }
 
+/// What can be named is in the script, and files are not offered in its place.
+#[rstest]
+#[case("bash")]
+#[case("zsh")]
+#[case("fish")]
+fn completions_know_what_can_be_named(#[case] shell: &str) {
+    let assert = forkproof().args(["completions", shell]).assert().success();
+    let script = String::from_utf8_lossy(&assert.get_output().stdout).into_owned();
+    for name in ["signals/handler-persists", "sysv-signals", "debian-12-tiny", "workers"] {
+        assert!(script.contains(name), "{name} is not in the script for {shell}");
+    }
+}
+
 #[test]
 fn the_catalogue_as_html() {
     let dir = tempfile::tempdir().unwrap();

@@ -30,3 +30,8 @@ mod readiness;
 
 pub use commands::{Arguments, main};
 pub use readiness::{Means, means};
+
+/// The ids of the images that are part of the program.
+pub fn image_ids() -> Vec<&'static str> {
+    catalogue::EMBEDDED.iter().map(|(id, _)| *id).collect()
+}

@@ -10,7 +10,8 @@ use forkproof_report::ExitStatus;
 
 use super::outcome::{CommandError, CommandResult, conclude};
 use super::{
-    as_personality, baseline, bench, controls, diff, doctor, init, list, manual, probe, report, run,
+    as_personality, baseline, bench, completions, controls, diff, doctor, init, list, manual,
+    probe, report, run,
 };
 use crate::platform::{Namespace, try_namespace};
 
@@ -99,7 +100,7 @@ enum Command {
     /// Write the manual pages of forkproof, chatd, chat and webd to a directory
     Man(manual::Pages),
     /// Write a completion script for a shell to standard output
-    Completions(manual::Completions),
+    Completions(completions::Arguments),
     /// The process around one check
     #[command(name = "__check", hide = true)]
     Check { task: String },
@@ -143,7 +144,7 @@ pub fn main() -> ExitCode {
         Command::Baseline(arguments) => baseline::main(&arguments),
         Command::Doctor => doctor::main(),
         Command::Man(arguments) => manual::pages(&arguments, &Cli::command()),
-        Command::Completions(arguments) => manual::completions(&arguments, Cli::command()),
+        Command::Completions(arguments) => completions::main(&arguments, Cli::command()),
         Command::ExecutedProbe { what } => probe::executed(&what),
         // The name of another program is the first of its arguments.
         Command::Chatd { arguments } => return chatd::server_main(named("chatd", arguments)),

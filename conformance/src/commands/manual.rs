@@ -1,10 +1,8 @@
-//! `forkproof man` and `forkproof completions`: what packages install beside the programs, made
-//! from their command lines.
+//! `forkproof man`: the manual pages of all programs, made from their command lines.
 
 use std::path::{Path, PathBuf};
 
 use clap::{Command, ValueEnum};
-use clap_complete::Shell;
 use clap_mangen::Man;
 
 use super::destination::{Destination, make_directory};
@@ -21,21 +19,9 @@ pub(super) struct Pages {
     directory: PathBuf,
 }
 
-/// The arguments of `forkproof completions`.
-#[derive(clap::Args, Debug)]
-pub(super) struct Completions {
-    /// The shell
-    #[arg(value_enum)]
-    shell: Shell,
-
-    /// Complete this program instead of forkproof
-    #[arg(long, value_enum, default_value_t = Program::Forkproof)]
-    program: Program,
-}
-
 /// The programs that this project installs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Program {
+pub(super) enum Program {
     Forkproof,
     Chatd,
     Chat,
@@ -44,7 +30,7 @@ enum Program {
 
 impl Program {
     /// Its command line; `own` is that of this program.
-    fn command(self, own: Command) -> Command {
+    pub(super) fn command(self, own: Command) -> Command {
         match self {
             // The servers inside are programs of their own as well, and have the same options.
             Self::Forkproof => own
@@ -70,15 +56,6 @@ pub(super) fn pages(arguments: &Pages, own: &Command) -> CommandResult {
     }
     write(directory, "forkproof.7", OVERVIEW)?;
     print(&format!("{} pages in {}\n", written + 1, directory.display()))
-}
-
-/// `forkproof completions`.
-pub(super) fn completions(arguments: &Completions, own: Command) -> CommandResult {
-    let mut command = arguments.program.command(own);
-    let name = command.get_name().to_owned();
-    let mut script = Vec::new();
-    clap_complete::generate(arguments.shell, &mut command, name, &mut script);
-    print(&String::from_utf8_lossy(&script))
 }
 
 /// The day of all pages is that of the one that is written by hand.

@@ -6,6 +6,7 @@ mod as_personality;
 mod baseline;
 mod bench;
 mod cli;
+mod completions;
 mod controls;
 mod destination;
 mod diff;

@@ -14,6 +14,7 @@ mod lookup;
 
 pub(crate) use architecture::Architecture;
 pub(crate) use digest::{Algorithm, Digest};
+pub(crate) use embedded::EMBEDDED;
 pub(crate) use image::{
     Built, ChecksumFormat, DiskFormat, Download, FirstBoot, Format, Image, Keyboard, Kind,
     SerialLogin, Source, Verify,

@@ -15,6 +15,7 @@ pub struct Repro {
     name: String,
 
     /// The requirement; `forkproof list` shows them
+    #[arg(value_name = "ID")]
     id: String,
 
     #[command(flatten)]
