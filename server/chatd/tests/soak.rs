@@ -93,7 +93,7 @@ impl Daemon {
         let _ = std::fs::remove_file(dir.join("ready"));
         let messages =
             std::fs::File::options().create(true).append(true).open(dir.join("messages")).unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_chatd"))
+        let mut child = Command::new(env!("CARGO_BIN_EXE_chatd"))
             .current_dir(dir)
             .args(["--allow-root", "--key-file", "key", "--log", "log", "--replay", "0"])
             .args(["--ready-file", "ready", "--max-clients", "128", "--listen", address])
@@ -104,7 +104,12 @@ impl Daemon {
             .unwrap();
         let begin = Instant::now();
         while std::fs::read_to_string(dir.join("ready")).map_or(true, |text| text.is_empty()) {
-            assert!(begin.elapsed() < PATIENCE, "the daemon does not start");
+            let ended = child.try_wait().unwrap();
+            if ended.is_some() || begin.elapsed() >= PATIENCE {
+                let messages = std::fs::read_to_string(dir.join("messages")).unwrap_or_default();
+                let last = messages.lines().last();
+                panic!("the daemon does not start: {ended:?}; it says last {last:?}");
+            }
             std::thread::sleep(Duration::from_millis(5));
         }
         Self(child)
@@ -350,12 +355,17 @@ fn seconds() -> u64 {
     std::env::var("SOAK_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(60)
 }
 
-/// A place to serve at: a port that stays the same when the daemon is started again.
+/// A place to serve at: a port that stays the same when the daemon is started again. It is none of
+/// those that the system gives to clients, of whom one would some day be connected to itself while
+/// the daemon is away, and keep the port.
 fn surroundings() -> (tempfile::TempDir, String) {
     let dir = tempfile::tempdir().unwrap();
     private(&dir.path().join("key"), &KEY);
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    (dir, format!("127.0.0.1:{port}"))
+    let first = 10_000 + std::process::id() % 20_000;
+    let address = (first..30_000)
+        .map(|port| format!("127.0.0.1:{port}"))
+        .find(|address| std::net::TcpListener::bind(address).is_ok());
+    (dir, address.unwrap())
 }
 
 #[test]
