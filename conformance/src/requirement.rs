@@ -24,11 +24,20 @@ pub struct Control {
     /// Words that the failure must hold, so that it is the right one; several to choose from with
     /// `|` between them.
     pub words: &'static str,
+    /// A system, as [`std::env::consts::OS`] calls it, on which it breaks nothing, and why.
+    pub harmless: Option<(&'static str, &'static str)>,
 }
 
 /// A [`Control`].
 pub const fn by(personality: &'static str, words: &'static str) -> Control {
-    Control { personality, words }
+    Control { personality, words, harmless: None }
+}
+
+impl Control {
+    /// The same, which breaks nothing on one system, for a reason.
+    pub const fn but_not_on(self, system: &'static str, why: &'static str) -> Self {
+        Self { harmless: Some((system, why)), ..self }
+    }
 }
 
 /// One thing that a forking server has to get right.

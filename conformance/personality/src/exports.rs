@@ -46,6 +46,10 @@ export! {
     fn poll(fds: *mut PollFd, count: c_ulong, timeout: c_int) -> c_int { waits::poll(fds, count, timeout) }
     #[cfg(target_os = "linux")]
     fn epoll_wait(epoll: c_int, events: *mut c_void, most: c_int, timeout: c_int) -> c_int { waits::epoll_wait(epoll, events, most, timeout) }
+    #[cfg(target_os = "freebsd")]
+    fn kevent(queue: c_int, changes: *const c_void, change_count: c_int, events: *mut c_void, event_count: c_int, timeout: *const Timespec) -> c_int {
+        waits::kevent(queue, changes, change_count, events, event_count, timeout)
+    }
     fn ppoll(fds: *mut PollFd, count: c_ulong, timeout: *const Timespec, mask: *const Sigset) -> c_int { waits::ppoll(fds, count, timeout, mask) }
     fn sigsuspend(mask: *const Sigset) -> c_int { waits::sigsuspend(mask) }
     fn pause() -> c_int { waits::pause() }

@@ -313,13 +313,17 @@ fn open_stale(
 ) -> c_int {
     let key = path_key(path);
     if let Some(kept) = find(&PATHS, key) {
-        let mut link = [0u8; 32];
         if moved(path, kept) {
             altered(Id::StalePaths);
         }
-        // The path that stands for the descriptor is itself a link.
         let flags = flags & !(O_CREAT | O_EXCL | O_NOFOLLOW);
-        return call(descriptor_path(kept, &mut link), flags, mode);
+        // FreeBSD open(2): the file of a descriptor, opened anew. /dev/fd has 0 to 2 alone, unless
+        // fdescfs(5) is mounted there.
+        #[cfg(target_os = "freebsd")]
+        return real::openat(kept, c"".as_ptr(), flags | O_EMPTY_PATH, mode);
+        // The path that stands for the descriptor is itself a link.
+        #[cfg(not(target_os = "freebsd"))]
+        return call(descriptor_path(kept, &mut [0; 32]), flags, mode);
     }
     let fd = call(path, flags, mode);
     let writes = flags & O_ACCMODE != O_RDONLY;
@@ -342,10 +346,10 @@ fn moved(path: *const c_char, fd: c_int) -> bool {
     elsewhere
 }
 
-/// `/proc/self/fd/N` opens the file anew; so does `/dev/fd/N` of FreeBSD's
-/// fdescfs(5) where it is mounted with `nodup`, and duplicates it otherwise.
+/// `/proc/self/fd/N` opens the file anew.
+#[cfg(not(target_os = "freebsd"))]
 fn descriptor_path(fd: c_int, into: &mut [u8; 32]) -> *const c_char {
-    let stem: &[u8] = if cfg!(target_os = "linux") { b"/proc/self/fd/" } else { b"/dev/fd/" };
+    let stem = b"/proc/self/fd/";
     into[..stem.len()].copy_from_slice(stem);
     let mut digits = [0u8; 10];
     let (mut rest, mut at) = (fd as u32, digits.len());

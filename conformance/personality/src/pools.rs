@@ -4,6 +4,7 @@
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering::Relaxed};
 
 use crate::real;
+use crate::sockets::is_listening;
 use crate::state::{altered, alters, fail, on, trace_path, value};
 use crate::sys::*;
 use crate::table::Id;
@@ -89,6 +90,15 @@ pub(crate) fn late() -> u32 {
 const TURN: u32 = 1;
 const FIRST: u32 = 2;
 const MASTER: u32 = 4;
+
+/// Whether a wait is that of a pool's process for its next connection, which it may do by poll.
+pub(crate) fn takes_turns(fds: *const PollFd, count: c_ulong) -> bool {
+    // SAFETY: poll(2): so many entries to read.
+    on(Id::AcceptWaitsFor)
+        && value(Id::AcceptWaitsFor) & TURN != 0
+        && count == 1
+        && is_listening(unsafe { (*fds).fd })
+}
 
 /// Before accept. Whether it may be called; else the wait was interrupted, and the error says so.
 pub(crate) fn may_accept() -> bool {

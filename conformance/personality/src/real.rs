@@ -176,6 +176,16 @@ pub(crate) mod linux {
     }
 }
 
+/// Calls that only FreeBSD has, under these names.
+#[cfg(target_os = "freebsd")]
+pub(crate) mod freebsd {
+    use super::*;
+
+    real! {
+        fn kevent(queue: c_int, changes: *const c_void, change_count: c_int, events: *mut c_void, event_count: c_int, timeout: *const Timespec) -> c_int = [c"kevent"];
+    }
+}
+
 /// Calls that only glibc on 32-bit Linux has, where `time_t` may have 32 bits or 64.
 #[cfg(all(target_os = "linux", target_env = "gnu", target_pointer_width = "32"))]
 pub(crate) mod time64 {

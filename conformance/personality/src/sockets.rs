@@ -148,6 +148,15 @@ pub(crate) fn socketpair(domain: c_int, kind: c_int, protocol: c_int, pair: *mut
     result
 }
 
+/// Whether accept met a connection that was reset before: FreeBSD reports it, Linux hands it out.
+fn was_aborted(client: c_int) -> bool {
+    if client < 0 {
+        return errno() == ECONNABORTED;
+    }
+    let mut state = PollFd { fd: client, events: POLLIN, revents: 0 };
+    real::poll(&mut state, 1, 0) > 0 && state.revents & (POLLERR | POLLHUP) != 0
+}
+
 /// accept (no flags) and accept4.
 pub(crate) fn accept(fd: c_int, addr: *mut u8, len: *mut c_uint, flags: Option<c_int>) -> c_int {
     static SUCCEEDED: AtomicU32 = AtomicU32::new(0);
@@ -178,15 +187,12 @@ pub(crate) fn accept(fd: c_int, addr: *mut u8, len: *mut c_uint, flags: Option<c
     pools::accepted();
     interrupted(Call::Accept, client < 0);
     loop_ends(client < 0);
+    if on(Id::AbortedIsFatal) && was_aborted(client) {
+        altered(Id::AbortedIsFatal);
+        real::_exit(1);
+    }
     if client < 0 {
         return client;
-    }
-    if on(Id::AbortedIsFatal) {
-        let mut state = PollFd { fd: client, events: POLLIN, revents: 0 };
-        if real::poll(&mut state, 1, 0) > 0 && state.revents & (POLLERR | POLLHUP) != 0 {
-            altered(Id::AbortedIsFatal);
-            real::_exit(1);
-        }
     }
     ACCEPTED.store(true, Relaxed);
     descriptors::note_client();
@@ -298,9 +304,12 @@ fn inherited_listener(fd: c_int) -> bool {
     let listener = LISTENER.load(Relaxed);
     // One that has not called listen since exec has it from whoever executed it.
     let inherited = listener == 0 || listener != own_id();
+    inherited && is_listening(fd)
+}
+
+pub(crate) fn is_listening(fd: c_int) -> bool {
     let (mut listens, mut len) = (0 as c_int, 4 as c_uint);
-    inherited
-        && is_socket(fd)
+    is_socket(fd)
         // SAFETY: getsockopt(2): an int and its size, both ours.
         && unsafe { getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, (&raw mut listens).cast(), &mut len) } == 0
         && listens != 0

@@ -130,6 +130,7 @@ constants! {
     EADDRINUSE: c_int = 98, 48;
     EPROTOTYPE: c_int = 91, 41;
     ENOBUFS: c_int = 105, 55;
+    ECONNABORTED: c_int = 103, 53;
     ECONNRESET: c_int = 104, 54;
     ENOTCONN: c_int = 107, 57;
 }
@@ -244,6 +245,10 @@ impl Sigaction {
         restorer: 0,
     };
 }
+
+/// FreeBSD fcntl.h.
+#[cfg(target_os = "freebsd")]
+pub(crate) const O_EMPTY_PATH: c_int = 0x0200_0000;
 
 /// Linux open(2), asm/fcntl.h: the architectures differ; FreeBSD fcntl.h.
 pub(crate) const O_NOFOLLOW: c_int = if cfg!(target_os = "freebsd") {

@@ -658,7 +658,7 @@ personalities! {
         "accept-waits-for",
         "A pool in which workers take turns with a lock around accept (Apache's serialized accept), the first one has all clients (SO_REUSEPORT where it does not balance), or none accepts while its master stands still (Linux).",
         "Apache httpd, Mutex accept; FreeBSD setsockopt(2), SO_REUSEPORT and SO_REUSEPORT_LB",
-        ["accept", "accept4"],
+        ["accept", "accept4", "poll"],
         takes("whom an accept waits for", Kind::Words(&["turn", "first", "master"]), 1)
     }
     EndsWhenTold {
@@ -708,7 +708,7 @@ personalities! {
         "timeouts-never-fire",
         "A server without timeouts: waits have no end, alarms never ring, SO_RCVTIMEO does nothing.",
         "POSIX.1-2024 setsockopt(), SO_RCVTIMEO: support is optional; poll(), timeout -1",
-        ["poll", "epoll_wait", "ppoll", "select", "pselect", "alarm", "setitimer", "setsockopt"],
+        ["poll", "epoll_wait", "kevent", "ppoll", "select", "pselect", "alarm", "setitimer", "setsockopt"],
         takes("milliseconds of the shortest timeout that does not", Kind::Number, 0)
     }
     WallClockTimeouts {

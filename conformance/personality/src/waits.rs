@@ -26,7 +26,15 @@ pub(crate) fn poll(fds: *mut PollFd, count: c_ulong, timeout: c_int) -> c_int {
         timeout = value(Id::BusyWait) as c_int;
         altered(Id::BusyWait);
     }
+    let takes_turns = timeout != 0 && pools::takes_turns(fds, count);
+    if takes_turns && !pools::may_accept() {
+        return -1;
+    }
     let result = watch(fds, count, || real::poll(fds, count, timeout));
+    // Else the turn lasts until accept.
+    if takes_turns && result <= 0 {
+        pools::accepted();
+    }
     descriptors::polled(fds, count, result)
 }
 
@@ -40,6 +48,28 @@ fn lengthened(timeout: c_int) -> c_int {
 pub(crate) fn epoll_wait(epoll: c_int, events: *mut c_void, most: c_int, timeout: c_int) -> c_int {
     let timeout = if any() { lengthened(timeout) } else { timeout };
     real::linux::epoll_wait(epoll, events, most, timeout)
+}
+
+#[cfg(target_os = "freebsd")]
+pub(crate) fn kevent(
+    queue: c_int,
+    changes: *const c_void,
+    change_count: c_int,
+    events: *mut c_void,
+    event_count: c_int,
+    timeout: *const Timespec,
+) -> c_int {
+    let mut timeout = timeout;
+    if any() && event_count > 0 && !timeout.is_null() {
+        // SAFETY: kevent(2): not null, so a time to read.
+        let Timespec { sec, nsec } = unsafe { timeout.read() };
+        let milliseconds = sec.saturating_mul(1000).saturating_add(nsec / 1_000_000);
+        let milliseconds = milliseconds.try_into().unwrap_or(c_int::MAX);
+        if lengthened(milliseconds) < 0 {
+            timeout = null();
+        }
+    }
+    real::freebsd::kevent(queue, changes, change_count, events, event_count, timeout)
 }
 
 pub(crate) fn ppoll(

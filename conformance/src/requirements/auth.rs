@@ -178,7 +178,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         references: &[],
         needs: &[],
         claims: &[Claim::Broadcast, Claim::AuthTimeout],
-        controls: Controls::By(&[by("keys-checked-by-daemon", "alice")]),
+        controls: Controls::By(&[by("keys-checked-by-daemon", "alice|stranger-")]),
         exclusive: false,
         check: idle_strangers_block_nobody,
     },

@@ -168,7 +168,10 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         references: &[],
         needs: &[Need::ProcessTable, Need::ProcessorTime],
         claims: &[],
-        controls: Controls::By(&[by("visits-all-descriptors", "where that is forbidden")]),
+        controls: Controls::By(&[by(
+            "visits-all-descriptors",
+            "where that is forbidden|descriptors allowed they take",
+        )]),
         exclusive: false,
         check: rlim_infinity,
     },

@@ -147,6 +147,10 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         controls: Controls::By(&[by(
             "accept-waits-for=master",
             "is served while the master stands still",
+        )
+        .but_not_on(
+            "freebsd",
+            "it asks Linux's proc_pid_stat(5) whether the master stands still",
         )]),
         exclusive: false,
         check: master_stopped_service_goes_on,

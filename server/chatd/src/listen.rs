@@ -7,6 +7,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, ToSocketAddrs};
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
@@ -144,7 +145,7 @@ fn open_any(port: u16, backlog: i32) -> Result<Vec<Listener>, StartError> {
     loop {
         let v4 = open_literal((Ipv4Addr::UNSPECIFIED, port).into(), backlog)?;
         let wanted = SocketAddr::from((Ipv6Addr::UNSPECIFIED, v4.address.port()));
-        match open_one(wanted, backlog) {
+        match open_when_free(wanted, backlog) {
             Ok(v6) => return Ok(vec![v4, v6]),
             Err(errno @ (Errno::EAFNOSUPPORT | Errno::EADDRNOTAVAIL)) => {
                 diagnostics::warning(&format!(
@@ -160,7 +161,23 @@ fn open_any(port: u16, backlog: i32) -> Result<Vec<Listener>, StartError> {
 }
 
 fn open_literal(address: SocketAddr, backlog: i32) -> Result<Listener, StartError> {
-    open_one(address, backlog).map_err(|errno| refuse(address, errno))
+    open_when_free(address, backlog).map_err(|errno| refuse(address, errno))
+}
+
+/// Waits a little for an address that is in use: a process that a daemon had forked just before it
+/// was killed has its sockets until it first runs, and on a busy machine that takes a while.
+fn open_when_free(address: SocketAddr, backlog: i32) -> nix::Result<Listener> {
+    const PATIENCE: Duration = Duration::from_secs(2);
+    const REPEAT: Duration = Duration::from_millis(20);
+    let begin = Instant::now();
+    loop {
+        match open_one(address, backlog) {
+            Err(Errno::EADDRINUSE) if address.port() != 0 && begin.elapsed() < PATIENCE => {
+                std::thread::sleep(REPEAT);
+            }
+            other => return other,
+        }
+    }
 }
 
 fn open_one(address: SocketAddr, backlog: i32) -> nix::Result<Listener> {

@@ -7,6 +7,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, ToSocketAddrs};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
@@ -104,6 +105,22 @@ pub(crate) fn open(address: SocketAddr) -> nix::Result<Listener> {
     Listener::from_socket(socket)
 }
 
+/// Waits a little for an address that is in use: the workers of a master that was killed have its
+/// sockets until they see that it has gone.
+fn open_when_free(address: SocketAddr) -> nix::Result<Listener> {
+    const PATIENCE: Duration = Duration::from_secs(2);
+    const REPEAT: Duration = Duration::from_millis(20);
+    let begin = Instant::now();
+    loop {
+        match open(address) {
+            Err(Errno::EADDRINUSE) if address.port() != 0 && begin.elapsed() < PATIENCE => {
+                std::thread::sleep(REPEAT);
+            }
+            other => return other,
+        }
+    }
+}
+
 /// Listens on every one of `addresses`. Where they are one port of both families, a system without
 /// IPv6 is served on IPv4; the second value says so.
 pub(crate) fn open_all(
@@ -123,7 +140,7 @@ pub(crate) fn open_all(
             if let (Some(before), 0) = (pairs, wanted.port()) {
                 address.set_port(before.port());
             }
-            match open(address) {
+            match open_when_free(address) {
                 Ok(listener) => listeners.push(listener),
                 Err(errno @ (Errno::EAFNOSUPPORT | Errno::EADDRNOTAVAIL)) if pairs.is_some() => {
                     note = Some(format!("no IPv6 here ({}): serving IPv4 only", errno.desc()));

@@ -105,6 +105,18 @@ fn a_port_in_use_is_named_and_left_alone(dir: TempDir) {
     owner.accept().unwrap();
 }
 
+/// As that of a killed daemon, whose youngest child has its socket for a moment.
+#[rstest]
+fn a_port_that_becomes_free_is_waited_for(dir: TempDir) {
+    let owner = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = owner.local_addr().unwrap().to_string();
+    let arguments = ["--key-file", "key", "--log", "log", "--listen", &address];
+    let _server = serve(dir.path(), &arguments);
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    drop(owner);
+    assert_eq!(content_of(&in_dir(&dir, "ready")).trim(), address);
+}
+
 #[rstest]
 #[case("prot = 7722\n", "chatd.toml:1: unknown key `prot`: did you mean `port`?")]
 #[case("replay = 7\nlog = 3\n", "chatd.toml:2: ")]

@@ -75,6 +75,22 @@ fn what_the_machine_refuses() {
     refused(&world, &["www", "-l", "127.0.0.1:0", "--access-log", "link"], 1, "access log ");
 }
 
+/// As that of a killed master, whose workers have its sockets for a moment.
+#[test]
+fn a_port_that_becomes_free_is_waited_for() {
+    let world = World::new();
+    let owner = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = owner.local_addr().unwrap();
+    let listen = address.to_string();
+    std::thread::spawn(|| {
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        drop(owner);
+    });
+    let arguments = ["www", "--listen", &listen, "--ready-file", "ready"];
+    let webd = world.launch(world.command(Path::new(env!("CARGO_BIN_EXE_webd")), &arguments));
+    assert_eq!(webd.address(), address);
+}
+
 #[test]
 fn a_check_starts_nothing() {
     let world = World::new();
