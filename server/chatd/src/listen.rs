@@ -145,7 +145,8 @@ fn open_any(port: u16, backlog: i32) -> Result<Vec<Listener>, StartError> {
     loop {
         let v4 = open_literal((Ipv4Addr::UNSPECIFIED, port).into(), backlog)?;
         let wanted = SocketAddr::from((Ipv6Addr::UNSPECIFIED, v4.address.port()));
-        match open_when_free(wanted, backlog) {
+        let open = if port == 0 { open_one } else { open_when_free };
+        match open(wanted, backlog) {
             Ok(v6) => return Ok(vec![v4, v6]),
             Err(errno @ (Errno::EAFNOSUPPORT | Errno::EADDRNOTAVAIL)) => {
                 diagnostics::warning(&format!(
@@ -164,15 +165,16 @@ fn open_literal(address: SocketAddr, backlog: i32) -> Result<Listener, StartErro
     open_when_free(address, backlog).map_err(|errno| refuse(address, errno))
 }
 
-/// Waits a little for an address that is in use: a process that a daemon had forked just before it
-/// was killed has its sockets until it first runs, and on a busy machine that takes a while.
+/// Opens a listener, and waits a little for an address that is in use: a process that a daemon had
+/// forked just before it was killed has its sockets until it first runs, and on a busy machine that
+/// takes a while.
 fn open_when_free(address: SocketAddr, backlog: i32) -> nix::Result<Listener> {
     const PATIENCE: Duration = Duration::from_secs(2);
     const REPEAT: Duration = Duration::from_millis(20);
     let begin = Instant::now();
     loop {
         match open_one(address, backlog) {
-            Err(Errno::EADDRINUSE) if address.port() != 0 && begin.elapsed() < PATIENCE => {
+            Err(Errno::EADDRINUSE) if begin.elapsed() < PATIENCE => {
                 std::thread::sleep(REPEAT);
             }
             other => return other,

@@ -105,15 +105,15 @@ pub(crate) fn open(address: SocketAddr) -> nix::Result<Listener> {
     Listener::from_socket(socket)
 }
 
-/// Waits a little for an address that is in use: the workers of a master that was killed have its
-/// sockets until they see that it has gone.
+/// Opens a listener, and waits a little for an address that is in use: the workers of a master that
+/// was killed have its sockets until they see that it has gone.
 fn open_when_free(address: SocketAddr) -> nix::Result<Listener> {
     const PATIENCE: Duration = Duration::from_secs(2);
     const REPEAT: Duration = Duration::from_millis(20);
     let begin = Instant::now();
     loop {
         match open(address) {
-            Err(Errno::EADDRINUSE) if address.port() != 0 && begin.elapsed() < PATIENCE => {
+            Err(Errno::EADDRINUSE) if begin.elapsed() < PATIENCE => {
                 std::thread::sleep(REPEAT);
             }
             other => return other,
@@ -140,7 +140,8 @@ pub(crate) fn open_all(
             if let (Some(before), 0) = (pairs, wanted.port()) {
                 address.set_port(before.port());
             }
-            match open_when_free(address) {
+            let open = if wanted.port() == 0 { open } else { open_when_free };
+            match open(address) {
                 Ok(listener) => listeners.push(listener),
                 Err(errno @ (Errno::EAFNOSUPPORT | Errno::EADDRNOTAVAIL)) if pairs.is_some() => {
                     note = Some(format!("no IPv6 here ({}): serving IPv4 only", errno.desc()));
