@@ -1,6 +1,6 @@
 //! What happens before the program's main, or before the first call that is interposed.
 
-use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use core::sync::atomic::{AtomicBool, AtomicU8, Ordering::Relaxed};
 
 #[cfg(target_os = "linux")]
 use crate::filter;
@@ -32,6 +32,8 @@ extern "C" fn start() {
     real::resolve_all();
     #[cfg(target_os = "linux")]
     real::linux::resolve_all();
+    #[cfg(target_os = "freebsd")]
+    real::freebsd::resolve_all();
     #[cfg(all(target_os = "linux", target_env = "gnu", target_pointer_width = "32"))]
     real::time64::resolve_all();
     if !state::select_all() {
@@ -49,24 +51,43 @@ extern "C" fn start() {
 }
 
 /// Makes LISTEN_PID, where there is one, this process's own id, as a program that does not look at it
-/// takes it to be.
+/// takes it to be. The entry is replaced in its place: setenv(3) copies the whole environment, and
+/// on FreeBSD 13.2 a program whose library had done so before main never came to an end of its own.
 fn believe_listen_pid() {
-    const NAME: &core::ffi::CStr = c"LISTEN_PID";
-    // SAFETY: getenv(3) reads a string that ends with NUL.
-    if unsafe { sys::getenv(NAME.as_ptr()) }.is_null() {
-        return;
+    const NAME: &[u8] = b"LISTEN_PID=";
+    static ENTRY: [AtomicU8; 32] = [const { AtomicU8::new(0) }; 32];
+    // SAFETY: environ(7): null, or pointers to strings up to a null; no other thread runs yet.
+    let mut place = unsafe { sys::environ };
+    let begins = |entry: *const u8| {
+        // SAFETY: a string that ends with NUL, which differs from every byte of the name.
+        NAME.iter().enumerate().all(|(at, byte)| unsafe { *entry.add(at) } == *byte)
+    };
+    // SAFETY: as above.
+    while !place.is_null() && unsafe { !(*place).is_null() } {
+        // SAFETY: as above; ENTRY is never written again.
+        unsafe {
+            if begins((*place).cast()) {
+                altered(Id::ListenPidBelieved);
+                write_entry(NAME, &ENTRY);
+                *place = ENTRY.as_ptr().cast_mut().cast();
+            }
+            place = place.add(1);
+        }
     }
-    altered(Id::ListenPidBelieved);
+}
+
+/// The name and this process's id, in digits.
+fn write_entry(name: &[u8], entry: &[AtomicU8; 32]) {
     let mut digits = [0u8; 12];
-    let mut left = sys::own_id();
-    let mut first = digits.len() - 1;
+    let (mut left, mut first) = (sys::own_id(), digits.len());
     while left > 0 {
         first -= 1;
         digits[first] = b'0' + (left % 10) as u8;
         left /= 10;
     }
-    // SAFETY: setenv(3) copies both strings, which end with NUL; no other thread runs yet.
-    unsafe { sys::setenv(NAME.as_ptr(), digits[first..].as_ptr().cast(), 1) };
+    for (into, byte) in entry.iter().zip(name.iter().chain(&digits[first..])) {
+        into.store(*byte, Relaxed);
+    }
 }
 
 /// Arranges that a return from main exits with 0 as well.

@@ -396,7 +396,7 @@ pub(crate) const STATX: StatLayout =
 unsafe extern "C" {
     pub(crate) fn dlsym(handle: *mut c_void, name: *const c_char) -> *mut c_void;
     pub(crate) fn getenv(name: *const c_char) -> *const c_char;
-    pub(crate) fn setenv(name: *const c_char, value: *const c_char, replace: c_int) -> c_int;
+    pub(crate) static mut environ: *mut *mut c_char;
     pub(crate) fn abort() -> !;
     pub(crate) fn atexit(function: extern "C" fn()) -> c_int;
     pub(crate) fn fflush(stream: *mut c_void) -> c_int;
