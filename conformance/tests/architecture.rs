@@ -107,13 +107,14 @@ const CRATES: &[(&str, &[&str])] = &[
     (
         "server/webd/src/lib.rs",
         &[
-            "body",
             "cache",
             "diagnostics",
             "limits",
             "metrics",
             "options",
             "platform",
+            "outgoing",
+            "body",
             "signals",
             "access_log",
             "announce",

@@ -28,10 +28,6 @@ mod payload;
 mod platform;
 mod readiness;
 
+pub use catalogue::image_ids;
 pub use commands::{Arguments, main};
 pub use readiness::{Means, means};
-
-/// The ids of the images that are part of the program.
-pub fn image_ids() -> Vec<&'static str> {
-    catalogue::EMBEDDED.iter().map(|(id, _)| *id).collect()
-}

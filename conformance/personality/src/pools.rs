@@ -4,7 +4,6 @@
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering::Relaxed};
 
 use crate::real;
-use crate::sockets::is_listening;
 use crate::state::{altered, alters, fail, on, trace_path, value};
 use crate::sys::*;
 use crate::table::Id;
@@ -98,6 +97,15 @@ pub(crate) fn takes_turns(fds: *const PollFd, count: c_ulong) -> bool {
         && value(Id::AcceptWaitsFor) & TURN != 0
         && count == 1
         && is_listening(unsafe { (*fds).fd })
+}
+
+/// Whether a descriptor is a socket that listens.
+pub(crate) fn is_listening(fd: c_int) -> bool {
+    let (mut listens, mut len) = (0 as c_int, 4 as c_uint);
+    // SAFETY: getsockopt(2): an int and its size, both ours.
+    let told =
+        unsafe { getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, (&raw mut listens).cast(), &mut len) };
+    told == 0 && listens != 0
 }
 
 /// Before accept. Whether it may be called; else the wait was interrupted, and the error says so.

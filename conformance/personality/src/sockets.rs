@@ -304,13 +304,5 @@ fn inherited_listener(fd: c_int) -> bool {
     let listener = LISTENER.load(Relaxed);
     // One that has not called listen since exec has it from whoever executed it.
     let inherited = listener == 0 || listener != own_id();
-    inherited && is_listening(fd)
-}
-
-pub(crate) fn is_listening(fd: c_int) -> bool {
-    let (mut listens, mut len) = (0 as c_int, 4 as c_uint);
-    is_socket(fd)
-        // SAFETY: getsockopt(2): an int and its size, both ours.
-        && unsafe { getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, (&raw mut listens).cast(), &mut len) } == 0
-        && listens != 0
+    inherited && pools::is_listening(fd)
 }

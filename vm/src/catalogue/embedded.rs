@@ -34,3 +34,8 @@ pub(crate) const EMBEDDED: &[(&str, &str)] = &[
     ("ubuntu-24.04", include_str!("../../images/ubuntu-24.04.toml")),
     ("ubuntu-26.04", include_str!("../../images/ubuntu-26.04.toml")),
 ];
+
+/// The ids of the images that are part of the program.
+pub fn image_ids() -> Vec<&'static str> {
+    EMBEDDED.iter().map(|(id, _)| *id).collect()
+}

@@ -14,7 +14,7 @@ mod lookup;
 
 pub(crate) use architecture::Architecture;
 pub(crate) use digest::{Algorithm, Digest};
-pub(crate) use embedded::EMBEDDED;
+pub use embedded::image_ids;
 pub(crate) use image::{
     Built, ChecksumFormat, DiskFormat, Download, FirstBoot, Format, Image, Keyboard, Kind,
     SerialLogin, Source, Verify,
