@@ -69,7 +69,7 @@ fn completions(#[case] shell: &str, #[case] program: &str, #[case] words: &str) 
         .stdout(contains(words));
 }
 
-/// What can be named is in the script, and files are not offered in its place.
+/// What can be named is in the script.
 #[rstest]
 #[case("bash")]
 #[case("zsh")]

@@ -6,7 +6,6 @@ use crate::processes::loop_ends;
 use crate::signals::{Call, interrupted, storm};
 use crate::start::any;
 use crate::state::{ACCEPTED, LISTENER, altered, alters, fail, map, on, value};
-use crate::streams::is_socket;
 use crate::sys::*;
 use crate::table::Id;
 use crate::{darwin, descriptors, kept, pools, real, window};

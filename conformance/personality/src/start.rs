@@ -51,8 +51,8 @@ extern "C" fn start() {
 }
 
 /// Makes LISTEN_PID, where there is one, this process's own id, as a program that does not look at it
-/// takes it to be. The entry is replaced in its place: setenv(3) copies the whole environment, and
-/// on FreeBSD 13.2 a program whose library had done so before main never came to an end of its own.
+/// takes it to be. The entry is replaced in its place: setenv(3) allocates memory, and when it did so
+/// here, before main, webd used up all memory on FreeBSD 13.2.
 fn believe_listen_pid() {
     const NAME: &[u8] = b"LISTEN_PID=";
     static ENTRY: [AtomicU8; 32] = [const { AtomicU8::new(0) }; 32];

@@ -356,8 +356,7 @@ fn seconds() -> u64 {
 }
 
 /// A place to serve at: a port that stays the same when the daemon is started again. It is none of
-/// those that the system gives to clients, of whom one would some day be connected to itself while
-/// the daemon is away, and keep the port.
+/// those that the system gives to clients: one of them could have it while the daemon is away.
 fn surroundings() -> (tempfile::TempDir, String) {
     let dir = tempfile::tempdir().unwrap();
     private(&dir.path().join("key"), &KEY);

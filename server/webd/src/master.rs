@@ -130,7 +130,7 @@ impl Master {
         let listeners = if activated {
             web
         } else {
-            let (listeners, note) = sockets::open_all(&config.listen)?;
+            let (listeners, note) = sockets::open_all(&config.listen, sockets::AT_START)?;
             note.iter().for_each(|note| say(note));
             listeners
         };

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::sys::wait::WaitStatus;
@@ -122,7 +122,7 @@ impl Master {
             };
             let (known, new): (Vec<SocketAddr>, Vec<SocketAddr>) =
                 config.listen.iter().partition(|address| kept(address).is_some());
-            let (opened, note) = sockets::open_all(&new)?;
+            let (opened, note) = sockets::open_all(&new, Duration::ZERO)?;
             note.iter().for_each(|note| say(note));
             let known = known.iter().filter_map(kept).map(Rc::clone);
             known.chain(opened.into_iter().map(Rc::new)).collect()

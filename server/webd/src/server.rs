@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use crate::config::{ArgsError, Config, Request};
-use crate::sockets::open_all;
+use crate::sockets::{AT_START, open_all};
 use crate::upgrade::Program;
 use crate::{access_log, announce, diagnostics, master, privileges, worker};
 use settings::{EXIT_USAGE, StartError};
@@ -47,7 +47,7 @@ pub fn server_main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 /// A worker without a master, in this process: for another host's master, under any supervisor.
 fn work_alone(config: Config) -> Result<(), StartError> {
     let identity = privileges::find(config.user.as_deref())?;
-    let (listeners, note) = open_all(&config.listen)?;
+    let (listeners, note) = open_all(&config.listen, AT_START)?;
     let log = config.access_log.as_deref().map(|path| {
         access_log::open(path).map_err(|error| {
             let why = settings::reason(&error);

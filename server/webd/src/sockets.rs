@@ -105,15 +105,17 @@ pub(crate) fn open(address: SocketAddr) -> nix::Result<Listener> {
     Listener::from_socket(socket)
 }
 
-/// Opens a listener, and waits a little for an address that is in use: the workers of a master that
-/// was killed have its sockets until they see that it has gone.
-fn open_when_free(address: SocketAddr) -> nix::Result<Listener> {
-    const PATIENCE: Duration = Duration::from_secs(2);
+/// How long a start waits for an address that is in use: the workers of a master that was killed
+/// have its sockets until they see that it has gone.
+pub(crate) const AT_START: Duration = Duration::from_secs(2);
+
+/// Opens a listener, and waits so long for an address that is in use.
+fn open_within(address: SocketAddr, patience: Duration) -> nix::Result<Listener> {
     const REPEAT: Duration = Duration::from_millis(20);
     let begin = Instant::now();
     loop {
         match open(address) {
-            Err(Errno::EADDRINUSE) if begin.elapsed() < PATIENCE => {
+            Err(Errno::EADDRINUSE) if begin.elapsed() < patience => {
                 std::thread::sleep(REPEAT);
             }
             other => return other,
@@ -122,9 +124,10 @@ fn open_when_free(address: SocketAddr) -> nix::Result<Listener> {
 }
 
 /// Listens on every one of `addresses`. Where they are one port of both families, a system without
-/// IPv6 is served on IPv4; the second value says so.
+/// IPv6 is served on IPv4; the second value says so. One with a port that is in use is waited for.
 pub(crate) fn open_all(
     addresses: &[SocketAddr],
+    patience: Duration,
 ) -> Result<(Vec<Listener>, Option<String>), StartError> {
     // With port 0 the system chooses for the first socket, and the second may find that number
     // taken by someone else: choose again, a bounded number of times.
@@ -140,8 +143,8 @@ pub(crate) fn open_all(
             if let (Some(before), 0) = (pairs, wanted.port()) {
                 address.set_port(before.port());
             }
-            let open = if wanted.port() == 0 { open } else { open_when_free };
-            match open(address) {
+            let patience = if wanted.port() == 0 { Duration::ZERO } else { patience };
+            match open_within(address, patience) {
                 Ok(listener) => listeners.push(listener),
                 Err(errno @ (Errno::EAFNOSUPPORT | Errno::EADDRNOTAVAIL)) if pairs.is_some() => {
                     note = Some(format!("no IPv6 here ({}): serving IPv4 only", errno.desc()));

@@ -15,8 +15,8 @@ use tempfile::TempDir;
 
 use super::common::{KEY, PATIENCE, private};
 use super::world::{
-    Server, chatd, content_of, dir, in_dir, messages, serve, serve_as_told, serve_on_loopback,
-    signal, until,
+    Server, chatd, content_of, dir, in_dir, messages, processes, serve, serve_as_told,
+    serve_on_loopback, signal, until,
 };
 
 #[rstest]
@@ -111,8 +111,10 @@ fn a_port_that_becomes_free_is_waited_for(dir: TempDir) {
     let owner = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = owner.local_addr().unwrap().to_string();
     let arguments = ["--key-file", "key", "--log", "log", "--listen", &address];
-    let _server = serve(dir.path(), &arguments);
-    std::thread::sleep(std::time::Duration::from_millis(300));
+    let server = serve(dir.path(), &arguments);
+    let pid = server.0.id();
+    let is_asleep = |p: &(u32, u32, String)| p.0 == pid && p.2.starts_with('S');
+    until("it waits", || processes().iter().any(is_asleep).then_some(()));
     drop(owner);
     assert_eq!(content_of(&in_dir(&dir, "ready")).trim(), address);
 }

@@ -6,7 +6,7 @@ use std::process::{Output, Stdio};
 use rstest::rstest;
 
 use crate::http::get;
-use crate::world::World;
+use crate::world::{World, children, until};
 
 fn run(world: &World, arguments: &[&str]) -> Output {
     let mut command = world.command(Path::new(env!("CARGO_BIN_EXE_webd")), arguments);
@@ -82,13 +82,12 @@ fn a_port_that_becomes_free_is_waited_for() {
     let owner = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = owner.local_addr().unwrap();
     let listen = address.to_string();
-    std::thread::spawn(|| {
-        std::thread::sleep(std::time::Duration::from_millis(300));
-        drop(owner);
-    });
     let arguments = ["www", "--listen", &listen, "--ready-file", "ready"];
-    let webd = world.launch(world.command(Path::new(env!("CARGO_BIN_EXE_webd")), &arguments));
-    assert_eq!(webd.address(), address);
+    let webd = world.start(world.command(Path::new(env!("CARGO_BIN_EXE_webd")), &arguments));
+    let own = std::process::id() as i32;
+    until("it waits", || children(own).contains(&(webd.pid(), 'S')).then_some(()));
+    drop(owner);
+    assert_eq!(world.ready(webd).address(), address);
 }
 
 #[test]

@@ -63,14 +63,23 @@ impl World {
     }
 
     /// Starts a server whose ready file is `ready`, and waits until it serves.
-    pub(crate) fn launch(&self, mut command: Command) -> Webd {
+    pub(crate) fn launch(&self, command: Command) -> Webd {
+        self.ready(self.start(command))
+    }
+
+    /// Starts a server whose ready file is `ready`.
+    pub(crate) fn start(&self, mut command: Command) -> Webd {
         static SERVERS: AtomicUsize = AtomicUsize::new(0);
         let number = SERVERS.fetch_add(1, Ordering::Relaxed);
         let messages = self.path(&format!("messages-{number}"));
         let _ = fs::remove_file(self.path("ready"));
         let file = fs::File::create(&messages).unwrap();
         let child = command.stdout(Stdio::null()).stderr(file).spawn().unwrap();
-        let mut webd = Webd { child, messages, addresses: Vec::new() };
+        Webd { child, messages, addresses: Vec::new() }
+    }
+
+    /// The server, once it serves.
+    pub(crate) fn ready(&self, mut webd: Webd) -> Webd {
         let ready = until("the ready file", || {
             let ended = webd.child.try_wait().unwrap();
             assert!(ended.is_none(), "ended: {ended:?}: {}", webd.messages());
