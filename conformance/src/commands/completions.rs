@@ -89,6 +89,7 @@ fn with_values(argument: Arg) -> Arg {
             let verdicts = Verdict::ALL.map(|verdict| PossibleValue::new(verdict.word()));
             [requirements(), bare(personalities()), verdicts.into()].concat()
         }
+        #[cfg(feature = "vm")]
         Some("IMAGE") => {
             forkproof_vm::image_ids().into_iter().map(PossibleValue::new).collect::<Vec<_>>()
         }
