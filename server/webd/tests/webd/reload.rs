@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
@@ -120,7 +121,7 @@ fn a_broken_file_keeps_the_old_configuration() {
 /// A server whose program is a file of its own.
 fn installed(world: &World) -> Webd {
     let program = world.path("webd");
-    std::fs::copy(env!("CARGO_BIN_EXE_webd"), &program).unwrap();
+    copy_webd(&program);
     world.launch(world.command(
         &program,
         &[
@@ -135,6 +136,13 @@ fn installed(world: &World) -> Webd {
             "127.0.0.1:0",
         ],
     ))
+}
+
+/// By another process: one that another test's thread forks meanwhile would have this one's descriptor
+/// open for writing for a moment, and a file that is being written is not executed (ETXTBSY).
+fn copy_webd(to: &Path) {
+    let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_webd")).arg(to).status().unwrap();
+    assert!(copied.success());
 }
 
 /// Puts another file in the program's place, as a package manager does.
@@ -155,9 +163,7 @@ fn three_upgrades_under_load_lose_nothing() {
         let old = webd.workers();
         let before = load.done();
         until("requests", || (load.done() > before + 50).then_some(()));
-        install(&world, |new| {
-            std::fs::copy(env!("CARGO_BIN_EXE_webd"), new).unwrap();
-        });
+        install(&world, copy_webd);
         webd.signal(Signal::SIGUSR2);
         webd.says("upgrade: 2 new workers serve", number);
         until("only new workers", || {
