@@ -121,6 +121,7 @@ const CRATES: &[(&str, &[&str])] = &[
             "notify",
             "privileges",
             "sockets",
+            "place",
             "accept",
             "config",
             "exposition",

@@ -45,6 +45,8 @@ export! {
     // waits
     fn poll(fds: *mut PollFd, count: c_ulong, timeout: c_int) -> c_int { waits::poll(fds, count, timeout) }
     #[cfg(target_os = "linux")]
+    fn epoll_ctl(epoll: c_int, operation: c_int, fd: c_int, event: *mut c_void) -> c_int { waits::epoll_ctl(epoll, operation, fd, event) }
+    #[cfg(target_os = "linux")]
     fn epoll_wait(epoll: c_int, events: *mut c_void, most: c_int, timeout: c_int) -> c_int { waits::epoll_wait(epoll, events, most, timeout) }
     #[cfg(target_os = "freebsd")]
     fn kevent(queue: c_int, changes: *const c_void, change_count: c_int, events: *mut c_void, event_count: c_int, timeout: *const Timespec) -> c_int {

@@ -99,6 +99,38 @@ pub(crate) fn takes_turns(fds: *const PollFd, count: c_ulong) -> bool {
         && is_listening(unsafe { (*fds).fd })
 }
 
+/// The epolls, below 256, that watch over a listening socket: a bit for each descriptor.
+#[cfg(target_os = "linux")]
+static POOLS: [AtomicU32; 8] = [const { AtomicU32::new(0) }; 8];
+
+/// `fd` is about to be watched by `epoll`.
+#[cfg(target_os = "linux")]
+pub(crate) fn watched(epoll: c_int, fd: c_int) {
+    if !on(Id::AcceptWaitsFor) {
+        return;
+    }
+    if let Some(word) = POOLS.get(epoll as usize / 32) {
+        let bit = 1 << (epoll % 32);
+        if is_listening(fd) {
+            word.fetch_or(bit, Relaxed);
+        } else {
+            // The number was another's before.
+            word.fetch_and(!bit, Relaxed);
+        }
+    }
+}
+
+/// Whether a wait in `epoll` is that of a pool's process for its next connection, which another must
+/// let it have: the system may wake one process alone, and that one would wait in accept.
+#[cfg(target_os = "linux")]
+pub(crate) fn takes_turns_in(epoll: c_int) -> bool {
+    on(Id::AcceptWaitsFor)
+        && value(Id::AcceptWaitsFor) & (TURN | FIRST) != 0
+        && POOLS
+            .get(epoll as usize / 32)
+            .is_some_and(|word| word.load(Relaxed) >> (epoll % 32) & 1 == 1)
+}
+
 /// Whether a descriptor is a socket that listens.
 pub(crate) fn is_listening(fd: c_int) -> bool {
     let (mut listens, mut len) = (0 as c_int, 4 as c_uint);

@@ -165,6 +165,7 @@ pub(crate) mod linux {
 
     real! {
         fn statx(dir: c_int, path: *const c_char, flags: c_int, mask: c_uint, buffer: *mut StatBuffer) -> c_int = [c"statx"];
+        fn epoll_ctl(epoll: c_int, operation: c_int, fd: c_int, event: *mut c_void) -> c_int = [c"epoll_ctl"];
         fn epoll_wait(epoll: c_int, events: *mut c_void, most: c_int, timeout: c_int) -> c_int = [c"epoll_wait"];
         fn fstatat64(dir: c_int, path: *const c_char, buffer: *mut StatBuffer, flags: c_int) -> c_int = [c"fstatat64", c"fstatat"];
         fn ftruncate64(fd: c_int, size: i64) -> c_int = [c"ftruncate64", c"ftruncate"];

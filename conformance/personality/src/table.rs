@@ -658,7 +658,7 @@ personalities! {
         "accept-waits-for",
         "A pool in which workers take turns with a lock around accept (Apache's serialized accept), the first one has all clients (SO_REUSEPORT where it does not balance), or none accepts while its master stands still (Linux).",
         "Apache httpd, Mutex accept; FreeBSD setsockopt(2), SO_REUSEPORT and SO_REUSEPORT_LB",
-        ["accept", "accept4", "poll"],
+        ["accept", "accept4", "epoll_ctl", "epoll_wait", "poll"],
         takes("whom an accept waits for", Kind::Words(&["turn", "first", "master"]), 1)
     }
     EndsWhenTold {

@@ -45,9 +45,29 @@ fn lengthened(timeout: c_int) -> c_int {
 }
 
 #[cfg(target_os = "linux")]
+pub(crate) fn epoll_ctl(epoll: c_int, operation: c_int, fd: c_int, event: *mut c_void) -> c_int {
+    const EPOLL_CTL_ADD: c_int = 1;
+    if operation == EPOLL_CTL_ADD {
+        pools::watched(epoll, fd);
+    }
+    real::linux::epoll_ctl(epoll, operation, fd, event)
+}
+
+#[cfg(target_os = "linux")]
 pub(crate) fn epoll_wait(epoll: c_int, events: *mut c_void, most: c_int, timeout: c_int) -> c_int {
-    let timeout = if any() { lengthened(timeout) } else { timeout };
-    real::linux::epoll_wait(epoll, events, most, timeout)
+    if !any() {
+        return real::linux::epoll_wait(epoll, events, most, timeout);
+    }
+    let takes_turns = timeout != 0 && pools::takes_turns_in(epoll);
+    if takes_turns && !pools::may_accept() {
+        return -1;
+    }
+    let result = real::linux::epoll_wait(epoll, events, most, lengthened(timeout));
+    // Else the turn lasts until accept.
+    if takes_turns && result <= 0 {
+        pools::accepted();
+    }
+    result
 }
 
 #[cfg(target_os = "freebsd")]

@@ -5,15 +5,9 @@
 //! worker has room. So a worker that hangs takes few, and what waits in the system's queue goes to
 //! any worker that is free.
 //!
-//! Why a thread that blocks: the system wakes one of those that wait in `accept`, the one that has
-//! waited longest, so idle workers take turns. Workers that wait in epoll for a shared socket are
-//! all woken for each connection, or, with `EPOLLEXCLUSIVE`, the same one again and again; and
-//! `SO_REUSEPORT` gives each worker a queue whose connections are lost when it ends.
-//!
-//! That is Linux. FreeBSD wakes one too, but it may be a stopped process, which still sleeps there
-//! (`wakeup_one` of sleepqueue(9)): a connection would wait until the stopped worker goes on. Seen on
-//! 13.2 with `workers/stopped-worker-blocks-nobody`. There, and wherever nothing is known of it, the
-//! threads wait in `poll`: all are woken, and one is the first.
+//! Why a thread: which of the workers is woken depends on how it waits, see [`Place`], and the
+//! worker's loop waits for everything else. `SO_REUSEPORT` would give each worker a queue whose
+//! connections are lost when it ends.
 
 use std::mem::MaybeUninit;
 use std::net::{SocketAddr, TcpStream};
@@ -30,6 +24,7 @@ use nix::sys::pthread::Pthread;
 use nix::sys::socket::{SockaddrLike, SockaddrStorage};
 use tokio::sync::mpsc;
 
+use crate::place::Place;
 use crate::sockets::{Listener, to_std};
 use crate::{diagnostics, signals};
 
@@ -43,9 +38,6 @@ pub(crate) const AHEAD: usize = 4;
 const REPEAT: Duration = Duration::from_millis(2);
 /// Stack of a thread; it calls nothing deep.
 const STACK: usize = 128 * 1024;
-
-/// Whether the system wakes exactly one of those that wait in `accept`, and never a stopped one.
-const WAITS_IN_ACCEPT: bool = cfg!(target_os = "linux");
 
 /// A connection, the number of the socket that it came on, and who it is.
 pub(crate) type Arrival = (usize, TcpStream, SocketAddr);
@@ -67,13 +59,15 @@ impl Acceptors {
         let room = Arc::new(AtomicUsize::new(0));
         let mut threads = Vec::new();
         for (index, listener) in listeners.into_iter().enumerate() {
-            listener.set_blocking(WAITS_IN_ACCEPT)?;
+            listener.set_nonblocking()?;
             let (allow, allowed) = std::sync::mpsc::channel();
             let (arrived, stopping, room) =
                 (arrived.clone(), Arc::clone(&stopping), Arc::clone(&room));
             let thread = std::thread::Builder::new().stack_size(STACK).spawn(move || {
+                let mut place = Place::join(&listener);
                 while allowed.recv().is_ok() {
-                    let Some((stream, peer)) = accept(&listener, &stopping) else { break };
+                    let Some((stream, peer)) = accept(&listener, &place, &stopping) else { break };
+                    place.took(&listener);
                     if arrived.send((index, stream, peer)).is_err() {
                         return;
                     }
@@ -145,7 +139,11 @@ fn accept_waiting(listener: &Listener, room: &AtomicUsize) -> Option<(TcpStream,
 }
 
 /// Accepts a connection, whatever it takes; `None` when that is to stop.
-fn accept(listener: &Listener, stopping: &AtomicBool) -> Option<(TcpStream, SocketAddr)> {
+fn accept(
+    listener: &Listener,
+    place: &Place,
+    stopping: &AtomicBool,
+) -> Option<(TcpStream, SocketAddr)> {
     let mut told = false;
     loop {
         if stopping.load(Ordering::Relaxed) {
@@ -160,11 +158,8 @@ fn accept(listener: &Listener, stopping: &AtomicBool) -> Option<(TcpStream, Sock
                 }
                 std::thread::sleep(PAUSE);
             }
-            // Another worker was quicker, or somebody who has the socket made it non-blocking.
-            Err(Errno::EAGAIN) => {
-                let mut ready = [PollFd::new(listener.socket.as_fd(), PollFlags::POLLIN)];
-                let _ = poll(&mut ready, 1000u16);
-            }
+            // There is none, or another worker was quicker.
+            Err(Errno::EAGAIN) => place.wait(listener),
             // EINTR; the connection was gone before it was accepted (ECONNABORTED), or brings its
             // network's error with it (Linux accept(2), "Error handling").
             Err(_) => {}

@@ -37,7 +37,7 @@ impl Exposition {
     pub(crate) fn serving(listener: Option<Listener>) -> Self {
         if let Some(listener) = &listener {
             // A supervisor may have passed it as one that blocks.
-            let _ = listener.set_blocking(false);
+            let _ = listener.set_nonblocking();
         }
         Self { listener, scrapers: Vec::new() }
     }

@@ -58,6 +58,7 @@ mod metrics;
 mod notify;
 mod options;
 mod outgoing;
+mod place;
 mod platform;
 mod privileges;
 mod proxy;

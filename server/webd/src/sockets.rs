@@ -202,11 +202,10 @@ impl Listener {
         Self::from_socket(socket)
     }
 
-    /// Whether `accept` waits. It belongs to the socket, whoever has it.
-    pub(crate) fn set_blocking(&self, blocking: bool) -> nix::Result<()> {
-        let mut flags = OFlag::from_bits_retain(fcntl(&self.socket, FcntlArg::F_GETFL)?);
-        flags.set(OFlag::O_NONBLOCK, !blocking);
-        fcntl(&self.socket, FcntlArg::F_SETFL(flags)).map(drop)
+    /// Makes `accept` not wait. It belongs to the socket, whoever has it.
+    pub(crate) fn set_nonblocking(&self) -> nix::Result<()> {
+        let flags = OFlag::from_bits_retain(fcntl(&self.socket, FcntlArg::F_GETFL)?);
+        fcntl(&self.socket, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK)).map(drop)
     }
 }
 
