@@ -223,7 +223,7 @@ fn work(
                 return;
             }
             tell(Event::Started(item.requirement, item.round));
-            if let Some(record) = check(plan, pace.slowness(), item) {
+            if let Some(record) = check(plan, pace, item) {
                 // What is informative fails no run, and ends none.
                 let weighs = record.requirement.level != Level::May
                     || record.finding.verdict != Verdict::Fail;
@@ -238,24 +238,31 @@ fn work(
 }
 
 /// Runs one check. None when the run was interrupted meanwhile.
-fn check(plan: &Plan, slowness: f64, item: Item) -> Option<Record> {
+fn check(plan: &Plan, pace: &Pace, item: Item) -> Option<Record> {
     let begin = Instant::now();
-    let name = match plan.repeat {
+    let mut name = match plan.repeat {
         1 => item.requirement.id.replace('/', "."),
         _ => format!("{}.{}", item.requirement.id.replace('/', "."), item.round + 1),
     };
-    let dir = plan.dir.join(name);
-    let task = Task {
-        work: Work::Requirement(
-            item.requirement.id.to_owned(),
-            Subject { target: plan.target.clone(), personality: plan.personality.clone() },
-        ),
-        dir: dir.clone(),
-        keep: plan.keep,
-        slowness,
-        limit: CHECK_DEADLINE.mul_f64(slowness),
-    };
-    let mut finding = run_task(&task)?;
+    let mut dir = PathBuf::new();
+    let asked = ask_fairly(
+        || pace.slowness(),
+        |slowness| {
+            dir = plan.dir.join(&name);
+            name.push_str(".again");
+            run_task(&Task {
+                work: Work::Requirement(
+                    item.requirement.id.to_owned(),
+                    Subject { target: plan.target.clone(), personality: plan.personality.clone() },
+                ),
+                dir: dir.clone(),
+                keep: plan.keep,
+                slowness,
+                limit: CHECK_DEADLINE.mul_f64(slowness),
+            })
+        },
+    );
+    let mut finding = asked?;
     let exception = plan.exceptions.get(item.requirement.id);
     if let Some(exception) = exception {
         baseline::judge(exception, item.requirement.id, &mut finding);
@@ -268,6 +275,36 @@ fn check(plan: &Plan, slowness: f64, item: Item) -> Option<Record> {
         dir: plan.keep.then_some(dir),
         exception: exception.cloned(),
     })
+}
+
+/// What a check finds, by `ask` with the factor of its deadlines.
+///
+/// They are as long as the machine is slow when the check begins. What goes wrong by them while the
+/// machine becomes much slower is asked once more, with those of then: a server that has no processor
+/// looks like one that hangs. What the first answer was, stands in the note.
+fn ask_fairly(
+    slowness: impl Fn() -> f64,
+    mut ask: impl FnMut(f64) -> Option<Finding>,
+) -> Option<Finding> {
+    /// How much slower a machine may become during a check that is to count.
+    const MUCH: f64 = 1.5;
+    let before = slowness();
+    let first = ask(before)?;
+    if !matches!(first.verdict, Verdict::Fail | Verdict::Error | Verdict::Blocked) {
+        return Some(first);
+    }
+    let times = slowness() / before;
+    if times < MUCH {
+        return Some(first);
+    }
+    let second = ask(slowness())?;
+    let words = first.failure.map(|failure| failure.actual).or(first.reason).unwrap_or_default();
+    let mut note =
+        format!("asked twice: the machine became {times:.1} times slower, and first: {words}");
+    if let Some(of_second) = &second.note {
+        note = format!("{of_second}; {note}");
+    }
+    Some(Finding { note: Some(note), ..second })
 }
 
 impl Execution {
@@ -300,6 +337,46 @@ mod tests {
             dir: None,
             exception: None,
         }
+    }
+
+    /// A server that has no processor looks like one that hangs; but a second answer is for that alone.
+    #[test]
+    fn what_goes_wrong_while_the_machine_becomes_much_slower_is_asked_once_more() {
+        let failure = || Finding {
+            verdict: Verdict::Fail,
+            failure: Some(Failure::new("it answers", "nothing after 10 s")),
+            ..Finding::pass()
+        };
+        // What the machine is before, after, and then; the answers; with what they were asked.
+        let asked = |paces: &[f64], answers: &[Finding]| {
+            let (mut paces, mut answers) = (paces.iter(), answers.iter());
+            let paces = std::cell::RefCell::new(&mut paces);
+            let mut with = Vec::new();
+            let finding = ask_fairly(
+                || *paces.borrow_mut().next().unwrap(),
+                |slowness| {
+                    with.push(slowness);
+                    answers.next().cloned()
+                },
+            );
+            (finding, with)
+        };
+        let (finding, with) = asked(&[2.0, 4.0, 5.0], &[failure(), Finding::pass()]);
+        let finding = finding.unwrap();
+        assert_eq!((finding.verdict, with), (Verdict::Pass, vec![2.0, 5.0]));
+        let note = finding.note.unwrap();
+        assert!(note.contains("2.0 times slower") && note.contains("nothing after 10 s"), "{note}");
+
+        let too_slow = Finding::error("this machine is too slow");
+        let (finding, with) = asked(&[1.0, 1.5, 1.5], &[too_slow, failure()]);
+        assert_eq!((finding.unwrap().verdict, with.len()), (Verdict::Fail, 2), "it may fail again");
+
+        let (finding, with) = asked(&[2.0, 2.9], &[failure(), Finding::pass()]);
+        assert_eq!((finding.unwrap().verdict, with.len()), (Verdict::Fail, 1), "hardly slower");
+        let (_, with) = asked(&[1.0, 9.0], &[Finding::pass()]);
+        assert_eq!(with.len(), 1, "nothing went wrong");
+        let (finding, _) = asked(&[1.0, 9.0, 9.0], &[failure()]);
+        assert!(finding.is_none(), "interrupted");
     }
 
     /// Else a server that lets two clients in and not sixty-four would have no verdict.
