@@ -114,11 +114,7 @@ fn read(path: &Path) -> Result<Settings, StartError> {
             }
             None => message.replacen("missing field ", "missing key ", 1),
         };
-        StartError::usage(settings::one_line(&format!(
-            "{}:{}: {message}",
-            path.display(),
-            error.line()
-        )))
+        StartError::usage(format!("{}:{}: {message}", path.display(), error.line()))
     })
 }
 
