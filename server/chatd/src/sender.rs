@@ -87,17 +87,22 @@ pub(crate) fn run(socket: OwnedFd, lifeline: OwnedFd, following: OwnedFd, config
         loop {
             let last_time = sender.draining;
             let count = sender.drain(&log, &mut position)?;
-            sender.gathering.read(count, Instant::now());
+            let pause = sender.gathering.read(count, Instant::now());
             if log.follow(&mut position, |log, position| sender.drain(log, position).map(drop))? {
                 continue;
             }
             if last_time {
                 return Ok(());
             }
+            if let Some(pause) = pause {
+                if sender.gather(pause)? {
+                    continue;
+                }
+            }
             let mut ready = [PollFd::new(sender.lifeline.as_fd(), PollFlags::POLLIN)];
             match signals::wait(&mut ready, None, open_mask) {
                 Ok(_) => sender.check_lifeline()?,
-                Err(Errno::EINTR) => sender.gather()?,
+                Err(Errno::EINTR) => {}
                 Err(errno) => return Err(End::Log(errno.into())),
             }
         }
@@ -140,18 +145,21 @@ impl Sender {
         }
     }
 
-    /// After a wake: lets lines gather where they come fast. `SIGUSR1` stays blocked; that it came
-    /// again is forgotten, since the log is read after this anyway.
-    fn gather(&mut self) -> Result<(), End> {
-        let Some(pause) = self.gathering.pause(Instant::now()) else { return Ok(()) };
+    /// Lets lines gather. `SIGUSR1` stays blocked; that it came is returned, and forgotten, since the
+    /// log is read after this.
+    fn gather(&mut self, pause: Duration) -> Result<bool, End> {
         let mut ready = [PollFd::new(self.lifeline.as_fd(), PollFlags::POLLIN)];
         match ppoll(&mut ready, Some(pause.into()), None) {
-            Ok(0) => signals::take_pending(Signal::SIGUSR1),
-            Ok(_) => self.check_lifeline()?,
-            Err(Errno::EINTR) => {}
-            Err(errno) => return Err(End::Log(errno.into())),
+            Ok(0) | Err(Errno::EINTR) => {
+                let spoken = signals::take_pending(Signal::SIGUSR1);
+                if !spoken {
+                    self.gathering = Gathering::new(Instant::now());
+                }
+                Ok(spoken)
+            }
+            Ok(_) => self.check_lifeline().map(|()| true),
+            Err(errno) => Err(End::Log(errno.into())),
         }
-        Ok(())
     }
 
     /// Writes the buffer's first `count` bytes. `SIGUSR1` stays blocked: the log is read on after

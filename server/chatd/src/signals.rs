@@ -69,19 +69,22 @@ fn let_in(mask: SigSet) -> nix::Result<()> {
     if CAME.load(Ordering::Relaxed) { Err(Errno::EINTR) } else { Ok(()) }
 }
 
-/// Forgets `signal`, which is blocked, if it is pending. Its handler does not run.
-pub(crate) fn take_pending(signal: Signal) {
+/// Forgets `signal`, which is blocked, if it is pending, and tells whether it was. Its handler does not
+/// run.
+pub(crate) fn take_pending(signal: Signal) -> bool {
     let mut pending = SigSet::empty().as_ref().to_owned();
     // SAFETY: the pointer is to the variable above, which sigpending(2) fills.
     let asked = Errno::result(unsafe { libc::sigpending(&raw mut pending) });
     // SAFETY: sigpending has filled it.
     let pending = unsafe { SigSet::from_sigset_t_unchecked(pending) };
-    if asked.is_ok() && pending.contains(signal) {
+    let came = asked.is_ok() && pending.contains(signal);
+    if came {
         let mut only = SigSet::empty();
         only.add(signal);
         // Pending already, so this does not wait.
         let _ = only.wait();
     }
+    came
 }
 
 /// Whether `SIGTERM` or `SIGINT` has come. Stays true.

@@ -1,15 +1,16 @@
 //! How long a sender lets lines gather where many are said.
 //!
 //! A wake costs the same for one new line as for a hundred: a signal, a lock, a read, a send. So a
-//! sender that is woken again soon after its last look at the log waits before the next one, and
-//! `SIGUSR1` stays pending meanwhile. The time between two looks grows, up to [`LONGEST`], until a look
-//! is worth its cost, and as long as the talk does not become slower by that: where each waits for what
-//! the other says, nothing is gained by waiting. A line after silence is never held back.
+//! sender that has just looked at the log waits before the next look, and `SIGUSR1` stays pending
+//! meanwhile. The time between two looks grows, up to [`LONGEST`], until a look is worth its cost, and
+//! as long as the talk does not become slower by that: where each waits for what the other says,
+//! nothing is gained by waiting. When nobody has said anything meanwhile all this is forgotten, so a
+//! line after silence is never held back.
 
 use std::time::{Duration, Instant};
 
-/// How long a line waits at most for others.
-const LONGEST: Duration = Duration::from_millis(4);
+/// How long a line waits at most for others. (A person sees no delay below 50 ms or so.)
+const LONGEST: Duration = Duration::from_millis(16);
 /// A shorter wait is not worth a timer.
 const SHORTEST: Duration = Duration::from_micros(250);
 /// So many bytes at a look are worth its cost.
@@ -28,8 +29,6 @@ const LONGEST_RESPITE: u32 = 256;
 /// When to look at the log.
 #[derive(Debug)]
 pub(super) struct Gathering {
-    /// When the log was last read to its end.
-    looked: Instant,
     /// How far apart two looks are to be.
     interval: Duration,
     /// The looks since that was last thought over: how many, the bytes that they found, and since when.
@@ -45,7 +44,6 @@ pub(super) struct Gathering {
 impl Gathering {
     pub(super) fn new(now: Instant) -> Self {
         Self {
-            looked: now,
             interval: Duration::ZERO,
             looks: (0, 0, now),
             before: None,
@@ -54,18 +52,9 @@ impl Gathering {
         }
     }
 
-    /// How long to wait after a wake before the log is read.
-    pub(super) fn pause(&mut self, now: Instant) -> Option<Duration> {
-        let since = now.saturating_duration_since(self.looked);
-        if since >= LONGEST {
-            *self = Self::new(now);
-        }
-        self.interval.checked_sub(since).filter(|pause| !pause.is_zero())
-    }
-
-    /// The log has been read to its end, and held `count` new bytes.
-    pub(super) fn read(&mut self, count: usize, now: Instant) {
-        self.looked = now;
+    /// The log has been read to its end, and held `count` new bytes. Returns how long to wait before
+    /// the next look.
+    pub(super) fn read(&mut self, count: usize, now: Instant) -> Option<Duration> {
         let (looks, bytes, since) = &mut self.looks;
         *looks += 1;
         *bytes += count;
@@ -74,6 +63,7 @@ impl Gathering {
             self.looks = (0, 0, now);
             self.think(bytes, time);
         }
+        (!self.interval.is_zero()).then_some(self.interval)
     }
 
     /// The last looks have found so many bytes, and took so long.
@@ -125,19 +115,24 @@ mod tests {
     fn steady(apart: Duration) -> Talk {
         let begin = Instant::now();
         let (mut gathering, mut talk) = (Gathering::new(begin), Talk::default());
-        let mut next = begin + apart;
+        let (mut next, mut rested) = (begin + apart, begin);
         while next < begin + Duration::from_secs(1) {
             let first = next;
-            let now = first + gathering.pause(first).unwrap_or_default();
+            let now = first.max(rested);
             let mut count = 0;
             while next <= now {
                 count += 1;
                 next += apart;
             }
-            gathering.read(count * LINE, now);
             talk.lines += count;
             talk.looks += 1;
             talk.longest = talk.longest.max(now - first);
+            if let Some(pause) = gathering.read(count * LINE, now) {
+                rested = now + pause;
+                if next > rested {
+                    gathering = Gathering::new(rested);
+                }
+            }
         }
         talk
     }
@@ -148,12 +143,14 @@ mod tests {
         let (mut gathering, mut talk) = (Gathering::new(begin), Talk::default());
         let mut now = begin;
         while now < begin + Duration::from_secs(1) {
-            let first = now + apart;
-            now = first + gathering.pause(first).unwrap_or_default();
-            gathering.read(lines * LINE, now);
+            let pause = gathering.read(lines * LINE, now).unwrap_or_default();
+            if pause < apart && !pause.is_zero() {
+                gathering = Gathering::new(now + pause);
+            }
             talk.lines += lines;
             talk.looks += 1;
-            talk.longest = talk.longest.max(now - first);
+            talk.longest = talk.longest.max(pause.saturating_sub(apart));
+            now += pause.max(apart);
         }
         talk
     }
@@ -162,13 +159,13 @@ mod tests {
     fn many_lines_are_sent_together() {
         let talk = steady(Duration::from_micros(100));
         assert!(talk.lines >= 9999, "{}", talk.lines);
-        assert!((250..1200).contains(&talk.looks), "{} looks", talk.looks);
+        assert!((150..1200).contains(&talk.looks), "{} looks", talk.looks);
         assert!(talk.longest <= LONGEST, "{:?}", talk.longest);
     }
 
     #[test]
     fn where_waiting_brings_little_nobody_waits() {
-        let talk = steady(Duration::from_micros(1500));
+        let talk = steady(LONGEST / 3);
         assert_eq!(talk.longest, Duration::ZERO);
     }
 
@@ -181,8 +178,9 @@ mod tests {
 
     #[test]
     fn a_line_after_silence_is_not_held_back() {
-        let talk = steady(Duration::from_millis(5));
-        assert_eq!((talk.looks, talk.longest), (199, Duration::ZERO));
+        let talk = steady(LONGEST + SHORTEST);
+        assert_eq!(talk.longest, Duration::ZERO);
+        assert_eq!(talk.looks, talk.lines);
     }
 
     #[test]
