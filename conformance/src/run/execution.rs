@@ -300,7 +300,7 @@ fn ask_fairly(
     let second = ask(slowness())?;
     let words = first.failure.map(|failure| failure.actual).or(first.reason).unwrap_or_default();
     let mut note =
-        format!("asked twice: the machine became {times:.1} times slower, and first: {words}");
+        format!("run twice: the machine became {times:.1} times slower, and at first: {words}");
     if let Some(of_second) = &second.note {
         note = format!("{of_second}; {note}");
     }

@@ -159,7 +159,7 @@ mod tests {
     fn many_lines_are_sent_together() {
         let talk = steady(Duration::from_micros(100));
         assert!(talk.lines >= 9999, "{}", talk.lines);
-        assert!((150..1200).contains(&talk.looks), "{} looks", talk.looks);
+        assert!((250..1200).contains(&talk.looks), "{} looks", talk.looks);
         assert!(talk.longest <= LONGEST, "{:?}", talk.longest);
     }
 
@@ -173,7 +173,7 @@ mod tests {
     fn what_is_enough_is_not_waited_for() {
         let talk = steady(Duration::from_micros(5));
         assert!(talk.looks > 1000, "{} looks", talk.looks);
-        assert!(talk.longest < LONGEST / 4, "{:?}", talk.longest);
+        assert!(talk.longest < Duration::from_millis(1), "{:?}", talk.longest);
     }
 
     #[test]
