@@ -51,8 +51,11 @@ fn say(severity: Severity, message: &str) {
     match dropped::take() {
         0 => {}
         count => {
-            let were = if count == 1 { "1 message was" } else { &format!("{count} messages were") };
-            if !write(Severity::Warning, &format!("{were} dropped: they could not be written")) {
+            let told = match count {
+                1 => "1 message was dropped: it could not be written".to_owned(),
+                _ => format!("{count} messages were dropped: they could not be written"),
+            };
+            if !write(Severity::Warning, &told) {
                 return dropped::add(count + 1);
             }
         }
