@@ -52,7 +52,20 @@
   filter.addEventListener("input", apply);
   apply();
 
-  if (matchMedia("(max-width: 40rem)").matches) document.querySelector(".legend").open = false;
+  // The command is selected in any case: where the page may not write to the clipboard, a key does.
+  for (const button of all(".copy")) {
+    const command = button.parentElement.querySelector(".command");
+    button.hidden = false;
+    button.addEventListener("click", async () => {
+      getSelection().selectAllChildren(command);
+      try {
+        await navigator.clipboard.writeText(command.textContent);
+        button.textContent = "Copied";
+      } catch {
+        button.textContent = "Selected";
+      }
+    });
+  }
 
   let opener = null;
   document.addEventListener("click", (event) => {

@@ -213,6 +213,75 @@ fn cause_and_fix_are_called_usual() {
 }
 
 #[test]
+fn the_legend_is_closed_and_a_column_tells_its_result_in_its_head() {
+    let dir = tempfile::tempdir().unwrap();
+    let (page, _) = output(&dir, "--html", &paths(&two(&dir)), &[]);
+    assert!(page.contains("<details class=\"legend\">"), "it is closed");
+    let (before, matrix) = page.split_once("<thead>").unwrap();
+    assert!(before.contains("What differs between platforms"));
+    let head = matrix.split("</thead>").next().unwrap();
+    in_order(
+        head,
+        &[
+            "Debian GNU/Linux 13",
+            "native",
+            "conformant",
+            "pass",
+            "FreeBSD 14.2",
+            "emulated",
+            "not conformant",
+            "2 fail",
+        ],
+    );
+    // Rows that fail everywhere are parted by area, each with its number.
+    in_order(&page, &["Failures on every platform", "locking <span class=\"count\">1</span>"]);
+}
+
+/// One for all columns, or each with the column that it is for.
+#[rstest]
+#[case(None, &["forkproof run signals/handler-persists --keep"])]
+#[case(
+    Some("sysv-signal"),
+    &[
+        "native: <code class=\"command\">forkproof run signals/handler-persists --keep",
+        "as sysv-signal: <code class=\"command\">forkproof run signals/handler-persists --as sysv-signal --keep",
+    ]
+)]
+fn a_panel_has_the_command_that_runs_it_again(
+    #[case] personality: Option<&str>,
+    #[case] commands: &[&str],
+) {
+    let dir = tempfile::tempdir().unwrap();
+    let mut other = report(freebsd(), FREEBSD);
+    if let Some(personality) = personality {
+        other["options"]["personality"] = personality.into();
+    }
+    let files =
+        [write(&dir, "debian.json", &report(debian(), DEBIAN)), write(&dir, "bsd.json", &other)];
+    let (page, _) = output(&dir, "--html", &paths(&files), &[]);
+    let panel = page.split("id=\"signals/handler-persists\"").nth(1).unwrap();
+    let panel = panel.split("</article>").next().unwrap();
+    in_order(panel, commands);
+    assert_eq!(panel.matches("<dt>Again</dt>").count(), commands.len(), "{panel}");
+}
+
+/// A page calls a field as the terminal does.
+#[rstest]
+#[case("error", "Error")]
+#[case("unsupported", "Reason")]
+fn a_reason_is_called_as_at_the_terminal(#[case] verdict: &str, #[case] name: &str) {
+    let dir = tempfile::tempdir().unwrap();
+    let file = write(
+        &dir,
+        "r.json",
+        &report(debian(), &[("auth/exact-key", "pass"), ("auth/early-close", verdict)]),
+    );
+    let (page, _) = output(&dir, "--html", &[&file], &[]);
+    let said = format!("<dt>{name}</dt><dd>why auth/early-close is {verdict}");
+    assert!(page.contains(&said), "{page}");
+}
+
+#[test]
 fn every_link_within_the_page_leads_somewhere_and_nothing_leads_out() {
     let dir = tempfile::tempdir().unwrap();
     let (page, _) = output(&dir, "--html", &paths(&two(&dir)), &[]);

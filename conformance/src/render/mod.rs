@@ -1,6 +1,7 @@
 //! What is shown: every text and document is made here, from what others found out, and nothing is
 //! printed.
 
+mod again;
 pub mod catalogue;
 mod chat;
 pub mod comparison;
@@ -8,6 +9,7 @@ pub mod doctor;
 mod document;
 mod escape;
 pub mod facts;
+mod fields;
 mod figure;
 mod frame;
 pub mod junit;

@@ -10,6 +10,8 @@ use settings::printable;
 
 use super::label;
 use super::model::{Column, Matrix, Row, Section, plural};
+use crate::render::again::again;
+use crate::render::fields::told;
 use crate::render::frame;
 use crate::render::look::{CAUSE, FIX, Look, NOT_SELECTED, look, look_of};
 
@@ -52,7 +54,7 @@ struct ColumnView<'a> {
     head: &'a str,
     below: Vec<String>,
     conclusion: Badge,
-    counts: Vec<(Look, usize)>,
+    counts: String,
 }
 
 #[derive(Serialize)]
@@ -79,8 +81,8 @@ struct Group<'a> {
 struct RowView<'a> {
     id: &'a str,
     area: &'a str,
-    /// Whether the row above is of another area.
-    first_of_area: bool,
+    /// How many rows of its area begin here; 0 below the first of them.
+    of_area: usize,
     title: String,
     level: &'static str,
     words: String,
@@ -109,6 +111,9 @@ struct FindingView<'a> {
     said: Vec<Said<'a>>,
     /// Columns that have nothing to say, by verdict.
     silent: Vec<(Look, Vec<&'a str>)>,
+    /// The commands that run it again, with the columns that each is for; none are named where one
+    /// is for all.
+    again: Vec<(String, Vec<&'a str>)>,
 }
 
 #[derive(Serialize)]
@@ -163,11 +168,13 @@ fn column_view(column: &Column) -> ColumnView<'_> {
     // A label that was given says nothing of the platform.
     let below =
         if rest.is_empty() { label::platform(&column.report.platform) } else { rest.to_vec() };
+    let counts: Vec<String> =
+        column.counts().iter().map(|(look, count)| format!("{count} {}", look.word)).collect();
     ColumnView {
         head,
         below,
         conclusion: badge(column.report.conclusion, column.conclusion()),
-        counts: column.counts(),
+        counts: counts.join(", "),
     }
 }
 
@@ -322,44 +329,48 @@ fn row_views<'a>(
     matrix: &'a Matrix<'a>,
     rows: impl Iterator<Item = &'a Row<'a>>,
 ) -> Vec<RowView<'a>> {
+    let rows: Vec<&Row<'_>> = rows.collect();
     let mut area = "";
-    rows.map(|row| {
-        let cells: Vec<CellView> = row
-            .cells
-            .iter()
-            .enumerate()
-            .map(|(at, cell)| CellView {
-                look: cell.map_or(NOT_SELECTED, |entry| look(entry.verdict)),
-                column: at + 1,
-                label: matrix.columns[at].label.clone(),
-                more: cell.is_some_and(has_more),
-                flaky: cell
-                    .filter(|entry| entry.is_flaky())
-                    .map(|entry| format!("flaky: {} of {}", entry.not_passed, entry.runs)),
-            })
-            .collect();
-        let mut words: Vec<&str> = Vec::new();
-        for cell in &cells {
-            // The filter splits at spaces.
-            let word = if cell.look == NOT_SELECTED { "not-selected" } else { cell.look.word };
-            if !words.contains(&word) {
-                words.push(word);
+    rows.iter()
+        .enumerate()
+        .map(|(at, row)| {
+            let cells: Vec<CellView> = row
+                .cells
+                .iter()
+                .enumerate()
+                .map(|(at, cell)| CellView {
+                    look: cell.map_or(NOT_SELECTED, |entry| look(entry.verdict)),
+                    column: at + 1,
+                    label: matrix.columns[at].label.clone(),
+                    more: cell.is_some_and(has_more),
+                    flaky: cell
+                        .filter(|entry| entry.is_flaky())
+                        .map(|entry| format!("flaky: {} of {}", entry.not_passed, entry.runs)),
+                })
+                .collect();
+            let mut words: Vec<&str> = Vec::new();
+            for cell in &cells {
+                // The filter splits at spaces.
+                let word = if cell.look == NOT_SELECTED { "not-selected" } else { cell.look.word };
+                if !words.contains(&word) {
+                    words.push(word);
+                }
             }
-        }
-        let first = row.first();
-        let first_of_area = row.area() != area;
-        area = row.area();
-        RowView {
-            id: row.id,
-            area,
-            first_of_area,
-            title: first.map(|entry| printable(&entry.title)).unwrap_or_default(),
-            level: first.map_or("", |entry| entry.level.word()),
-            words: words.join(" "),
-            cells,
-        }
-    })
-    .collect()
+            let first = row.first();
+            let same_area = rows[at..].iter().take_while(|next| next.area() == row.area()).count();
+            let of_area = if row.area() == area { 0 } else { same_area };
+            area = row.area();
+            RowView {
+                id: row.id,
+                area,
+                of_area,
+                title: first.map(|entry| printable(&entry.title)).unwrap_or_default(),
+                level: first.map_or("", |entry| entry.level.word()),
+                words: words.join(" "),
+                cells,
+            }
+        })
+        .collect()
 }
 
 /// Whether an entry has more to say than its verdict.
@@ -403,6 +414,7 @@ fn finding<'a>(matrix: &'a Matrix<'a>, row: &Row<'a>) -> Option<FindingView<'a>>
         troubled: row.entries().any(|(_, entry)| entry.verdict.is_trouble()),
         said,
         silent,
+        again: commands(matrix, row),
     })
 }
 
@@ -411,16 +423,26 @@ fn fields(entry: &Entry) -> Vec<(&'static str, String)> {
     let flaky = entry
         .is_flaky()
         .then(|| format!("{} of {} runs did not pass", entry.not_passed, entry.runs));
-    [
-        ("Expected", &entry.expected),
-        ("Actual", &entry.actual),
-        ("Reason", &entry.reason),
-        ("Note", &entry.note),
-        ("Flaky", &flaky),
-    ]
-    .into_iter()
-    .filter_map(|(name, value)| Some((name, printable(value.as_ref()?))))
-    .collect()
+    let more = [("Note", entry.note.clone()), ("Flaky", flaky)];
+    let more = more.into_iter().filter_map(|(name, value)| Some((name, value?)));
+    told(entry).into_iter().chain(more).map(|(name, value)| (name, printable(&value))).collect()
+}
+
+/// The commands that run `row` again, with the columns that each is for.
+fn commands<'a>(matrix: &'a Matrix<'a>, row: &Row<'a>) -> Vec<(String, Vec<&'a str>)> {
+    let mut commands: Vec<(String, Vec<&'a str>)> = Vec::new();
+    for (at, _) in row.entries() {
+        let column = &matrix.columns[at];
+        let command = again(&column.report, &[row.id]);
+        match commands.iter_mut().find(|(known, _)| *known == command) {
+            Some((_, labels)) => labels.push(&column.label),
+            None => commands.push((command, vec![&column.label])),
+        }
+    }
+    if let [(_, labels)] = commands.as_mut_slice() {
+        labels.clear();
+    }
+    commands
 }
 
 /// The evidence of what did not pass: heading, number of lines, text.

@@ -6,9 +6,10 @@ use std::time::Duration;
 use forkproof_report::{Entry, Evidence, Report, Verdict};
 use settings::printable;
 
+use crate::render::again::again;
+use crate::render::fields::told;
 use crate::render::look::{BOLD, CAUSE, DIM, FIX, look, look_of};
 use crate::run::Record;
-use crate::subject::Claim;
 
 /// How a command begins that stands in a text, to be copied.
 pub const COMMAND: &str = "forkproof run ";
@@ -277,42 +278,6 @@ fn failure(text: &mut String, entry: &Entry, events: usize) {
     }
 }
 
-/// The command that runs checks again as they were run, as a shell takes it.
-fn again(report: &Report, ids: &[&str]) -> String {
-    let target = &report.target;
-    let mut words = vec!["forkproof", "run"];
-    words.extend(ids);
-    let baseline = report
-        .requirements
-        .iter()
-        .filter(|entry| ids.contains(&entry.id.as_str()))
-        .find_map(|entry| Some(entry.baseline.as_ref()?.file.as_str()));
-    let repeat = report.options.repeat.to_string();
-    match (&target.manifest, target.name.as_str()) {
-        (Some(manifest), _) => {
-            words.extend(["--target", manifest, "--program", &target.program]);
-        }
-        (None, "reference") => {}
-        (None, name) if name == target.program => words.extend(["--program", name]),
-        (None, name) => words.extend(["--target", name, "--program", &target.program]),
-    }
-    if let Some(personality) = &report.options.personality {
-        words.extend(["--as", personality]);
-    }
-    if let Some(file) = baseline {
-        words.extend(["--baseline", file]);
-    }
-    if report.options.repeat > 1 {
-        words.extend(["--repeat", &repeat]);
-    }
-    // What the settings gave stands here already; their reports are another run's.
-    if report.options.command.iter().any(|word| word.starts_with("--config")) {
-        words.push("--no-config");
-    }
-    words.push("--keep");
-    printable(&shell_words::join(words))
-}
-
 /// A failure in words, without its evidence.
 pub fn failure_text(entry: &Entry) -> String {
     let mut text = String::new();
@@ -323,23 +288,9 @@ pub fn failure_text(entry: &Entry) -> String {
     };
     field("Required", Some(&format!("{} ({})", entry.title, entry.level.word())));
     field("Source", Some(&entry.clause));
-    let blocked = entry.verdict == Verdict::Blocked;
-    field(if blocked { "Set-up" } else { "Expected" }, entry.expected.as_deref());
-    field("Actual", entry.actual.as_deref());
-    let reason = if entry.verdict == Verdict::Xpass { "Stale" } else { "Error" };
-    field(reason, entry.reason.as_deref());
-    field("Baseline", entry.baseline_text().as_deref());
-    let claimed = entry
-        .claimed
-        .iter()
-        .map(|word| match Claim::try_from(word.clone()) {
-            Ok(claim) => format!("`{word}`, that the server {}", claim.sentence()),
-            Err(_) => format!("`{word}`"),
-        })
-        .collect::<Vec<_>>()
-        .join("; ");
-    field("Claimed", (!claimed.is_empty()).then_some(claimed.as_str()));
-    field("Covered by", entry.covered_by.as_deref());
+    for (name, value) in told(entry) {
+        field(name, Some(&value));
+    }
     field(CAUSE, entry.trap.as_deref());
     field(FIX, entry.fix.as_deref());
     text
