@@ -47,6 +47,7 @@ impl Namespace {
 
 /// A directory that this process and its children find at another path.
 #[derive(Debug, Clone)]
+#[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "without mounts of one's own"))]
 pub struct Cover {
     /// Where they find it; an absolute path, which need not exist.
     pub path: std::path::PathBuf,
@@ -137,6 +138,10 @@ pub struct Lock {
 
 /// What kind of object outlives the processes that share it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(
+    not(target_os = "linux"),
+    expect(dead_code, reason = "they are looked for on Linux only")
+)]
 pub enum SharedKind {
     /// A segment of System V's shared memory.
     Memory,
