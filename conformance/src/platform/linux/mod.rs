@@ -1,6 +1,7 @@
 //! Linux: proc(5), prctl(2), namespaces(7), seccomp(2).
 
 mod cost;
+mod diag;
 mod filters;
 mod host;
 mod ipc;

@@ -6,6 +6,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use nix::errno::Errno;
 
+use super::diag;
+
 /// The sockets that a process has open, by inode.
 pub fn open_sockets(pid: i32) -> Result<HashSet<u64>, String> {
     Ok(sockets(pid)?.into_iter().map(|(_, inode)| inode).collect())
@@ -100,14 +102,22 @@ pub fn listeners(pid: i32) -> Result<Vec<SocketAddr>, String> {
 
 /// Whether a process has the connection open that a client at `client` has made to `at`.
 pub fn serves(pid: i32, at: SocketAddr, client: SocketAddr) -> Result<bool, String> {
-    let sockets = tcp_sockets().ok_or("this system does not tell about sockets")?;
+    let end = end_of(at, client)?;
     let open = open_sockets(pid)?;
+    Ok(end.is_some_and(|end| open.contains(&end.inode)))
+}
+
+/// The end at `at` of the connection that a client at `client` has made.
+fn end_of(at: SocketAddr, client: SocketAddr) -> Result<Option<diag::End>, String> {
+    if let Some(end) = diag::end(at, client) {
+        return Ok(Some(end));
+    }
+    let sockets = tcp_sockets().ok_or("this system does not tell about sockets")?;
     let is = |end: (IpAddr, u16), address: SocketAddr| {
         end == (address.ip().to_canonical(), address.port())
     };
-    Ok(sockets.iter().any(|socket| {
-        is(socket.local, at) && is(socket.remote, client) && open.contains(&socket.inode)
-    }))
+    let end = sockets.iter().find(|socket| is(socket.local, at) && is(socket.remote, client));
+    Ok(end.map(|socket| diag::End { inode: socket.inode, unread: socket.unread }))
 }
 
 /// The other ends of the connections to `at` that a process has open.
@@ -125,12 +135,7 @@ pub fn peers(pid: i32, at: SocketAddr) -> Result<HashSet<SocketAddr>, String> {
 /// How many bytes from a client at `client` no process has read at the other end, `at`; none when
 /// there is no such connection.
 pub fn unread(at: SocketAddr, client: SocketAddr) -> Result<Option<u64>, String> {
-    let sockets = tcp_sockets().ok_or("this system does not tell about sockets")?;
-    let is = |end: (IpAddr, u16), address: SocketAddr| {
-        end == (address.ip().to_canonical(), address.port())
-    };
-    let end = sockets.iter().find(|socket| is(socket.local, at) && is(socket.remote, client));
-    Ok(end.map(|socket| socket.unread))
+    Ok(end_of(at, client)?.map(|end| end.unread))
 }
 
 /// How many bytes that clients of this network have sent to `at` no process has read there, those that
