@@ -40,6 +40,9 @@ if how == "forks-an-escaper" and os.fork() == 0:
     os._exit(0)
 if how == "hangs-on-stop":
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+elif how == "overlooks-a-stop":
+    told = []
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0) if told else told.append(1))
 else:
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
 
