@@ -335,10 +335,13 @@ impl Server {
     /// after it is what some requirements are about, and no affair of the others.
     pub(super) fn comes_to_rest(&self) -> Outcome {
         const LOOKS: usize = 3;
+        if self.running.over.get() {
+            return Ok(());
+        }
         let mut asleep = 0;
         self.world.wait(self.world.scaled(Duration::from_millis(200)), || {
-            let state = self.process(self.daemon())?.map(|process| process.state);
-            asleep = if state == Some(platform::State::Sleeping) { asleep + 1 } else { 0 };
+            let Some(daemon) = self.process(self.daemon())? else { return Ok(Some(())) };
+            asleep = if daemon.state == platform::State::Sleeping { asleep + 1 } else { 0 };
             Ok((asleep >= LOOKS).then_some(()))
         })?;
         Ok(())
