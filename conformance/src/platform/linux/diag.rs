@@ -106,9 +106,11 @@ fn told(answer: &[u8]) -> Option<End> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
     use std::io::Write;
     use std::net::{TcpListener, TcpStream};
-    use std::os::fd::AsFd;
+    use std::os::fd::OwnedFd;
+    use std::os::unix::fs::MetadataExt;
 
     use rstest::rstest;
 
@@ -125,7 +127,8 @@ mod tests {
         let own = client.local_addr().unwrap();
         let (server, _) = listener.accept().unwrap();
         client.write_all(b"twelve bytes").unwrap();
-        let inode = nix::sys::stat::fstat(server.as_fd()).unwrap().st_ino;
+        let inode =
+            File::from(OwnedFd::from(server.try_clone().unwrap())).metadata().unwrap().ino();
         let told = end(at, own);
         assert_eq!(told, Some(End { inode, unread: 12 }));
         // The client's end is another socket, and with another port there is none.
