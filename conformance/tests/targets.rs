@@ -269,7 +269,7 @@ fn processes_with(mark: &str) -> Vec<String> {
 #[case("tells-a-wrong-word", "`eighty` where its port should be")]
 #[case("tells-a-wrong-port", "can connect to 127.0.0.1:")]
 #[case("hangs-on-stop", "of SIGTERM; actual: its daemon is still there")]
-#[case("overlooks-a-stop", "its daemon is still there; a second SIGTERM ends it")]
+#[case("overlooks-a-stop", "its daemon is still there; after a second SIGTERM it ended")]
 #[case("forks-an-escaper", "no process of the server is left after its end")]
 #[case("floods-its-output", "floods its output: more than 16 MiB")]
 #[case("ends-with-its-client", "connection")]

@@ -325,7 +325,7 @@ impl Server {
         fail(
             format!("the server ends within {:.1} s of {signal}", limit.as_secs_f64()),
             match again {
-                Some(_) => format!("its daemon is still there; a second {signal} ends it"),
+                Some(_) => format!("its daemon is still there; after a second {signal} it ended"),
                 None => "its daemon is still there".into(),
             },
         )
