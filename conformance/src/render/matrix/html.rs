@@ -168,13 +168,11 @@ fn column_view(column: &Column) -> ColumnView<'_> {
     // A label that was given says nothing of the platform.
     let below =
         if rest.is_empty() { label::platform(&column.report.platform) } else { rest.to_vec() };
-    let counts: Vec<String> =
-        column.counts().iter().map(|(look, count)| format!("{count} {}", look.word)).collect();
     ColumnView {
         head,
         below,
         conclusion: badge(column.report.conclusion, column.conclusion()),
-        counts: counts.join(", "),
+        counts: column.counts_in_words(),
     }
 }
 

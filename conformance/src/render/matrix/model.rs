@@ -30,6 +30,13 @@ impl Column {
             .collect()
     }
 
+    /// [`counts`](Self::counts) in words: `144 pass, 22 unsupported`.
+    pub(in crate::render) fn counts_in_words(&self) -> String {
+        let counts =
+            self.counts().into_iter().map(|(look, count)| format!("{count} {}", look.word));
+        counts.collect::<Vec<_>>().join(", ")
+    }
+
     /// What it came to, in words.
     pub fn conclusion(&self) -> String {
         let words = self.report.conclusion_words();

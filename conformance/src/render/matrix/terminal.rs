@@ -14,15 +14,13 @@ pub fn summary(matrix: &Matrix<'_>) -> String {
     let width = matrix.columns.iter().map(|c| c.label.chars().count()).max().unwrap_or(0);
     for (at, column) in matrix.columns.iter().enumerate() {
         let colour = look_of(column.report.conclusion).style;
-        let counts: Vec<String> =
-            column.counts().iter().map(|(look, count)| format!("{count} {}", look.word)).collect();
         let _ = writeln!(
             text,
             "{BOLD}{:>2}{BOLD:#}  {:<width$}  {colour}{}{colour:#}: {}",
             at + 1,
             column.label,
             column.conclusion(),
-            counts.join(", "),
+            column.counts_in_words(),
         );
     }
     for remark in matrix.remarks() {
