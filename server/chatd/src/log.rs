@@ -152,6 +152,12 @@ impl ChatLog {
     }
 
     fn lock(&self) -> Result<(), AppendError> {
+        // Mostly nobody holds it, and then no signal needs to end a wait.
+        match flock(&self.file, libc::LOCK_EX | libc::LOCK_NB) {
+            Ok(()) => return Ok(()),
+            Err(Errno::EWOULDBLOCK | Errno::EINTR) => {}
+            Err(errno) => return Err(AppendError::Io(errno.into())),
+        }
         signals::with_open(nix::sys::signal::Signal::SIGTERM, || {
             loop {
                 match flock(&self.file, libc::LOCK_EX) {

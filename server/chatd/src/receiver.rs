@@ -266,6 +266,8 @@ impl Receiver {
         // Zeroed pages of a large allocation are not touched before they are read into.
         let mut buffer = vec![0u8; CHUNK];
         let mut heard = Instant::now();
+        // A short read has seen the end of what is there: to ask again would be a call in vain.
+        let mut read_to_its_end = false;
         loop {
             if signals::terminating() {
                 // Half a line of a client that is still writing is nobody's message yet.
@@ -280,12 +282,17 @@ impl Receiver {
                 let _ = signals::wait(&mut [], Some(pause.into()), self.open_mask);
                 continue;
             }
-            match recv(self.socket.as_raw_fd(), &mut buffer, MsgFlags::MSG_DONTWAIT) {
+            let received = match read_to_its_end {
+                true => Err(Errno::EAGAIN),
+                false => recv(self.socket.as_raw_fd(), &mut buffer, MsgFlags::MSG_DONTWAIT),
+            };
+            match received {
                 Ok(0) => {
                     let appended = self.append_pending();
                     return self.finish(appended);
                 }
                 Ok(count) => {
+                    read_to_its_end = count < buffer.len();
                     heard = Instant::now();
                     self.pace.take(count, heard);
                     if let Err(error) = self.measure(&buffer[..count]) {
@@ -297,12 +304,13 @@ impl Receiver {
                         return error;
                     }
                     self.held = Held {
-                        length: self.log.length(),
+                        length: if self.pending.is_empty() { None } else { self.log.length() },
                         in_burst: goes_on || buffer[..count].contains(&b'\n'),
                         ..Held::default()
                     };
                 }
                 Err(Errno::EAGAIN) => {
+                    read_to_its_end = false;
                     let idle = self.idle_timeout.map(|idle| idle.saturating_sub(heard.elapsed()));
                     if let (Some(Duration::ZERO), Some(idle)) = (idle, self.idle_timeout) {
                         let _ = self.append_pending();
