@@ -4,26 +4,18 @@
 //! static one runs everywhere; a dynamic one needs the guest's C library to be no older than the
 //! one it was linked with, which the guest finds out (`run.sh`).
 
+use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use forkproof_host::{Elf, Machine};
 use settings::reason;
 
-use crate::catalogue::{Architecture, FirstBoot, Image};
+use crate::catalogue::{Architecture, Image, System};
 use crate::error::{Error, Result};
 
 /// The variable that names a directory of payloads.
 const DIRECTORY_VARIABLE: &str = "FORKPROOF_PAYLOADS";
-
-/// A guest's system.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum System {
-    /// Any distribution.
-    Linux,
-    /// FreeBSD.
-    FreeBsd,
-}
 
 /// What a guest runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,11 +29,8 @@ pub(crate) struct Wanted {
 impl Wanted {
     /// By an image.
     pub(crate) fn by(image: &Image) -> Self {
-        // FreeBSD's cloud images have nuageinit; its other ones are logged in to, and are told by
-        // their names.
-        let freebsd = image.first_boot == FirstBoot::Nuageinit || image.id.starts_with("freebsd");
         Self {
-            system: if freebsd { System::FreeBsd } else { System::Linux },
+            system: image.system(),
             architecture: image
                 .architecture
                 .of_programs(image.userland_bits)
@@ -51,10 +40,7 @@ impl Wanted {
 
     /// "a 32-bit x86 Linux guest".
     pub(crate) fn words(self) -> String {
-        let system = match self.system {
-            System::Linux => "Linux",
-            System::FreeBsd => "FreeBSD",
-        };
+        let system = self.system.words();
         let processor = self.architecture.words();
         let article = if self.architecture == Architecture::S390x { "an" } else { "a" };
         format!("{article} {processor} {system} guest")
@@ -159,6 +145,33 @@ pub(crate) fn find(wanted: Wanted, named: &[PathBuf]) -> Result<PathBuf> {
     )
 }
 
+/// Sees that each program that was named is for one of these guests: another would be left aside, and
+/// a program that was found in its place.
+pub(crate) fn require_use(named: &[PathBuf], guests: &[Wanted]) -> Result<()> {
+    for path in named {
+        let program = inspect_named(path)?;
+        // None as soon as it is fit for one.
+        let unfit: Option<BTreeSet<String>> = guests
+            .iter()
+            .map(|guest| {
+                let why = unfit(&program, *guest)?;
+                Some(format!("not fit for {} ({why})", guest.words()))
+            })
+            .collect();
+        let Some(unfit) = unfit else { continue };
+        let reasons: Vec<String> = unfit.into_iter().collect();
+        let mut message = format!("payload {}: {}", path.display(), reasons.join(", "));
+        if program.system == System::FreeBsd && guests.iter().all(|g| g.system == System::Linux) {
+            message.push_str(
+                ". The description of a FreeBSD guest, or FILE.toml beside --image FILE.qcow2, says \
+                 `system = \"freebsd\"`",
+            );
+        }
+        return Err(Error::Usage(message));
+    }
+    Ok(())
+}
+
 /// cargo's target directories for who is in `dir`: what is set, and where cross.toml has cross build.
 fn target_dirs(dir: &Path) -> Vec<PathBuf> {
     let Some(clone) = clone_around(dir) else { return Vec::new() };
@@ -181,8 +194,7 @@ fn find_among(wanted: Wanted, named: &[PathBuf], around: &Surroundings) -> Resul
     let mut refused = Vec::new();
     let mut fitting = Vec::new();
     for path in named {
-        let program = inspect(path)
-            .map_err(|why| Error::Usage(format!("payload {}: {why}", path.display())))?;
+        let program = inspect_named(path)?;
         match unfit(&program, wanted) {
             None => fitting.push((program, path.clone())),
             Some(why) => refused.push(format!("{} ({why})", path.display())),
@@ -279,7 +291,7 @@ fn built_in(target_dir: &Path, wanted: Wanted) -> Vec<PathBuf> {
 /// Why a program does not run in such a guest, if it doesn't.
 fn unfit(program: &Program, wanted: Wanted) -> Option<String> {
     if program.system != wanted.system {
-        return Some("for another system".into());
+        return Some(format!("for {}", program.system.words()));
     }
     if program.architecture != wanted.architecture {
         return Some(program.architecture.words().into());
@@ -291,6 +303,11 @@ fn unfit(program: &Program, wanted: Wanted) -> Option<String> {
         }
         _ => None,
     }
+}
+
+/// Reads the ELF header of a program that the user has named.
+fn inspect_named(path: &Path) -> Result<Program> {
+    inspect(path).map_err(|why| Error::Usage(format!("payload {}: {why}", path.display())))
 }
 
 /// Reads an ELF header.
@@ -361,7 +378,7 @@ mod tests {
     #[case(LINUX_32, elf(32, 3, GLIBC_32), None)]
     #[case(LINUX_32, elf(64, 0, None), Some("(64-bit x86)"))]
     #[case(LINUX_64, elf(32, 0, None), Some("(32-bit x86)"))]
-    #[case(LINUX_64, elf(64, 9, None), Some("another system"))]
+    #[case(LINUX_64, elf(64, 9, None), Some("(for FreeBSD)"))]
     #[case(FREEBSD_64, elf(64, 9, Some("/libexec/ld-elf.so.1")), None)]
     #[case(LINUX_64, elf(64, 0, Some("/lib/ld-musl-x86_64.so.1")), Some("ld-musl"))]
     #[case(LINUX_ARM, elf(64, 0, None), Some("(64-bit x86)"))]

@@ -5,10 +5,10 @@ use std::path::Path;
 
 use settings::reason;
 
-use crate::catalogue::Architecture;
+use crate::catalogue::{Architecture, System};
 use crate::error::Error;
 use crate::machine::emulator_of;
-use crate::payload::{self, System, Wanted};
+use crate::payload::{self, Wanted};
 use crate::platform;
 
 /// Something that machines take.

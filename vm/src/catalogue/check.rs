@@ -7,6 +7,7 @@ use super::architecture::Architecture;
 use super::digest::Digest;
 use super::image::{Download, FirstBoot, Image, Kind, Source, Verify};
 use super::keys::keys;
+use super::system::System;
 use crate::error::{Error, Result};
 
 impl Image {
@@ -54,6 +55,15 @@ impl Image {
                  that are built here, whose kernel QEMU starts, boot on them",
                 self.architecture.words()
             ));
+        }
+        let driven_by = match self.first_boot {
+            FirstBoot::Nuageinit => Some(("nuageinit", System::FreeBsd)),
+            FirstBoot::Agent => Some(("agent", System::Linux)),
+            _ => None,
+        };
+        if let Some((driver, system)) = driven_by.filter(|(_, system)| *system != self.system()) {
+            let (said, right) = (self.system().words(), system.words());
+            return Err(format!("system: first_boot `{driver}` is {right}'s, not {said}'s"));
         }
         if let FirstBoot::Keyboard(keyboard) = &self.first_boot {
             for (field, text) in [

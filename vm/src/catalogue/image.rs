@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::architecture::Architecture;
+use super::system::System;
 
 /// An image.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -17,6 +18,9 @@ pub(crate) struct Image {
     /// What is to be known of its availability or its limits.
     #[serde(default)]
     pub(crate) note: String,
+    /// What it says; see [`Image::system`].
+    #[serde(default)]
+    pub(crate) system: Option<System>,
     pub(crate) architecture: Architecture,
     pub(crate) kernel_bits: u8,
     pub(crate) userland_bits: u8,
@@ -214,6 +218,15 @@ impl DiskFormat {
 }
 
 impl Image {
+    /// The system of its guest: Linux, unless it says otherwise or is driven by FreeBSD's nuageinit.
+    pub(crate) fn system(&self) -> System {
+        let usual = match self.first_boot {
+            FirstBoot::Nuageinit => System::FreeBsd,
+            _ => System::Linux,
+        };
+        self.system.unwrap_or(usual)
+    }
+
     /// "64-bit kernel", "32-bit userland on a 64-bit kernel": how every result is labelled.
     pub(crate) fn widths(&self) -> String {
         if self.kernel_bits == self.userland_bits {

@@ -9,6 +9,7 @@ use super::architecture::Architecture;
 use super::check::{bad_description, sane};
 use super::embedded::EMBEDDED;
 use super::image::{FirstBoot, Image, Source};
+use super::system::System;
 use crate::error::{Error, Result};
 use crate::platform;
 
@@ -18,6 +19,7 @@ use crate::platform;
 struct Beside {
     title: Option<String>,
     note: Option<String>,
+    system: Option<System>,
     architecture: Option<Architecture>,
     kernel_bits: Option<u8>,
     userland_bits: Option<u8>,
@@ -99,6 +101,7 @@ impl Catalogue {
             id: id.trim_start_matches(['.', '-']).to_owned(),
             title: title.unwrap_or_else(|| file.display().to_string()),
             note: note.unwrap_or_default(),
+            system: said.system,
             architecture,
             kernel_bits,
             userland_bits: userland_bits.unwrap_or(kernel_bits),
@@ -197,6 +200,7 @@ mod tests {
         let image = Catalogue::image_file(&disk).expect("an image");
         assert_eq!((image.kernel_bits, image.userland_bits), (32, 32));
         assert_eq!(image.first_boot, FirstBoot::Nuageinit);
+        assert_eq!(image.system(), System::FreeBsd);
 
         std::fs::write(&beside, "memory = 1\nmemroy = 1\n").expect("written");
         let error = Catalogue::image_file(&disk).expect_err("unknown field").to_string();

@@ -11,6 +11,7 @@ mod embedded;
 mod image;
 mod keys;
 mod lookup;
+mod system;
 
 pub(crate) use architecture::Architecture;
 pub(crate) use digest::{Algorithm, Digest};
@@ -21,3 +22,4 @@ pub(crate) use image::{
 };
 pub(crate) use keys::keys;
 pub(crate) use lookup::Catalogue;
+pub(crate) use system::System;

@@ -9,6 +9,7 @@ use crate::catalogue::{Architecture, FirstBoot, Image, Kind, Source};
 use crate::error::{Error, Result};
 use crate::machine::{Accelerator, Machine, emulator_of, try_sandbox};
 use crate::obtain::Options;
+use crate::payload::Wanted;
 use crate::{payload, platform};
 
 /// What stays free for the host, MiB.
@@ -119,13 +120,15 @@ fn is_tiny(image: &Image) -> bool {
 /// The candidates for a command: each image with its payload.
 pub(crate) fn candidates(images: Vec<Image>, payloads: &[PathBuf]) -> Result<Vec<Candidate>> {
     refuse_duplicates(images.iter().map(|image| image.id.as_str()))?;
+    let wanted: Vec<Wanted> = images.iter().map(Wanted::by).collect();
+    payload::require_use(payloads, &wanted)?;
     images
         .into_iter()
         .map(|image| {
             if let Source::File(path) = &image.source {
                 own_disk(path)?;
             }
-            let payload = payload::find(payload::Wanted::by(&image), payloads)?;
+            let payload = payload::find(Wanted::by(&image), payloads)?;
             Ok(Candidate { image, payload })
         })
         .collect()

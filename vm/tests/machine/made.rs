@@ -188,6 +188,43 @@ fn a_serial_console_is_logged_in_to() {
     world.is_clean();
 }
 
+/// The system of a guest says which program is put into it. Nothing else tells FreeBSD that is logged in
+/// to from a Linux that is.
+#[test]
+fn a_disk_of_ones_own_says_its_system() {
+    let world = World::new(
+        r#"printf 'login: '; dd bs=1 count=5 of="$WORLD/typed" 2> /dev/null
+        tar xOf "$job" forkproof | dd bs=1 skip=7 count=1 2> /dev/null | od -An -tu1 > "$WORLD/system"
+        started; result 0 conformant"#,
+    );
+    let path = |name: &str| world.dir.path().join(name);
+    std::fs::write(path("disk.raw"), vec![0; 4096]).expect("written");
+    let mut header = std::fs::read(world.payload()).expect("read");
+    header[7] = 9; // ELFOSABI_FREEBSD
+    std::fs::write(path("for-freebsd"), header).expect("written");
+    let login = "[first_boot.serial-login]\nlogin = 'root'\n";
+    let run = |system: &str| {
+        std::fs::write(path("disk.toml"), format!("{system}{login}")).expect("written");
+        let mut command = Command::new(PROGRAM);
+        command.args(["run", "--boot-limit", "20", "--image"]).arg(path("disk.raw"));
+        command.arg("--payload").arg(path("for-freebsd"));
+        let output = world.environment(&mut command).output().expect("run");
+        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+        (output.status.code(), errors)
+    };
+    let (status, errors) = run("");
+    assert_eq!(status, Some(2), "{errors}");
+    let words = "not fit for a 64-bit x86 Linux guest (for FreeBSD). The description of a FreeBSD \
+                 guest, or FILE.toml beside --image FILE.qcow2, says `system = \"freebsd\"`";
+    assert_eq!(errors, format!("forkproof: payload {}: {words}\n", path("for-freebsd").display()));
+    assert!(world.emulator().is_none(), "it was booted");
+    let (status, errors) = run("system = 'freebsd'\n");
+    assert_eq!(status, Some(0), "{errors}");
+    let system = std::fs::read_to_string(path("system")).expect("read");
+    assert_eq!(system.trim(), "9", "its program is the one for FreeBSD");
+    world.is_clean();
+}
+
 /// Where the console is silent, keys are pressed: QEMU hears of them over its machine protocol.
 #[test]
 fn a_silent_machine_is_logged_in_to_blind() {
