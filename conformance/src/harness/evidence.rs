@@ -66,12 +66,11 @@ pub(super) fn scene(world: &World) -> Scene {
         let Ok(metadata) = std::fs::metadata(&server.log) else { continue };
         for lock in locks.iter().filter(|lock| lock.inode == metadata.ino()) {
             scene.locks.push(format!(
-                "{} {} {}: {} {}",
+                "{} {} {}: {}",
                 if lock.pid == std::process::id() as i32 { "the check," } else { "process" },
                 lock.pid,
                 if lock.waiting { "waits for" } else { "holds" },
-                lock.kind,
-                if lock.exclusive { "exclusive" } else { "shared" }
+                lock.words()
             ));
         }
     }

@@ -6,6 +6,7 @@
 //! which there is nobody else. That takes no root, and the real paths and ports are never touched. On
 //! FreeBSD root's checks have such a network, in a jail, and no paths of their own.
 
+use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::path::{Path, PathBuf};
 
 use super::world::{places, shared};
@@ -56,6 +57,9 @@ pub fn missing(target: &Target) -> Option<Stop> {
             target.name
         )));
     }
+    if let Some(why) = loopback_rewritten() {
+        return Some(Stop::NotRun(why));
+    }
     let bind = &launch.bind;
     if bind.is_empty() {
         return None;
@@ -73,10 +77,40 @@ pub fn missing(target: &Target) -> Option<Stop> {
     })
 }
 
+/// What 127.0.0.1 becomes here, if it does not stay what it is.
+fn loopback_rewritten() -> Option<String> {
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).ok()?;
+    words_if_rewritten(socket.local_addr().ok()?.ip())
+}
+
+/// A jail with addresses and no network of its own is given its first address for 127.0.0.1
+/// (FreeBSD's jail(8), `ip4.addr`; prison_local_ip4() in kern_jail.c), so that a server listens
+/// elsewhere than it says.
+fn words_if_rewritten(bound: IpAddr) -> Option<String> {
+    (bound != Ipv4Addr::LOCALHOST).then(|| {
+        format!(
+            "127.0.0.1 becomes {bound} here, as in a jail without a network of its own: give the jail \
+             one (jail(8), vnet), or run forkproof outside of it"
+        )
+    })
+}
+
 /// Whether only one check of `target` at a time can run: its manifest says so, or its port is fixed
 /// and there is one network.
 pub fn is_alone(target: &Target) -> bool {
     let launch = &target.manifest.launch;
     launch.exclusive
         || launch.port.is_some() && platform::namespace_missing(Namespace::Network).is_some()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_that_becomes_another_is_told() {
+        assert_eq!(loopback_rewritten(), None, "it stays what it is where this is tested");
+        let words = words_if_rewritten(Ipv4Addr::new(10, 0, 0, 5).into()).expect("another");
+        assert!(words.starts_with("127.0.0.1 becomes 10.0.0.5 here"), "{words}");
+    }
 }

@@ -126,14 +126,26 @@ pub struct SignalState {
 pub struct Lock {
     /// `FLOCK` or `POSIX`.
     pub kind: String,
-    /// Whether it is exclusive.
-    pub exclusive: bool,
+    /// Whether it is exclusive; none where the system does not tell.
+    pub exclusive: Option<bool>,
     /// Whether the process is still waiting for it.
     pub waiting: bool,
     /// The process; 0 or below where the system does not tell.
     pub pid: i32,
     /// The file's inode.
     pub inode: u64,
+}
+
+impl Lock {
+    /// "FLOCK exclusive"; the kind alone where the system tells no more.
+    pub fn words(&self) -> String {
+        let how = match self.exclusive {
+            Some(true) => " exclusive",
+            Some(false) => " shared",
+            None => "",
+        };
+        format!("{}{how}", self.kind)
+    }
 }
 
 /// What kind of object outlives the processes that share it.

@@ -1,8 +1,9 @@
 //! Signal dispositions and masks, set explicitly in each role.
 //!
 //! Nothing is inherited: a parent may have ignored or blocked any signal, and both survive `exec`.
-//! A handler notes its signal and writes a byte to a socket that the role's loop waits on. Before
-//! an upgrade's exec all signals are blocked: what comes then stays pending for the new program.
+//! A handler notes its signal and writes a byte to a socket that the role's loop waits on. So no wait
+//! depends on the mask, and what FreeBSD 13.2 overlooks after a fork (chatd's `platform`) is no matter
+//! here. Before an upgrade's exec all signals are blocked: what comes then stays pending for the new program.
 //!
 //! | role | caught | ignored |
 //! |---|---|---|

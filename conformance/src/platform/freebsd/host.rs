@@ -1,17 +1,10 @@
-//! The machine, and what FreeBSD has not: a lock table, filters.
+//! The machine, and what FreeBSD has not: filters.
 
 use std::ffi::{CStr, c_int};
 
 use nix::errno::Errno;
 
-use crate::platform::model::Lock;
 use crate::stop::Stop;
-
-/// Who holds and who waits for which lock.
-pub fn lock_table() -> Result<Vec<Lock>, String> {
-    // kern.lockf (FreeBSD 14) lists the locks that are held, and for flock(2) without a process.
-    Err("FreeBSD does not tell who holds which flock(2)".into())
-}
 
 /// The most descriptors that a process may be allowed (sysctl(8), `kern.maxfilesperproc`).
 pub fn most_descriptors() -> Result<u64, String> {

@@ -1,6 +1,6 @@
 //! A network of this process's own: a jail with a network stack of its own (jail(2), `vnet`). It takes
-//! root. Files and users are as outside; of processes those in the jail are seen, and nothing can be
-//! mounted.
+//! root. Files and users are as outside; of processes those in the jail are seen, and tmpfs(5) alone can
+//! be mounted.
 
 use std::ffi::{CStr, c_int};
 use std::process::Command;
@@ -8,6 +8,7 @@ use std::process::Command;
 use nix::errno::Errno;
 
 use super::host::number_of;
+use super::mounts::tmpfs_allowed;
 use crate::platform::model::{Namespace, kernel_has_ipv6};
 use crate::platform::trial;
 use crate::stop::Stop;
@@ -29,7 +30,7 @@ pub fn namespace_missing(namespace: Namespace) -> Option<Stop> {
             Some(Stop::Unsupported(format!("{needs}: on FreeBSD all processes see all mounts")))
         }
         Namespace::Processes => Some(Stop::Unsupported(format!(
-            "{needs}: FreeBSD has one process ID space, which ends at 99999"
+            "{needs}: FreeBSD has one process ID space, from init(8)'s 1 to 99999"
         ))),
     }
 }
@@ -69,6 +70,11 @@ pub fn enter_private_network() -> Result<(), String> {
     // A check may come to want a second one, which then has fewer.
     if number_of(c"security.jail.jailed") == Some(0) {
         parameters.push((c"children.max", number(4)));
+    }
+    // For a file system that gets full, or read-only, below the check's directory.
+    if tmpfs_allowed() {
+        parameters.push((c"allow.mount", Vec::new()));
+        parameters.push((c"allow.mount.tmpfs", Vec::new()));
     }
     let mut why = [0_u8; 256];
     let mut parts: Vec<libc::iovec> = Vec::new();

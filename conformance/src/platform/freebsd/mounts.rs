@@ -11,15 +11,24 @@ use nix::mount::{MntFlags, Nmount, unmount};
 use super::host::number_of;
 use crate::stop::Stop;
 
-/// Why this process cannot mount file systems below a directory of its own: it takes root, outside of
-/// jails.
+/// Why this process cannot mount tmpfs below a directory of its own: it takes root, and in a jail what
+/// this one allows (jail(8), `allow.mount.tmpfs`).
 pub fn mounts_missing() -> Option<Stop> {
     const NEEDS: &str = "needs mounts in a directory of its own";
     if !nix::unistd::geteuid().is_root() {
         return Some(Stop::NotRun(format!("{NEEDS}: mounting takes root")));
     }
     let jailed = number_of(c"security.jail.jailed").is_some_and(|jailed| jailed != 0);
-    jailed.then(|| Stop::NotRun(format!("{NEEDS}: this is a jail")))
+    (jailed && !tmpfs_allowed())
+        .then(|| Stop::NotRun(format!("{NEEDS}: this jail has no allow.mount.tmpfs (jail(8))")))
+}
+
+/// Whether this jail, or the machine's own, may mount tmpfs. A kernel that has not loaded tmpfs yet
+/// does not know the second name.
+pub(super) fn tmpfs_allowed() -> bool {
+    [c"security.jail.mount_allowed", c"security.jail.mount_tmpfs_allowed"]
+        .iter()
+        .all(|name| number_of(name).is_some_and(|allowed| allowed != 0))
 }
 
 /// Makes ready for mounts below a directory of one's own: nothing to do here.

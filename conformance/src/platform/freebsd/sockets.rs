@@ -6,6 +6,7 @@ use std::mem::offset_of;
 use std::net::{IpAddr, SocketAddr};
 
 use super::records::{ask, ask_about, process_records, read, records, text};
+use crate::platform::model::Lock;
 
 /// An open descriptor.
 struct Descriptor {
@@ -17,6 +18,8 @@ struct Descriptor {
     control_block: u64,
     /// For files: their inode number.
     inode: Option<u64>,
+    /// Whether the open file has a lock of flock(2), or waits for one (`KF_FLAG_HASLOCK`).
+    locks: bool,
     /// For sockets of the Internet: their own and the other end, if there is one.
     ends: Option<(SocketAddr, Option<SocketAddr>)>,
 }
@@ -44,6 +47,7 @@ fn descriptors(pid: i32) -> Result<Vec<Descriptor>, String> {
             path: text(&file.kf_path),
             control_block,
             inode,
+            locks: file.kf_flags & libc::KF_FLAG_HASLOCK != 0,
             ends: end(record.get(ENDS..)).map(|own| {
                 let other = end(record.get(ENDS + size_of::<libc::sockaddr_storage>()..));
                 (own, other.filter(|other| other.port() != 0))
@@ -128,20 +132,38 @@ pub fn socket_descriptors(pid: i32) -> Result<Vec<i32>, String> {
     Ok(sockets.map(|descriptor| descriptor.number).collect())
 }
 
-/// The processes that wait for a lock on the file with this inode number: they sleep at "lockf"
-/// (kinfo_proc's `ki_wmesg`, as ps(1) shows it), and have the file open. One that waits for another
-/// file's lock meanwhile counts too.
-pub fn lock_waiters(inode: u64) -> Result<Vec<i32>, String> {
+/// Each process, and whether it waits for a lock: it sleeps at "lockf" then (kinfo_proc's `ki_wmesg`,
+/// as ps(1) shows it).
+fn waiting_for_locks() -> Result<Vec<(i32, bool)>, String> {
     let bytes = ask(libc::KERN_PROC_PROC, &[])
         .map_err(|errno| format!("needs kern.proc.proc: {}", errno.desc()))?;
-    let waiting =
-        process_records(&bytes)?.into_iter().filter(|record| text(&record.ki_wmesg) == "lockf");
-    let waiting = waiting.map(|record| record.ki_pid);
+    let all = process_records(&bytes)?;
+    Ok(all.iter().map(|record| (record.ki_pid, text(&record.ki_wmesg) == "lockf")).collect())
+}
+
+/// Who holds and who waits for which lock of flock(2). All processes that share an open file have its
+/// lock; whether it is exclusive is not told. (kern.lockf, from FreeBSD 14 on, lists the locks
+/// themselves, and those of flock(2) without a process.)
+pub fn lock_table() -> Result<Vec<Lock>, String> {
+    let mut table = Vec::new();
+    for (pid, waiting) in waiting_for_locks()? {
+        // Of one that has ended meanwhile, or is another user's, there is nothing to tell.
+        for one in descriptors(pid).unwrap_or_default() {
+            let (Some(inode), true) = (one.inode, one.locks) else { continue };
+            table.push(Lock { kind: "FLOCK".into(), exclusive: None, waiting, pid, inode });
+        }
+    }
+    Ok(table)
+}
+
+/// The processes that wait for a lock on the file with this inode number, of any kind: they have the
+/// file open, and wait. One that waits for another file's lock meanwhile counts too.
+pub fn lock_waiters(inode: u64) -> Result<Vec<i32>, String> {
     // Of one that has ended meanwhile there is nothing to tell.
-    let has_it_open = |pid: &i32| {
-        descriptors(*pid).is_ok_and(|open| open.iter().any(|one| one.inode == Some(inode)))
-    };
-    Ok(waiting.filter(has_it_open).collect())
+    let has_it_open =
+        |pid| descriptors(pid).is_ok_and(|open| open.iter().any(|one| one.inode == Some(inode)));
+    let waiting = waiting_for_locks()?.into_iter().filter(|(_, waiting)| *waiting);
+    Ok(waiting.map(|(pid, _)| pid).filter(|&pid| has_it_open(pid)).collect())
 }
 
 /// The sockets that a process has open, by their protocol control blocks.

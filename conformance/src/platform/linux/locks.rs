@@ -35,7 +35,7 @@ fn parse_lock(line: &str) -> Option<Lock> {
     let mut words = line.split_whitespace().skip(1).peekable();
     let waiting = words.next_if_eq(&"->").is_some();
     let kind = words.next()?.to_owned();
-    let exclusive = words.nth(1)? == "WRITE";
+    let exclusive = Some(words.nth(1)? == "WRITE");
     let pid = words.next()?.parse().ok()?;
     let inode = words.next()?.rsplit(':').next()?.parse().ok()?;
     Some(Lock { kind, exclusive, waiting, pid, inode })
@@ -57,11 +57,14 @@ mod tests {
     #[test]
     fn lock_lines() {
         let held = parse_lock("1: FLOCK  ADVISORY  WRITE 708 08:01:42 0 EOF").unwrap();
-        assert_eq!((held.exclusive, held.waiting, held.pid, held.inode), (true, false, 708, 42));
+        assert_eq!(
+            (held.exclusive, held.waiting, held.pid, held.inode),
+            (Some(true), false, 708, 42)
+        );
         let waiting = parse_lock("1: -> FLOCK  ADVISORY  READ 9 fd:00:7 0 EOF").unwrap();
         assert_eq!(
             (waiting.exclusive, waiting.waiting, waiting.pid, waiting.inode),
-            (false, true, 9, 7)
+            (Some(false), true, 9, 7)
         );
     }
 }

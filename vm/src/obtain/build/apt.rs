@@ -79,8 +79,9 @@ APT::Update::Error-Mode "any";
             ))
         })?;
         let mut packages = self.depends(&image)?;
-        packages
-            .retain(|name| name.starts_with("linux-binary-") || name.starts_with("linux-modules-"));
+        // From Debian 14 on the image itself is empty, and says with -base- what is built into it.
+        let parts = ["linux-binary-", "linux-modules-", "linux-base-"];
+        packages.retain(|name| parts.iter().any(|part| name.starts_with(part)));
         packages.push(image);
         Ok(packages)
     }

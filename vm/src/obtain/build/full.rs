@@ -102,7 +102,10 @@ echo '127.0.0.1 localhost forkproof' > "$root/etc/hosts"
 echo '::1 localhost' >> "$root/etc/hosts"
 # Nobody is to be asked anything, and no root password is needed on a machine without a network.
 sed -i 's/^root:[^:]*:/root::/' "$root/etc/shadow"
-cp "$root"/boot/vmlinuz-* kernel
+# In /boot up to Debian 13, beside its modules from 14 on.
+for image in "$root"/usr/lib/modules/*/vmlinuz "$root"/boot/vmlinuz-*; do
+    if [ -f "$image" ]; then cp "$image" kernel; fi
+done
 cp "$root"/boot/initrd.img-* initrd
 chmod 644 kernel initrd
 rm -rf "$root"/boot/* "$root"/var/cache/apt/* "$root"/var/lib/apt/lists/*

@@ -50,9 +50,11 @@ pub(super) fn make(making: &Making<'_>) -> Result<BTreeMap<String, String>> {
     }
     (making.tell)("writes the initramfs");
     let tree = Tree::of(&root)?;
+    // In /boot up to Debian 13, beside its modules from 14 on.
     let image = tree
         .starting_with("boot/vmlinuz-")
-        .ok_or_else(|| making.failed(format!("{} has no boot/vmlinuz-*", kernel.join(", "))))?;
+        .or_else(|| tree.named("vmlinuz"))
+        .ok_or_else(|| making.failed(format!("{} has no vmlinuz", kernel.join(", "))))?;
     fs::copy(image, making.dir.join("kernel")).map_err(|error| Error::io("copy", image, error))?;
     let initrd = making.dir.join("initrd");
     write_initramfs(making, &tree, &initrd)?;
