@@ -41,8 +41,9 @@ pub enum Need {
     Credentials,
     /// Another process's resource limits can be changed.
     ForeignLimits,
-    /// The system tells how many segments a connection sent again.
-    Retransmissions,
+    /// The system tells whether a connection found a queue full: how many segments it sent again, or how
+    /// often that happened in a private network.
+    QueueOverflows,
     /// All of 127.0.0.0/8 is this machine (Linux; not FreeBSD by default), or a private network has it.
     LoopbackNet,
 }
@@ -66,7 +67,7 @@ impl Need {
             Self::ProcessMemory => "processes' memory sizes",
             Self::Credentials => "other processes' user ids",
             Self::ForeignLimits => "the right to change a process's limits from outside",
-            Self::Retransmissions => "a connection's count of retransmissions",
+            Self::QueueOverflows => "whether a queue of connections was full",
             Self::LoopbackNet => "127.0.0.2",
         }
     }
@@ -81,7 +82,7 @@ impl Need {
             Self::Root => root_missing(),
             Self::Credentials => platform::credentials(own).err().map(Stop::NotRun),
             Self::ForeignLimits => platform::descriptor_limit_of(own).err().map(Stop::NotRun),
-            Self::Retransmissions => retransmissions_missing(),
+            Self::QueueOverflows => queue_overflows_missing(),
             Self::ProcessTable => platform::process_table().err().map(Stop::NotRun),
             Self::DescriptorTable => platform::open_sockets(own).err().map(Stop::NotRun),
             Self::LockWaiters => platform::lock_waiters(0).err().map(Stop::NotRun),
@@ -123,7 +124,7 @@ impl Need {
             | Self::Credentials
             | Self::ForeignLimits
             | Self::Ipv6Absence
-            | Self::Retransmissions => platform::how_to_see_processes().to_owned(),
+            | Self::QueueOverflows => platform::how_to_see_processes().to_owned(),
         }
     }
 
@@ -145,8 +146,12 @@ fn root_missing() -> Option<Stop> {
     })
 }
 
-fn retransmissions_missing() -> Option<Stop> {
+fn queue_overflows_missing() -> Option<Stop> {
     let listener = TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0)).ok()?;
     let socket = std::net::TcpStream::connect(listener.local_addr().ok()?).ok()?;
-    platform::retransmissions(&socket).err().map(Stop::NotRun)
+    let untold = platform::retransmissions(&socket).err()?;
+    match platform::listen_overflows() {
+        Ok(_) => platform::namespace_missing(Namespace::Network),
+        Err(_) => Some(Stop::NotRun(untold)),
+    }
 }

@@ -98,6 +98,11 @@ pub fn private_memory(_pid: i32) -> Result<u64, String> {
     not_read()
 }
 
+/// How often a connection found the queue of a listening socket full: of which one, nothing tells.
+pub fn listen_overflows() -> Result<u64, String> {
+    Err(NO_NAMESPACES.into())
+}
+
 /// How many segments a socket has sent again, connecting included.
 pub fn retransmissions(_socket: &impl std::os::fd::AsFd) -> Result<u32, String> {
     Err("this system's count of retransmissions is not read yet".into())

@@ -47,11 +47,6 @@ pub fn remove_shared(_object: &Shared) -> Result<(), String> {
     Ok(())
 }
 
-/// How often a connection found the queue of a listening socket full: of which one, nothing tells.
-pub fn listen_overflows() -> Result<u64, String> {
-    Err(NO_NAMESPACES.into())
-}
-
 /// How many connections may wait to be accepted at most: not known here.
 pub fn longest_queue() -> Option<usize> {
     None

@@ -284,7 +284,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "listen(fd, 5): a burst overflows the queue and every client beyond it waits a second or more",
         fix: "ask for a backlog of SOMAXCONN or more, and accept without delay",
         references: &[],
-        needs: &[Need::Retransmissions],
+        needs: &[Need::QueueOverflows],
         claims: &[],
         controls: Controls::By(&[by("small-backlog", "full")]),
         exclusive: false,

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::ffi::c_int;
 use std::mem::offset_of;
 use std::net::{IpAddr, SocketAddr};
+use std::process::Command;
 
 use super::records::{ask, ask_about, process_records, read, records, text};
 use crate::platform::model::Lock;
@@ -182,9 +183,42 @@ pub fn retransmissions(_socket: &impl std::os::fd::AsFd) -> Result<u32, String> 
     Err("FreeBSD does not tell how often a connection request was sent again".into())
 }
 
+/// How often a connection found the queue of a listening socket full in this network (netstat(1); the
+/// kernel's own counters have no fixed places).
+pub fn listen_overflows() -> Result<u64, String> {
+    const PROGRAM: &str = "/usr/bin/netstat";
+    let output = Command::new(PROGRAM)
+        .args(["-s", "-p", "tcp"])
+        .output()
+        .map_err(|error| format!("{PROGRAM}: {error}"))?;
+    overflows_in(&String::from_utf8_lossy(&output.stdout))
+        .ok_or_else(|| format!("{PROGRAM} -s -p tcp tells no listen queue overflows"))
+}
+
+/// The number in netstat's line "12 listen queue overflows", which has an s for all but 1.
+fn overflows_in(text: &str) -> Option<u64> {
+    let mut lines = text.lines().map(str::trim);
+    lines
+        .find_map(|line| {
+            line.strip_suffix('s').unwrap_or(line).strip_suffix(" listen queue overflow")
+        })?
+        .parse()
+        .ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn netstats_words() {
+        let text =
+            |line: &str| format!("tcp:\n\t5 bad connection attempts\n\t{line}\n\t0 ignored\n");
+        assert_eq!(overflows_in(&text("0 listen queue overflows")), Some(0));
+        assert_eq!(overflows_in(&text("1 listen queue overflow")), Some(1));
+        assert_eq!(overflows_in(&text("7 of another kind")), None);
+        assert!(listen_overflows().is_ok());
+    }
 
     #[test]
     fn a_socket_is_told_and_told_apart() {
