@@ -210,7 +210,11 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         references: &[],
         needs: &[Need::ProcessTable, Need::LockTable],
         claims: &[Claim::LogLock, Claim::ProcessPerClient],
-        controls: Controls::By(&[by("posix-flock", "holds the log exclusively while it appends")]),
+        // Where both kinds of locks exclude each other (FreeBSD), it is the kind that tells.
+        controls: Controls::By(&[by(
+            "posix-flock",
+            "holds the log exclusively while it appends|the lock that keeps others out",
+        )]),
         exclusive: false,
         check: lock_not_lost_by_close,
     },

@@ -79,9 +79,9 @@ pub struct AtRest {
     /// See [`Rest::joins_per_second`].
     pub joins_per_second: Summary,
     /// See [`Rest::memory_per_client_kib`].
-    pub memory_per_client_kib: Summary,
+    pub memory_per_client_kib: Option<Summary>,
     /// See [`Rest::memory_alone_kib`].
-    pub memory_alone_kib: Summary,
+    pub memory_alone_kib: Option<Summary>,
     /// See [`Rest::idle_ms_per_second`].
     pub idle_ms_per_second: Summary,
 }
@@ -167,11 +167,13 @@ impl AtRest {
         let each = |look: fn(&Rest) -> f64| -> Option<Summary> {
             Summary::of(&rests.iter().map(|rest| look(rest)).collect::<Vec<f64>>())
         };
+        let told =
+            |look: fn(&Rest) -> Option<f64>| Summary::of_all(rests.iter().map(|rest| look(rest)));
         Some(Self {
             server: server.to_owned(),
             joins_per_second: each(|rest| rest.joins_per_second)?,
-            memory_per_client_kib: each(|rest| rest.memory_per_client_kib)?,
-            memory_alone_kib: each(|rest| rest.memory_alone_kib)?,
+            memory_per_client_kib: told(|rest| rest.memory_per_client_kib),
+            memory_alone_kib: told(|rest| rest.memory_alone_kib),
             idle_ms_per_second: each(|rest| rest.idle_ms_per_second)?,
         })
     }

@@ -145,14 +145,14 @@ fn rest(
 ) -> Result<Rest, String> {
     const CLIENTS: usize = 64;
     let living = || server.living().map_err(words);
-    let memory = || -> Result<f64, String> {
+    let memory = || -> Result<Option<f64>, String> {
         let processes = server.processes().map_err(words)?;
-        let bytes: u64 = processes
+        let bytes: Option<u64> = processes
             .iter()
             .filter(|process| process.state != platform::State::Zombie)
-            .map(|process| platform::private_memory(process.pid))
-            .sum::<Result<_, _>>()?;
-        Ok(bytes as f64 / 1024.0)
+            .map(|process| platform::private_memory(process.pid).ok())
+            .sum();
+        Ok(bytes.map(|bytes| bytes as f64 / 1024.0))
     };
     let at = server.address();
     let without = living()?;
@@ -168,7 +168,8 @@ fn rest(
         crowd.enter(at, patience)?;
     }
     crowd.begin(patience)?;
-    let memory_per_client_kib = (memory()? - alone) / CLIENTS as f64;
+    let memory_per_client_kib =
+        memory()?.zip(alone).map(|(all, alone)| (all - alone) / CLIENTS as f64);
     let (before, begin) = (used(server)?, Instant::now());
     while begin.elapsed() < time {
         crowd.exchange(time.saturating_sub(begin.elapsed()))?;

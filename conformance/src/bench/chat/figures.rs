@@ -93,10 +93,11 @@ impl Talk {
 pub struct Rest {
     /// Clients let in per second, one after the other: connected, and served.
     pub joins_per_second: f64,
-    /// Memory of all processes of 64 clients, per client, in KiB (proportional share, PSS).
-    pub memory_per_client_kib: f64,
+    /// Memory of all processes of 64 clients, per client, in KiB (proportional share, PSS); none
+    /// where that is not told.
+    pub memory_per_client_kib: Option<f64>,
     /// Memory of the server without clients in KiB (PSS).
-    pub memory_alone_kib: f64,
+    pub memory_alone_kib: Option<f64>,
     /// Processor time of a server with 64 idle clients, in ms per second.
     pub idle_ms_per_second: f64,
 }

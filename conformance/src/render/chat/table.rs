@@ -83,11 +83,12 @@ fn talking_row(one: &Conversation, floor: Option<f64>) -> Vec<String> {
 
 fn resting_row(one: &AtRest) -> Vec<String> {
     let median = |summary: &Summary| digits(summary.median);
+    let none = || "-".to_owned();
     vec![
         shown(&one.server),
         median(&one.joins_per_second),
-        median(&one.memory_per_client_kib),
-        median(&one.memory_alone_kib),
+        one.memory_per_client_kib.as_ref().map_or_else(none, median),
+        one.memory_alone_kib.as_ref().map_or_else(none, median),
         median(&one.idle_ms_per_second),
     ]
 }
