@@ -118,6 +118,11 @@ pub fn set_v6only_default(_on: bool) -> Result<(), String> {
     Err(NO_NAMESPACES.into())
 }
 
+/// Gives a private network another IPv4 loopback address: Linux and FreeBSD only.
+pub fn add_loopback_alias(_address: std::net::Ipv4Addr) -> Result<(), String> {
+    Err(NO_NAMESPACES.into())
+}
+
 /// Takes IPv6 from a private network: Linux and FreeBSD only.
 pub fn disable_ipv6() -> Result<(), String> {
     Err(NO_NAMESPACES.into())

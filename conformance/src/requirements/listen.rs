@@ -787,7 +787,9 @@ fn loopback_alias(check: &mut Check) -> Outcome {
     let alias = Ipv4Addr::new(127, 0, 0, 2);
     // Where the machine has it not, a private network has.
     if TcpListener::bind((alias, 0)).is_err() {
-        platform::enter_private_network().map_err(Stop::NotRun)?;
+        platform::enter_private_network()
+            .and_then(|()| platform::add_loopback_alias(alias))
+            .map_err(Stop::NotRun)?;
     }
     match leaves_ipv4_loopback_alone(check, "127.0.0.2:0", alias.into())? {
         Some(_) => Ok(()),

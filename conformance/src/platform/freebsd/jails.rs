@@ -3,6 +3,7 @@
 //! be mounted.
 
 use std::ffi::{CStr, c_int};
+use std::net::Ipv4Addr;
 use std::process::Command;
 
 use nix::errno::Errno;
@@ -48,8 +49,8 @@ pub fn try_namespace(namespace: Namespace) -> Result<(), String> {
     }
 }
 
-/// Moves this process into a jail with a network of its own, with the loopback interface up and all of
-/// 127.0.0.0/8 that the requirements ask for. The jail is gone with its last process.
+/// Moves this process into a jail with a network of its own, with the loopback interface up. The jail is
+/// gone with its last process.
 pub fn enter_private_network() -> Result<(), String> {
     // Attaching changes the working directory (jail_attach(2)).
     let here = std::env::current_dir();
@@ -103,7 +104,6 @@ pub fn enter_private_network() -> Result<(), String> {
         std::env::set_current_dir(&here).map_err(|error| format!("{}: {error}", here.display()))?;
     }
     ifconfig(&["inet", "127.0.0.1/8", "up"])?;
-    ifconfig(&["inet", "127.0.0.2/32", "alias"])?;
     if kernel_has_ipv6() {
         ifconfig(&["inet6", "::1", "prefixlen", "128", "alias"])?;
     }
@@ -149,6 +149,12 @@ pub fn set_v6only_default(on: bool) -> Result<(), String> {
 pub fn disable_ipv6() -> Result<(), String> {
     ifconfig(&["inet6", "::1", "delete"])?;
     ifconfig(&["inet6", "ifdisabled"])
+}
+
+/// Gives the loopback interface of a private network another address of 127.0.0.0/8. It has 127.0.0.1
+/// alone otherwise: getaddrinfo(3) takes another for one that reaches further (`AI_ADDRCONFIG`).
+pub fn add_loopback_alias(address: Ipv4Addr) -> Result<(), String> {
+    ifconfig(&["inet", &format!("{address}/32"), "alias"])
 }
 
 /// Gives the loopback interface of a private network one more IPv6 address; returns the interface's

@@ -197,6 +197,11 @@ pub fn set_v6only_default(on: bool) -> Result<(), String> {
     set_parameter("net/ipv6/bindv6only", if on { "1" } else { "0" })
 }
 
+/// Gives the loopback interface of a private network another address of 127.0.0.0/8: it has them all.
+pub fn add_loopback_alias(_address: std::net::Ipv4Addr) -> Result<(), String> {
+    Ok(())
+}
+
 /// Takes IPv6 from all interfaces of a private network; the kernel still knows it.
 pub fn disable_ipv6() -> Result<(), String> {
     ["all", "lo"].into_iter().try_for_each(|interface| {
