@@ -70,8 +70,12 @@ struct Item {
 pub fn execute(plan: &mut Plan, mut observe: impl FnMut(&Event)) -> Execution {
     let begin = Instant::now();
     let mut records = Vec::new();
-    if plan.target.rehearse {
-        let rehearsed = rehearse(plan);
+    let missing = surroundings_missing(&plan.target);
+    if plan.target.rehearse || missing.is_some() {
+        let rehearsed = match missing {
+            Some(stop) => Err(Box::new(Finding::from_stop(stop, Default::default))),
+            None => rehearse(plan),
+        };
         if let Ok(manners) = &rehearsed {
             plan.target.measured = manners.measured;
             plan.target.manifest.stop.ends = Some(manners.ends);
@@ -179,9 +183,6 @@ fn unblock(records: &mut [Record]) {
 
 /// Tries the target's manifest; what has come of it, if not all went well.
 fn rehearse(plan: &Plan) -> Result<Manners, Box<Finding>> {
-    if let Some(stop) = surroundings_missing(&plan.target) {
-        return Err(Box::new(Finding::from_stop(stop, Default::default)));
-    }
     let limit = plan.target.manifest.ready.limit.duration()
         + plan.target.manifest.stop.limit.duration()
         + CHECK_DEADLINE;
