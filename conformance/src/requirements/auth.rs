@@ -444,27 +444,38 @@ fn bytes_after_key_are_a_message(check: &mut Check) -> Outcome {
 fn idle_strangers_block_nobody(check: &mut Check) -> Outcome {
     // A machine may stand still for a while; strangers who are in the way are so each time.
     const TRIES: usize = 2;
+    // Each group is taken out of the queue before the next one comes, since those before a client are:
+    // FreeBSD resets what finds its queue full, which holds 192 there.
+    const GROUPS: usize = 2;
+    const GROUP: usize = 100;
     // One stranger costs a second when strangers are in the way; nothing else here takes long.
     let limit = check.scaled(Duration::from_secs(3));
     let mut took = Duration::MAX;
     let mut strangers: Vec<Client> = Vec::new();
     for _ in 0..TRIES {
         let server = check.server()?;
-        strangers =
-            (0..200).map(|n| server.connect(&format!("stranger-{n}"))).collect::<Result<_, _>>()?;
-        let begin = Instant::now();
-        let mut alice = server.join("alice")?;
-        alice.say("among strangers")?;
-        alice.hears("among strangers")?;
-        took = begin.elapsed();
-        check.note(format!("joined after {took:.3?}"));
+        strangers.clear();
+        for group in 0..GROUPS {
+            for _ in 0..GROUP {
+                strangers.push(server.connect(&format!("stranger-{}", strangers.len()))?);
+            }
+            let begin = Instant::now();
+            let mut alice = server.join(if group == 0 { "alice" } else { "bob" })?;
+            alice.say("among strangers")?;
+            alice.hears("among strangers")?;
+            took = begin.elapsed();
+            check.note(format!("joined among {} strangers after {took:.3?}", strangers.len()));
+            if took >= limit {
+                break;
+            }
+        }
         if took < limit {
             break;
         }
     }
-    ensure(took < limit, "a client joins at once although 200 strangers are connected", || {
-        format!("joining took {took:.1?}")
-    })?;
+    let many = strangers.len();
+    let expected = format!("a client joins at once although {many} strangers are connected");
+    ensure(took < limit, &expected, || format!("joining took {took:.1?}"))?;
     for stranger in &mut strangers {
         is_refused(stranger, "a stranger")?;
     }
