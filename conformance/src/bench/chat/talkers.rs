@@ -117,7 +117,7 @@ impl Talkers {
         let is_answered = |clients: &[Talker]| clients[number].has_heard(answer.as_bytes());
         match self.dialect {
             Dialect::Lines { comes_back: false } => self.move_bytes(Some(Duration::ZERO)),
-            _ => self.wait(patience, &format!("lets client {number} in"), is_answered),
+            _ => self.wait(patience, &format!("let client {number} in"), is_answered),
         }
     }
 
@@ -126,7 +126,7 @@ impl Talkers {
         let speaker = self.clients.len() - 1;
         self.clients[speaker].says(self.dialect, b"now");
         let comes_back = self.dialect.comes_back();
-        self.wait(patience, "lets all hear a first message", |clients| {
+        self.wait(patience, "let all hear a first message", |clients| {
             clients
                 .iter()
                 .enumerate()
