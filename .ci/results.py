@@ -15,8 +15,8 @@ import sys
 import tempfile
 
 RESULTS = pathlib.Path("conformance/results")
-# 6.1.0-41-amd64, 7.2.12+deb14-cloud-amd64, 6.8.0-51-generic, 14.3-RELEASE-p2: what a distribution calls its kernels.
-PUBLISHED = re.compile(r"[0-9.]+((-[0-9]+)+|\+deb[0-9]+)(-[a-z0-9]+)*|[0-9.]+-(RELEASE|STABLE|CURRENT)(-p[0-9]+)?")
+# 6.1.0-41-amd64, 6.8.0-51-generic, 14.3-RELEASE-p2: what a distribution calls its kernels.
+PUBLISHED = re.compile(r"[0-9.]+(-[0-9]+)+(-[a-z0-9]+)*|[0-9.]+-(RELEASE|STABLE|CURRENT)(-p[0-9]+)?")
 
 
 def last(path):

@@ -44,7 +44,7 @@ pub enum Need {
     /// The system tells whether a connection found a queue full: how many segments it sent again, or how
     /// often that happened in a private network.
     QueueOverflows,
-    /// All of 127.0.0.0/8 is this machine (Linux; not FreeBSD by default), or a private network has it.
+    /// 127.0.0.2 is this machine, too (Linux; not FreeBSD by default), or can be in a private network.
     LoopbackNet,
 }
 
@@ -99,7 +99,7 @@ impl Need {
             Self::ProcessMemory => platform::anonymous_memory(own).err().map(Stop::NotRun),
             Self::LoopbackNet => match TcpListener::bind(("127.0.0.2", 0)) {
                 Ok(_) => None,
-                // A private network has it.
+                // A private network can have it.
                 Err(_) => platform::namespace_missing(Namespace::Network),
             },
         }

@@ -84,7 +84,7 @@ fn loopback_rewritten() -> Option<String> {
 }
 
 /// A jail with addresses and no network of its own is given its first address for 127.0.0.1
-/// (FreeBSD's jail(8), `ip4.addr`; prison_local_ip4() in kern_jail.c), so that a server listens
+/// (FreeBSD's jail(8), `ip4.addr`; prison_local_ip4() in in_jail.c), so that a server listens
 /// elsewhere than it says.
 fn words_if_rewritten(bound: IpAddr) -> Option<String> {
     (bound != Ipv4Addr::LOCALHOST).then(|| {

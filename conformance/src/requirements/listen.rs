@@ -785,7 +785,7 @@ fn names_peer(message: &str, peer: SocketAddr) -> bool {
 
 fn loopback_alias(check: &mut Check) -> Outcome {
     let alias = Ipv4Addr::new(127, 0, 0, 2);
-    // Where the machine has it not, a private network has.
+    // Where the machine has it not, a private network can.
     if TcpListener::bind((alias, 0)).is_err() {
         platform::enter_private_network()
             .and_then(|()| platform::add_loopback_alias(alias))
