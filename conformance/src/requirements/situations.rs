@@ -184,7 +184,8 @@ pub(super) fn blocked_client(
         speaker.hears_bytes(&said)?;
         // The speaker has heard all of it, so it is in the log; the sender writes until it can't.
     } else {
-        client.say_without_reading(&said);
+        // Not once, but until the system takes no more: buffers grow as they are used.
+        says_until_the_server_waits(check, server, &mut client, &said)?;
     }
     check.until(
         Duration::from_secs(10),
