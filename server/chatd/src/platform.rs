@@ -66,6 +66,29 @@ pub(crate) fn notify_ready() -> std::io::Result<()> {
     Ok(())
 }
 
+/// Lets other processes run first where they are ready too: nice(2) by 10, which leaves a tenth of a
+/// contended processor's share. On Linux a wake does not push aside what runs, either: `SCHED_BATCH` of
+/// sched(7), unless the administrator chose another policy than the usual one. A machine that refuses
+/// goes without.
+pub(crate) fn give_way() {
+    // SAFETY: an integer only.
+    unsafe { libc::nice(10) };
+    #[cfg(target_os = "linux")]
+    {
+        let this = 0;
+        // By their numbers, since musl's functions of these names refuse (it says ENOSYS).
+        // SAFETY: the kernel reads the priority from a `struct sched_param`, which is an int; of this
+        // policy it must be 0.
+        unsafe {
+            if libc::syscall(libc::SYS_sched_getscheduler, this) == libc::SCHED_OTHER.into() {
+                let priority: libc::c_int = 0;
+                let param = &raw const priority;
+                libc::syscall(libc::SYS_sched_setscheduler, this, libc::SCHED_BATCH, param);
+            }
+        }
+    }
+}
+
 /// Gives up what a process that serves a client never needs: further rights through the programs
 /// that it may execute, and a core file, which would hold the chat.
 ///

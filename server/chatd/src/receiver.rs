@@ -3,6 +3,9 @@
 //! It checks the client's key, starts the sender and then appends what the client says, waking all
 //! senders after each append. It is the head of its cluster: when it ends, its sender ends, and
 //! when its sender ends, so does it; either way the client sees the connection close.
+//!
+//! Where the processors are busy it gives way to the senders: what was said is heard before more is
+//! taken, and lines that come meanwhile are appended together.
 
 pub(crate) mod admission;
 mod pace;
@@ -90,6 +93,7 @@ pub(crate) fn run(
     match Receiver::start(socket, &server, open_mask) {
         Ok(mut receiver) => {
             diagnostics::info(&format!("{peer}: joined"));
+            platform::give_way();
             let why = receiver.serve();
             receiver.end_sender();
             diagnostics::info(&format!("{peer}: left: {why}"));

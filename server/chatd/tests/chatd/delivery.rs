@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
+use std::process::Command as Process;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
@@ -158,4 +159,28 @@ fn no_line_begins_within_a_log_that_was_left_unfinished(dir: TempDir) {
     assert!(hears_itself(&mut enter(&address), "bob: pay 10\n"));
     let log = std::fs::read_to_string(in_dir(&dir, "log")).unwrap();
     assert_eq!(log, "admin: \nbob: pay 10\n");
+}
+
+/// Where the processors are busy what was said is heard before more is taken.
+#[rstest]
+fn receivers_give_way_to_senders(dir: TempDir) {
+    let nice = |process: u32| -> i32 {
+        let process = process.to_string();
+        let told = Process::new("ps").args(["-o", "nice=", "-p", &process]).output().unwrap();
+        String::from_utf8(told.stdout).unwrap().trim().parse().unwrap()
+    };
+    let (server, address) = serve_on_loopback(dir.path(), &[]);
+    let _alice = join(&address);
+    let receiver = child_of(server.0.id());
+    let daemons = nice(server.0.id());
+    assert_eq!(nice(receiver), (daemons + 10).min(19));
+    assert_eq!(nice(child_of(receiver)), daemons);
+    #[cfg(target_os = "linux")]
+    for (process, expected) in
+        [(receiver, libc::SCHED_BATCH), (child_of(receiver), libc::SCHED_OTHER)]
+    {
+        // SAFETY: an integer only. Not the function of that name: musl's always refuses.
+        let policy = unsafe { libc::syscall(libc::SYS_sched_getscheduler, process) };
+        assert_eq!(policy, libc::c_long::from(expected), "process {process}");
+    }
 }
