@@ -297,8 +297,21 @@ static void claim_log(const char *path)
         die("log %s: another daemon uses it", path);
 }
 
+/*
+ * The next option, as getopt tells it. The log may stand before options, too: getopt ends there, as POSIX
+ * has it (glibc's does with a `+`), and goes on after it.
+ */
+static int next_option(int count, char **arguments, const char **log)
+{
+    int option;
+    while ((option = getopt(count, arguments, "+kl:x:")) == -1 && *log == NULL && optind < count)
+        *log = arguments[optind++];
+    return option;
+}
+
 int main(int count, char **arguments)
 {
+    const char *log = NULL;
     struct pollfd listeners[MOST_ADDRESSES];
     static char said[MOST_ADDRESSES * 128];
     size_t addresses_shown = 0;
@@ -318,17 +331,18 @@ int main(int count, char **arguments)
     sigfillset(&all);
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &all, NULL);
-    while ((option = getopt(count, arguments, "kl:x:")) != -1)
+    while ((option = next_option(count, arguments, &log)) != -1)
         if (option == 'x')
             chosen = optarg;
     optind = 1;
+    log = NULL;
     dispose(SIGTERM, note);
     dispose(SIGINT, note);
     dispose(SIGCHLD, note);
     dispose(SIGHUP, SIG_IGN);
     dispose(SIGUSR1, SIG_IGN);
     dispose(SIGPIPE, SIG_IGN);
-    while ((option = getopt(count, arguments, "kl:x:")) != -1) {
+    while ((option = next_option(count, arguments, &log)) != -1) {
         char shown[96];
         if (option == 'k') {
             keep = 1;
@@ -341,9 +355,9 @@ int main(int count, char **arguments)
             die("usage: broadcast [-k] -l ADDRESS:PORT… LOG");
         }
     }
-    if (addresses == 0 || optind != count - 1)
+    if (addresses == 0 || log == NULL || optind != count)
         die("usage: broadcast [-k] -l ADDRESS:PORT… LOG");
-    claim_log(arguments[optind]);
+    claim_log(log);
     /* Only now is everything there that it takes. */
     fputs(said, stdout);
     fflush(stdout);

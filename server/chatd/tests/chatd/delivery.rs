@@ -107,6 +107,42 @@ fn a_line_cut_off_a_burst_is_one_line() {
     assert!(seen, "this machine stands still each time");
 }
 
+/// What FreeBSD's send buffers of 32 KiB make of a long line of a client under load: it comes in parts
+/// that lie further apart than half a line alone is held back, and others speak between them.
+#[test]
+fn a_line_in_distant_parts_is_one_line_among_others() {
+    const PART: usize = 32 * 1024;
+    const APART: Duration = Duration::from_millis(300);
+    // Shorter than the rest of a burst is waited for.
+    const LONGEST: Duration = Duration::from_millis(700);
+    let line = format!("alice: {}\n", "x".repeat(4 * PART - 100));
+    // A machine that stands still between proves nothing.
+    let seen = (0..10).any(|_| {
+        let dir = dir();
+        let (_server, address) = serve_on_loopback(dir.path(), &["--replay", "0"]);
+        let (mut alice, mut bob) = (quiet(&address), quiet(&address));
+        let burst = ["alice: 1\n", &line].concat();
+        let mut in_time = true;
+        for part in burst.as_bytes().chunks(PART) {
+            let begin = Instant::now();
+            alice.write_all(part).unwrap();
+            while begin.elapsed() < APART {
+                bob.write_all(b"bob: hi\n").unwrap();
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            in_time &= begin.elapsed() < LONGEST;
+        }
+        assert!(hears_itself(&mut alice, "alice: 2\n"));
+        let log = std::fs::read_to_string(in_dir(&dir, "log")).unwrap();
+        if in_time {
+            assert!(log.contains(&format!("\n{line}")), "torn, or not on a line of its own");
+            assert!(log.contains("bob: hi\n"), "nobody else has spoken");
+        }
+        in_time
+    });
+    assert!(seen, "this machine stands still each time");
+}
+
 /// It is not held back for ever.
 #[rstest]
 fn a_line_cut_off_a_burst_is_heard_in_the_end(dir: TempDir) {
