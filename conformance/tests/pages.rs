@@ -55,6 +55,26 @@ fn every_command_has_a_manual_page() {
     assert!(read(&out, "forkproof-run.1").contains(".SH NOTES\nExit status: 0 conformant"));
 }
 
+/// FreeBSD's port packs what its list names, and no more.
+#[cfg(feature = "vm")]
+#[test]
+fn every_manual_page_is_in_the_ports_list() {
+    let dir = tempfile::tempdir().unwrap();
+    forkproof().arg("man").arg(dir.path()).assert().success();
+    let made: BTreeSet<String> = std::fs::read_dir(dir.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .map(|name| format!("share/man/man{}/{name}.gz", &name[name.len() - 1..]))
+        .collect();
+    let packaging = concat!(env!("CARGO_MANIFEST_DIR"), "/packaging/freebsd");
+    let listed: BTreeSet<String> = read(Path::new(packaging), "pkg-plist")
+        .lines()
+        .filter(|line| line.starts_with("share/man/"))
+        .map(str::to_owned)
+        .collect();
+    assert_eq!(listed, made);
+}
+
 #[rstest]
 #[case("bash", "forkproof", "_forkproof")]
 #[case("zsh", "chatd", "#compdef chatd")]
