@@ -13,7 +13,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal};
-use nix::sys::signal::{killpg, sigaction, sigprocmask};
+use nix::sys::signal::{kill, killpg, sigaction, sigprocmask};
 use nix::unistd::{ForkResult, Pid, fork, setpgid};
 
 /// What it is called.
@@ -30,7 +30,6 @@ pub fn chat(address: SocketAddr, log: &Path) -> io::Result<Infallible> {
     // Whoever is not a sender has no use for it; a member that never ends keeps the group.
     set(Signal::SIGUSR1, SigHandler::SigIgn)?;
     set(Signal::SIGCHLD, SigHandler::SigIgn)?;
-    let listener = TcpListener::bind(address)?;
     // SAFETY: this process has one thread.
     let senders = match unsafe { fork() }? {
         ForkResult::Parent { child } => child,
@@ -39,6 +38,10 @@ pub fn chat(address: SocketAddr, log: &Path) -> io::Result<Infallible> {
         },
     };
     setpgid(senders, senders)?;
+    // Last: whoever finds the port open finds all processes that there are without clients.
+    let listener = TcpListener::bind(address).inspect_err(|_| {
+        let _ = kill(senders, Signal::SIGKILL);
+    })?;
     loop {
         let (client, _) = listener.accept()?;
         client.set_nodelay(true)?;
@@ -77,7 +80,7 @@ fn serve(mut client: TcpStream, mut log: File, senders: Pid) -> io::Result<()> {
                 }
                 killpg(senders, Signal::SIGUSR1)?;
             }
-            nix::sys::signal::kill(child, Signal::SIGKILL)?;
+            kill(child, Signal::SIGKILL)?;
             Ok(())
         }
     }

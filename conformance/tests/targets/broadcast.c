@@ -386,7 +386,7 @@ int main(int count, char **arguments)
                 dispose(SIGTERM, SIG_DFL);
                 dispose(SIGINT, SIG_DFL);
                 dispose(SIGCHLD, SIG_DFL);
-                serve(client, arguments[optind]);
+                serve(client, log);
             }
             close(client);
         }
