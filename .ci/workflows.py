@@ -168,6 +168,7 @@ BY_HAND = {
     "debian-12-armhf-tiny",
     "debian-12-s390x-tiny",
     "debian-13-armhf-tiny",
+    "debian-13-riscv64-tiny",
 }
 
 

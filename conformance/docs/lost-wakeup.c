@@ -14,6 +14,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#ifndef ROUNDS
+#define ROUNDS 1000
+#endif
+
 static volatile sig_atomic_t came;
 
 static void handler(int signal)
@@ -24,7 +28,6 @@ static void handler(int signal)
 
 int main(int argc, char **argv)
 {
-    const int rounds = 1000;
     int lost = 0;
     struct sigaction action = {.sa_handler = handler};
     sigset_t open, closed;
@@ -36,7 +39,7 @@ int main(int argc, char **argv)
     sigaction(SIGUSR1, &action, NULL);
     pthread_sigmask(SIG_SETMASK, &closed, NULL); /* libthr is linked for this */
 
-    for (int round = 0; round < rounds; round++) {
+    for (int round = 0; round < ROUNDS; round++) {
         struct timespec second = {1, 0};
         came = 0;
         kill(getpid(), SIGUSR1); /* pending from here on */
@@ -53,6 +56,6 @@ int main(int argc, char **argv)
             lost++;
         waitpid(child, NULL, 0);
     }
-    printf("%d of %d waits slept with a signal pending\n", lost, rounds);
+    printf("%d of %d waits slept with a signal pending\n", lost, ROUNDS);
     return lost > 0;
 }

@@ -416,6 +416,33 @@ fn a_missing_command_is_named() {
     assert!(find("no-append").is_ok());
 }
 
+/// The program with which the book shows what FreeBSD 13.2 overlooks, on this system, on one that is
+/// altered to overlook it, and with its remedy there.
+#[cfg_attr(target_os = "freebsd", ignore = "it may lose wake-ups of its own")]
+#[rstest]
+#[case::right(None, None, "0 of 4")]
+#[case::overlooked(Some("stale-mask-after-fork"), None, "4 of 4")]
+#[case::remedied(Some("stale-mask-after-fork"), Some("refresh"), "0 of 4")]
+fn the_reproduction_in_the_book_tells_them_apart(
+    #[case] altered: Option<&str>,
+    #[case] remedy: Option<&str>,
+    #[case] said: &str,
+) {
+    let directory = TempDir::new().expect("a temporary directory");
+    let program = directory.path().join("lost-wakeup");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/lost-wakeup.c");
+    compile(&source, &program, &["-pthread", "-Werror", "-DROUNDS=4"]);
+    let placed = altered.map(interpose);
+    let mut command = Command::new(program);
+    command.args(remedy);
+    if let Some(placed) = &placed {
+        command.envs(placed.environment());
+    }
+    let output = command.output().expect("it runs");
+    let printed = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(printed, format!("{said} waits slept with a signal pending\n"));
+}
+
 /// run_as does not return, so this test executes itself and becomes the probe.
 #[test]
 fn run_as_becomes_the_program() {

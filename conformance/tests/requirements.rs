@@ -24,7 +24,10 @@ const OF_WEBD: [&str; 9] = [
 ];
 
 fn main() -> std::process::ExitCode {
-    let arguments = Arguments::from_args();
+    let mut arguments = Arguments::from_args();
+    // Most of its time a check waits: as many at a time as `forkproof run` has.
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    arguments.test_threads.get_or_insert(3 * processors);
     let trials = catalogue().into_iter().map(trial).collect();
     libtest_mimic::run(&arguments, trials).exit_code()
 }

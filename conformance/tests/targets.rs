@@ -168,7 +168,6 @@ fn without_its_baseline_a_defect_fails_the_run() {
 #[case("shuts-down", "listen/socket-activation", "exited with status 1")]
 #[case("children-hold", "listen/socket-activation", "has it open")]
 fn a_managed_server(#[case] defect: &str, #[case] id: &str, #[case] actual: &str) {
-    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let dir = open_dir();
     let manifest = dir.path().join("managed.toml");
     let text = fs::read_to_string(format!("{TARGETS}/managed.toml")).unwrap();

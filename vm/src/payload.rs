@@ -62,9 +62,13 @@ impl Wanted {
                 &["armv7-unknown-linux-musleabihf", "armv7-unknown-linux-gnueabihf"]
             }
             (System::Linux, Architecture::S390x) => &["s390x-unknown-linux-gnu"],
+            (System::Linux, Architecture::Riscv64) => {
+                &["riscv64gc-unknown-linux-musl", "riscv64gc-unknown-linux-gnu"]
+            }
             (System::FreeBsd, Architecture::I686) => &["i686-unknown-freebsd"],
             (System::FreeBsd, Architecture::Aarch64) => &["aarch64-unknown-freebsd"],
             (System::FreeBsd, Architecture::Armv7) => &["armv7-unknown-freebsd"],
+            (System::FreeBsd, Architecture::Riscv64) => &["riscv64gc-unknown-freebsd"],
             (System::FreeBsd, _) => &["x86_64-unknown-freebsd"],
         }
     }
@@ -86,6 +90,7 @@ impl Wanted {
                 Some(("gcc-arm-linux-gnueabihf", Some("arm-linux-gnueabihf-gcc")))
             }
             Architecture::S390x => Some(("gcc-s390x-linux-gnu", Some("s390x-linux-gnu-gcc"))),
+            Architecture::Riscv64 => Some(("gcc-riscv64-linux-gnu", Some("riscv64-linux-gnu-gcc"))),
         }
     }
 }
@@ -321,6 +326,7 @@ fn inspect(path: &Path) -> std::result::Result<Program, String> {
         (Machine::ARM, _, true) => Architecture::Armv7,
         (Machine::AARCH64, 64, true) => Architecture::Aarch64,
         (Machine::S390, 64, false) => Architecture::S390x,
+        (Machine::RISCV, 64, true) => Architecture::Riscv64,
         _ => return Err(format!("no image is of its processor: {elf}")),
     };
     let system = match elf.os_abi {

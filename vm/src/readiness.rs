@@ -37,6 +37,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("qemu-system-aarch64", "64-bit ARM machines"),
     ("qemu-system-arm", "32-bit ARM machines"),
     ("qemu-system-s390x", "s390x machines"),
+    ("qemu-system-riscv64", "64-bit RISC-V machines"),
     ("qemu-img", "disks"),
     ("curl", "downloads"),
     ("xz", "images that are downloaded or built here"),

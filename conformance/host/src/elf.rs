@@ -35,6 +35,8 @@ impl Machine {
     pub const AARCH64: Self = Self(elf::EM_AARCH64);
     /// IBM's S/390 and z/Architecture.
     pub const S390: Self = Self(elf::EM_S390);
+    /// RISC-V, of any width.
+    pub const RISCV: Self = Self(elf::EM_RISCV);
 }
 
 impl std::fmt::Display for Machine {

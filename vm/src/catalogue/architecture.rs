@@ -17,18 +17,20 @@ pub(crate) enum Architecture {
     Armv7,
     /// IBM's z/Architecture, 64 bits. The high byte of a number comes first.
     S390x,
+    /// RISC-V, 64 bits, with the extensions of RV64GC.
+    Riscv64,
 }
 
 impl Architecture {
     /// All of them.
-    pub(crate) const ALL: [Self; 5] =
-        [Self::X86_64, Self::I686, Self::Aarch64, Self::Armv7, Self::S390x];
+    pub(crate) const ALL: [Self; 6] =
+        [Self::X86_64, Self::I686, Self::Aarch64, Self::Armv7, Self::S390x, Self::Riscv64];
 
     /// Width of its addresses in bits.
     pub(crate) fn bits(self) -> u8 {
         match self {
             Self::I686 | Self::Armv7 => 32,
-            Self::X86_64 | Self::Aarch64 | Self::S390x => 64,
+            Self::X86_64 | Self::Aarch64 | Self::S390x | Self::Riscv64 => 64,
         }
     }
 
@@ -50,6 +52,7 @@ impl Architecture {
             Self::Aarch64 => "64-bit ARM",
             Self::Armv7 => "32-bit ARM",
             Self::S390x => "s390x",
+            Self::Riscv64 => "64-bit RISC-V",
         }
     }
 
@@ -60,6 +63,7 @@ impl Architecture {
             Self::Aarch64 => cfg!(target_arch = "aarch64"),
             Self::Armv7 => cfg!(target_arch = "arm"),
             Self::S390x => cfg!(target_arch = "s390x"),
+            Self::Riscv64 => cfg!(target_arch = "riscv64"),
         }
     }
 }

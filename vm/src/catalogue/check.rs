@@ -48,8 +48,11 @@ impl Image {
                 self.userland_bits
             ));
         }
-        let is_arm = matches!(self.architecture, Architecture::Aarch64 | Architecture::Armv7);
-        if is_arm && !matches!(self.source, Source::Built(_)) {
+        let has_no_firmware = matches!(
+            self.architecture,
+            Architecture::Aarch64 | Architecture::Armv7 | Architecture::Riscv64
+        );
+        if has_no_firmware && !matches!(self.source, Source::Built(_)) {
             return Err(format!(
                 "architecture: {} machines have no firmware here that starts a disk; only images \
                  that are built here, whose kernel QEMU starts, boot on them",
@@ -183,6 +186,7 @@ format = "qcow2"
     #[case::userland("kernel_bits = 64", "kernel_bits = 32", "userland_bits")]
     #[case::i686("\"x86_64\"", "\"i686\"", "kernel_bits must not exceed")]
     #[case::arm("\"x86_64\"", "\"aarch64\"", "no firmware")]
+    #[case::risc_v("\"x86_64\"", "\"riscv64\"", "no firmware")]
     #[case::narrow(
         "x86_64\"\nkernel_bits = 64\nuserland_bits = 64",
         "s390x\"\nkernel_bits = 64\nuserland_bits = 32",

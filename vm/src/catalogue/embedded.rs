@@ -10,6 +10,7 @@ pub(crate) const EMBEDDED: &[(&str, &str)] = &[
     ("debian-12-armhf-tiny", include_str!("../../images/debian-12-armhf-tiny.toml")),
     ("debian-13-armhf-tiny", include_str!("../../images/debian-13-armhf-tiny.toml")),
     ("debian-12-s390x-tiny", include_str!("../../images/debian-12-s390x-tiny.toml")),
+    ("debian-13-riscv64-tiny", include_str!("../../images/debian-13-riscv64-tiny.toml")),
     ("debian-testing-tiny", include_str!("../../images/debian-testing-tiny.toml")),
     ("debian-unstable-tiny", include_str!("../../images/debian-unstable-tiny.toml")),
     ("debian-12", include_str!("../../images/debian-12.toml")),

@@ -52,6 +52,8 @@ const CANARY: &str = if cfg!(target_arch = "aarch64") {
     "debian-12-armhf-tiny"
 } else if cfg!(target_arch = "s390x") {
     "debian-12-s390x-tiny"
+} else if cfg!(target_arch = "riscv64") {
+    "debian-13-riscv64-tiny"
 } else {
     "debian-12-tiny"
 };

@@ -48,6 +48,14 @@ impl Hardware {
                 random: "virtio-rng-ccw",
                 console: None,
             },
+            // Its firmware, OpenSBI, comes with QEMU.
+            Architecture::Riscv64 => Self {
+                emulator: "qemu-system-riscv64",
+                board: "virt",
+                processor: None,
+                random: "virtio-rng-pci",
+                console: Some("ttyS0"),
+            },
         }
     }
 }

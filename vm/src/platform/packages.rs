@@ -14,7 +14,7 @@ fn how_to_install_on(system: &str, os_release: &str, program: &str) -> String {
         .flat_map(|value| value.trim_matches(['"', '\'']).split(' '))
         .collect();
     let like = |name: &str| words.contains(&name);
-    // Of the processor that is emulated: x86_64, i386, aarch64, arm, s390x.
+    // Of the processor that is emulated: x86_64, i386, aarch64, arm, s390x, riscv64.
     let emulated = program.strip_prefix("qemu-system-").unwrap_or_default();
     let x86 = ["x86_64", "i386"].contains(&emulated);
     let arm = ["aarch64", "arm"].contains(&emulated);
@@ -28,9 +28,13 @@ fn how_to_install_on(system: &str, os_release: &str, program: &str) -> String {
         })
         .to_owned()
     };
-    let each = |before: &str, after: &str| {
-        format!("{before}{}{after}", if x86 { "x86" } else { emulated })
+    // Fedora and Arch name the packages by the family of processors.
+    let family = match emulated {
+        "x86_64" | "i386" => "x86",
+        "riscv64" => "riscv",
+        other => other,
     };
+    let each = |before: &str, after: &str| format!("{before}{family}{after}");
     let (install, emulator, tools, [archiver, compressor]) = if system == "freebsd" {
         ("pkg install", "qemu".to_owned(), "qemu-tools", ["libarchive", "xz"])
     } else if like("debian") || like("ubuntu") {
@@ -39,7 +43,8 @@ fn how_to_install_on(system: &str, os_release: &str, program: &str) -> String {
     } else if like("fedora") || like("rhel") {
         ("dnf install", each("qemu-system-", "-core"), "qemu-img", ["bsdtar", "xz"])
     } else if like("suse") || like("opensuse") {
-        let emulator = group("qemu-x86", "qemu-arm", "qemu-s390x");
+        let other = if family == "riscv" { "qemu-extra" } else { "qemu-s390x" };
+        let emulator = group("qemu-x86", "qemu-arm", other);
         ("zypper install", emulator, "qemu-img", ["bsdtar", "xz"])
     } else if like("arch") {
         ("pacman -S", each("qemu-system-", ""), "qemu-img", ["libarchive", "xz"])
@@ -73,7 +78,15 @@ mod tests {
     #[case("linux", "ID=debian\n", "qemu-system-i386", "apt-get install qemu-system-x86")]
     #[case("linux", "ID=debian\n", "qemu-system-aarch64", "apt-get install qemu-system-arm")]
     #[case("linux", "ID=debian\n", "qemu-system-s390x", "apt-get install qemu-system-misc")]
+    #[case("linux", "ID=debian\n", "qemu-system-riscv64", "apt-get install qemu-system-misc")]
     #[case("linux", "ID=arch\n", "qemu-system-arm", "pacman -S qemu-system-arm")]
+    #[case("linux", "ID=arch\n", "qemu-system-riscv64", "pacman -S qemu-system-riscv")]
+    #[case(
+        "linux",
+        "ID=opensuse-leap\nID_LIKE=\"suse opensuse\"\n",
+        "qemu-system-riscv64",
+        "zypper install qemu-extra"
+    )]
     #[case("linux", "ID=fedora\n", "qemu-system-s390x", "dnf install qemu-system-s390x-core")]
     #[case("linux", "ID=ubuntu\nID_LIKE=debian\n", "qemu-img", "apt-get install qemu-utils")]
     #[case("linux", "ID=kali\nID_LIKE=debian\n", "qemu-img", "apt-get install qemu-utils")]

@@ -50,10 +50,10 @@ pub(super) fn make(making: &Making<'_>) -> Result<BTreeMap<String, String>> {
     }
     (making.tell)("writes the initramfs");
     let tree = Tree::of(&root)?;
-    // In /boot up to Debian 13, beside its modules from 14 on.
-    let image = tree
-        .starting_with("boot/vmlinuz-")
-        .or_else(|| tree.named("vmlinuz"))
+    // In /boot up to Debian 13, beside its modules from 14 on; on riscv64 it is called vmlinux.
+    let image = ["vmlinuz", "vmlinux"]
+        .iter()
+        .find_map(|name| tree.starting_with(&format!("boot/{name}-")).or_else(|| tree.named(name)))
         .ok_or_else(|| making.failed(format!("{} has no vmlinuz", kernel.join(", "))))?;
     fs::copy(image, making.dir.join("kernel")).map_err(|error| Error::io("copy", image, error))?;
     let initrd = making.dir.join("initrd");
@@ -90,6 +90,7 @@ fn write_initramfs(making: &Making<'_>, tree: &Tree, path: &Path) -> Result<()> 
         ("lib", "ld-linux-aarch64.so.1"),
         ("lib", "ld-linux-armhf.so.3"),
         ("lib", "ld64.so.1"),
+        ("lib", "ld-linux-riscv64-lp64d.so.1"),
     ] {
         if let Some(loader) = tree.named(name) {
             archive.copy(&format!("{place}/{name}"), 0o755, loader)?;
