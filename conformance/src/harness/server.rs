@@ -270,6 +270,23 @@ impl Server {
         )
     }
 
+    /// Stops all processes that can accept a connection, and returns them. Also those that a pool has
+    /// started while it was looked at: one that went on would accept everything.
+    pub fn freeze_acceptors(&self) -> Step<Vec<i32>> {
+        let mut frozen = Vec::new();
+        loop {
+            let running: Vec<i32> =
+                self.acceptors()?.into_iter().filter(|pid| !frozen.contains(pid)).collect();
+            if running.is_empty() {
+                return Ok(frozen);
+            }
+            for &pid in &running {
+                self.freeze(pid)?;
+            }
+            frozen.extend(running);
+        }
+    }
+
     /// Stops a process that does not hold the log's lock just then: whoever stands still with it
     /// keeps all others out, and nobody could blame the server.
     pub fn freeze_at_rest(&self, pid: i32) -> Outcome {

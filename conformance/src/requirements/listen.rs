@@ -671,10 +671,7 @@ fn connect_burst(check: &mut Check) -> Outcome {
     let overflows_before = overflows();
     let server = check.server()?;
     // Before the daemon can accept a single one, all are there: as from many machines at once.
-    let acceptors = server.acceptors()?;
-    for &pid in &acceptors {
-        server.freeze(pid)?;
-    }
+    let acceptors = server.freeze_acceptors()?;
     let begin = Instant::now();
     let mut clients: Vec<Client> = Vec::new();
     for number in 0..count {
@@ -734,10 +731,7 @@ fn connect_burst(check: &mut Check) -> Outcome {
 fn aborted_before_accept(check: &mut Check) -> Outcome {
     let server = check.server()?;
     let mut alice = server.join("alice")?;
-    let acceptors = server.acceptors()?;
-    for &pid in &acceptors {
-        server.freeze(pid)?;
-    }
+    let acceptors = server.freeze_acceptors()?;
     // No more than the shortest of queues holds, and, with those who stay, than there are places.
     for number in 0..check.up_to(7).max(3) - 2 {
         let mut gone = server.connect(&format!("gone-{number}"))?;
