@@ -48,7 +48,7 @@ impl Hardware {
                 random: "virtio-rng-ccw",
                 console: None,
             },
-            // Its firmware, OpenSBI, comes with QEMU.
+            // Its firmware is OpenSBI, where QEMU looks for it: on Debian the package opensbi.
             Architecture::Riscv64 => Self {
                 emulator: "qemu-system-riscv64",
                 board: "virt",
