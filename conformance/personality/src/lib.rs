@@ -23,9 +23,6 @@
 //! libc crate.
 #![cfg_attr(panic = "abort", no_std)]
 
-#[cfg(not(any(target_os = "linux", target_os = "freebsd")))]
-compile_error!("the personality library is written for Linux and FreeBSD");
-
 mod clocks;
 mod darwin;
 mod descriptors;

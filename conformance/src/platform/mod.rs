@@ -12,17 +12,9 @@ mod system;
 #[cfg(target_os = "linux")]
 #[path = "linux/mod.rs"]
 mod system;
-#[cfg(not(any(target_os = "linux", target_os = "freebsd")))]
-#[path = "other.rs"]
-mod system;
-#[cfg(any(target_os = "linux", target_os = "freebsd"))]
 mod trial;
-#[cfg(not(target_os = "linux"))]
-mod without_namespaces;
 
 pub use facts::facts;
 pub use listening::listens;
 pub use model::*;
 pub use system::*;
-#[cfg(not(target_os = "linux"))]
-pub use without_namespaces::*;

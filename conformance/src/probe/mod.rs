@@ -23,9 +23,6 @@ mod system;
 #[cfg(target_os = "linux")]
 #[path = "system_linux.rs"]
 mod system;
-#[cfg(not(any(target_os = "linux", target_os = "freebsd")))]
-#[path = "system_other.rs"]
-mod system;
 mod tables;
 mod widths;
 

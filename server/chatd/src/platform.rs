@@ -27,20 +27,11 @@ pub(crate) fn name_process(role: &std::ffi::CStr) {
 }
 
 /// Names this process after its role, where the system can show it in process listings.
-#[cfg(any(target_os = "freebsd", target_os = "netbsd", target_os = "openbsd"))]
+#[cfg(target_os = "freebsd")]
 pub(crate) fn name_process(role: &std::ffi::CStr) {
     // SAFETY: the format takes one string; the result is copied.
     unsafe { libc::setproctitle(c"-%s".as_ptr(), role.as_ptr()) };
 }
-
-/// Names this process after its role, where the system can show it in process listings.
-#[cfg(not(any(
-    target_os = "linux",
-    target_os = "freebsd",
-    target_os = "netbsd",
-    target_os = "openbsd"
-)))]
-pub(crate) fn name_process(_role: &std::ffi::CStr) {}
 
 /// Tells systemd, or what speaks its protocol, that the service is ready: `READY=1` as a datagram
 /// to the socket that `NOTIFY_SOCKET` names (sd_notify(3), "Standalone Implementations").
@@ -117,6 +108,3 @@ fn gain_no_rights() {
         libc::procctl(libc::P_PID, this, libc::PROC_NO_NEW_PRIVS_CTL, (&raw mut enable).cast());
     }
 }
-
-#[cfg(not(any(target_os = "linux", target_os = "freebsd")))]
-fn gain_no_rights() {}

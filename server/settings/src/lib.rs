@@ -10,6 +10,9 @@
 //! | text from elsewhere, harmless on a terminal | [`printable`], [`printable_lines`], [`one_line`] |
 //! | an IPv6 address with its scope | [`scoped_address`] |
 
+#[cfg(not(any(target_os = "linux", target_os = "freebsd")))]
+compile_error!("forkproof and its servers are written for Linux and FreeBSD");
+
 mod directories;
 mod file;
 mod nearest;

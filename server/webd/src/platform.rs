@@ -122,11 +122,6 @@ fn system_sends(to: BorrowedFd<'_>, file: &File, offset: u64, count: usize) -> n
     }
 }
 
-#[cfg(not(any(target_os = "linux", target_os = "freebsd")))]
-fn system_sends(_: BorrowedFd<'_>, _: &File, _: u64, _: usize) -> nix::Result<usize> {
-    Err(Errno::ENOSYS)
-}
-
 /// The program that new workers run: the very one that this process runs, even if another has been
 /// installed in its place since.
 pub(crate) fn own_program(installed: &Path) -> PathBuf {
@@ -142,20 +137,11 @@ pub(crate) fn name_process(role: &std::ffi::CStr) {
 }
 
 /// Names this process after its role, where the system can show it in process listings.
-#[cfg(any(target_os = "freebsd", target_os = "netbsd", target_os = "openbsd"))]
+#[cfg(target_os = "freebsd")]
 pub(crate) fn name_process(role: &std::ffi::CStr) {
     // SAFETY: the format takes one string; the result is copied.
     unsafe { libc::setproctitle(c"-%s".as_ptr(), role.as_ptr()) };
 }
-
-/// Names this process after its role, where the system can show it in process listings.
-#[cfg(not(any(
-    target_os = "linux",
-    target_os = "freebsd",
-    target_os = "netbsd",
-    target_os = "openbsd"
-)))]
-pub(crate) fn name_process(_role: &std::ffi::CStr) {}
 
 /// No later exec of this process or its children gains rights by a set-user-ID bit.
 #[cfg(target_os = "linux")]
@@ -179,12 +165,6 @@ pub(crate) fn no_new_privileges() -> nix::Result<()> {
     }
 }
 
-/// No later exec gains rights: unknown here.
-#[cfg(not(any(target_os = "linux", target_os = "freebsd")))]
-pub(crate) fn no_new_privileges() -> nix::Result<()> {
-    Ok(())
-}
-
 /// Has the system continue this process when its parent dies: a stopped worker would else keep the
 /// listening sockets of a master that was killed.
 #[cfg(target_os = "linux")]
@@ -200,10 +180,6 @@ pub(crate) fn continue_when_orphaned() {
     // SAFETY: the command takes a pointer to an int, which lives through the call.
     unsafe { libc::procctl(libc::P_PID, 0, libc::PROC_PDEATHSIG_CTL, (&raw mut signal).cast()) };
 }
-
-/// Has the system continue this process when its parent dies: unknown here.
-#[cfg(not(any(target_os = "linux", target_os = "freebsd")))]
-pub(crate) fn continue_when_orphaned() {}
 
 /// The groups that `user` belongs to.
 pub(crate) fn groups_of(user: &nix::unistd::User) -> nix::Result<Vec<nix::unistd::Gid>> {

@@ -238,8 +238,3 @@ fn request_death_signal() -> nix::Result<()> {
     })
     .map(drop)
 }
-
-#[cfg(not(any(target_os = "linux", target_os = "freebsd")))]
-fn request_death_signal() -> nix::Result<()> {
-    Err(Errno::ENOSYS)
-}

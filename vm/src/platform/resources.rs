@@ -27,12 +27,6 @@ pub(crate) fn memory_available() -> Option<u64> {
     Some(page * (free + inactive) / (1024 * 1024))
 }
 
-/// Memory that can be taken without harm, MiB; none when the system does not tell.
-#[cfg(not(any(target_os = "linux", target_os = "freebsd")))]
-pub(crate) fn memory_available() -> Option<u64> {
-    None
-}
-
 /// Bytes that can still be written below `dir`; none when the system does not tell.
 pub(crate) fn space_left(dir: &Path) -> Option<u64> {
     let space = nix::sys::statvfs::statvfs(dir).ok()?;

@@ -1,5 +1,6 @@
 //! FreeBSD: sysctl(3) `kern.proc`, procctl(2).
 
+mod absent;
 mod cost;
 mod host;
 mod jails;
@@ -8,6 +9,7 @@ mod processes;
 mod records;
 mod sockets;
 
+pub use absent::*;
 pub use cost::*;
 pub use host::*;
 pub use jails::*;

@@ -1,15 +1,14 @@
-//! Systems without Linux's namespaces and system call filters: each question gets the reason, and
-//! the requirements that need them are `unsupported` with it.
+//! What FreeBSD has not, or does not tell yet: each question gets the reason, and the requirements
+//! that need it are `unsupported` or `not-run` with it.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use super::model::{Cover, Shared};
+use crate::platform::model::{Cover, Shared};
 use crate::stop::Stop;
 
-pub(super) const NO_NAMESPACES: &str =
-    "this system has no namespaces of the kind (namespaces(7) of Linux)";
+const NO_NAMESPACES: &str = "this system has no namespaces of the kind (namespaces(7) of Linux)";
 const NO_FILTER: &str = "this system has no system call filter of the kind (seccomp(2) of Linux)";
 
 /// What gives this system its IPv6 loopback.
