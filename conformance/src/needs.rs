@@ -29,8 +29,10 @@ pub enum Need {
     Mounts,
     /// Private mount namespaces (Linux), with or without root.
     MountNamespace,
-    /// Private process namespaces with process ids above 99999 (Linux), with or without root.
+    /// Private process namespaces (Linux), with or without root.
     ProcessNamespace,
+    /// Process ids above 99999 in a private process namespace (Linux).
+    HighProcessIds,
     /// A kernel without IPv6, or a filter of system calls (Linux) that makes it look like one.
     Ipv6Absence,
     /// The system tells a process's processor time in nanoseconds, wake by wake.
@@ -62,6 +64,7 @@ impl Need {
             Self::Mounts => "mounts in a directory of its own",
             Self::MountNamespace => Namespace::Mounts.words(),
             Self::ProcessNamespace => Namespace::Processes.words(),
+            Self::HighProcessIds => Namespace::HighProcessIds.words(),
             Self::Ipv6Absence => "a kernel without IPv6, or a system call filter",
             Self::ProcessorTime => "exact processor times",
             Self::ProcessMemory => "processes' memory sizes",
@@ -91,6 +94,7 @@ impl Need {
             Self::Mounts => platform::mounts_missing(),
             Self::MountNamespace => platform::namespace_missing(Namespace::Mounts),
             Self::ProcessNamespace => platform::namespace_missing(Namespace::Processes),
+            Self::HighProcessIds => platform::namespace_missing(Namespace::HighProcessIds),
             Self::Ipv6Absence => match platform::kernel_has_ipv6() {
                 true => platform::syscall_filter_missing(),
                 false => None,
@@ -114,6 +118,7 @@ impl Need {
             | Self::Mounts
             | Self::MountNamespace
             | Self::ProcessNamespace => platform::how_to_allow_namespaces(),
+            Self::HighProcessIds => platform::how_to_have_high_process_ids(),
             Self::LoopbackNet => "sudo ifconfig lo0 alias 127.0.0.2/8".to_owned(),
             Self::ProcessTable
             | Self::DescriptorTable

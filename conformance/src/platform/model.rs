@@ -20,11 +20,13 @@ pub enum Namespace {
     Mounts,
     /// Process ids.
     Processes,
+    /// The same, with ids above [`HIGH_PROCESS_ID`].
+    HighProcessIds,
 }
 
 impl Namespace {
     /// Every one.
-    pub const ALL: [Self; 3] = [Self::Network, Self::Mounts, Self::Processes];
+    pub const ALL: [Self; 4] = [Self::Network, Self::Mounts, Self::Processes, Self::HighProcessIds];
 
     /// Its word on the command line.
     pub fn name(self) -> &'static str {
@@ -32,6 +34,7 @@ impl Namespace {
             Self::Network => "network",
             Self::Mounts => "mounts",
             Self::Processes => "processes",
+            Self::HighProcessIds => "high-process-ids",
         }
     }
 
@@ -40,7 +43,8 @@ impl Namespace {
         match self {
             Self::Network => "a private network",
             Self::Mounts => "a private mount namespace",
-            Self::Processes => "a private process namespace with ids above 99999",
+            Self::Processes => "a private process namespace",
+            Self::HighProcessIds => "process ids above 99999",
         }
     }
 }

@@ -124,7 +124,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         trap: "a pid in a short, in five digits of a buffer or of a fixed-width field: another process is signalled, or none",
         fix: "use pid_t throughout, and leave the length of its digits open",
         references: &[],
-        needs: &[Need::ProcessTable, Need::ProcessNamespace],
+        needs: &[Need::ProcessTable, Need::HighProcessIds],
         claims: &[],
         controls: Controls::By(&[by("five-digit-pids", "is let in and hears")]),
         exclusive: false,

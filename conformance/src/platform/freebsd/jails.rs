@@ -30,10 +30,15 @@ pub fn namespace_missing(namespace: Namespace) -> Option<Stop> {
         Namespace::Mounts => {
             Some(Stop::Unsupported(format!("{needs}: on FreeBSD all processes see all mounts")))
         }
-        Namespace::Processes => Some(Stop::Unsupported(format!(
+        Namespace::Processes | Namespace::HighProcessIds => Some(Stop::Unsupported(format!(
             "{needs}: FreeBSD has one process ID space, from init(8)'s 1 to 99999"
         ))),
     }
+}
+
+/// What allows process ids above 99999: another system.
+pub fn how_to_have_high_process_ids() -> String {
+    "check on Linux: `forkproof vm run debian-12-tiny`".into()
 }
 
 /// What allows this process a network of its own.

@@ -43,6 +43,14 @@ pub fn how_to_see_processes() -> &'static str {
     "run it as root, with /proc mounted without hidepid"
 }
 
+/// What allows ids above [`HIGH_PROCESS_ID`].
+pub fn how_to_have_high_process_ids() -> String {
+    if namespace_missing(Namespace::Processes).is_some() {
+        return how_to_allow_namespaces();
+    }
+    "sudo sysctl -w kernel.pid_max=4194304; a 32-bit kernel's ids end at 32768".to_owned()
+}
+
 /// Enters `namespace` for good, to see whether that can be done.
 pub fn try_namespace(namespace: Namespace) -> Result<(), String> {
     match namespace {
@@ -51,14 +59,18 @@ pub fn try_namespace(namespace: Namespace) -> Result<(), String> {
             enter_private_mounts()?;
             mount_tmpfs(std::path::Path::new("/tmp"), 64 * 1024)
         }
-        Namespace::Processes => {
+        Namespace::Processes | Namespace::HighProcessIds => {
             unshare_processes()?;
             // SAFETY: this process has one thread.
             match unsafe { nix::unistd::fork() }
                 .map_err(|errno| format!("fork: {}", errno.desc()))?
             {
                 nix::unistd::ForkResult::Child => {
-                    let status = match begin_private_processes(HIGH_PROCESS_ID) {
+                    let begun = match namespace {
+                        Namespace::HighProcessIds => begin_private_processes(HIGH_PROCESS_ID),
+                        _ => mount_processes(),
+                    };
+                    let status = match begun {
                         Ok(()) => 0,
                         Err(reason) => {
                             eprintln!("{reason}");
@@ -136,12 +148,17 @@ pub fn mount_own_processes() -> nix::Result<()> {
 /// In the child after [`unshare_processes`]: mounts the namespace's own /proc, and makes the next
 /// process's id the one after `last` (proc_sys_kernel(5), `ns_last_pid`).
 pub fn begin_private_processes(last: i32) -> Result<(), String> {
-    mount(Some("proc"), "/proc", Some("proc"), MsFlags::empty(), None::<&str>)
-        .map_err(|errno| format!("mount /proc: {}", errno.desc()))?;
+    mount_processes()?;
     fs::write("/proc/sys/kernel/ns_last_pid", last.to_string()).map_err(|error| {
         let most = fs::read_to_string("/proc/sys/kernel/pid_max").unwrap_or_default();
         format!("/proc/sys/kernel/ns_last_pid: {error} (pid_max is {})", most.trim())
     })
+}
+
+/// In the first process of a process namespace: its own /proc.
+fn mount_processes() -> Result<(), String> {
+    mount(Some("proc"), "/proc", Some("proc"), MsFlags::empty(), None::<&str>)
+        .map_err(|errno| format!("mount /proc: {}", errno.desc()))
 }
 
 /// Moves this process into a user namespace in which it has the ids `inside`, and with it all that
