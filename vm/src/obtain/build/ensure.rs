@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::platform;
 
 /// To be raised when images are made otherwise than before, and no text of the recipe shows it.
-const VERSION: u32 = 4;
+const VERSION: u32 = 5;
 const RECIPE: &str = "recipe.toml";
 
 /// What an image was made from.

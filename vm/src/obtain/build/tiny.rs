@@ -101,10 +101,11 @@ fn write_initramfs(making: &Making<'_>, tree: &Tree, path: &Path) -> Result<()> 
         (
             "etc/passwd",
             "root:x:0:0:root:/root:/bin/sh\n\
+             daemon:x:1:1:daemon:/usr/sbin:/bin/sh\n\
              nobody:x:65534:65534:nobody:/nonexistent:/bin/sh\n\
              forkproof:x:1000:1000:an ordinary user:/tmp:/bin/sh\n",
         ),
-        ("etc/group", "root:x:0:\nnogroup:x:65534:\nforkproof:x:1000:\n"),
+        ("etc/group", "root:x:0:\ndaemon:x:1:\nnogroup:x:65534:\nforkproof:x:1000:\n"),
         ("etc/hosts", "127.0.0.1 localhost forkproof\n::1 localhost\n"),
         ("etc/nsswitch.conf", "passwd: files\ngroup: files\nhosts: files\n"),
     ] {
