@@ -54,6 +54,19 @@ fn a_web_server_in_python_needs_no_edit() {
 }
 
 #[test]
+fn a_server_that_is_told_host_and_port_apart_needs_no_edit() {
+    let place = TempDir::new().unwrap();
+    let command = ["python3", "-m", "http.server", "--bind", "{host}", "-d", ".", "{port}"];
+    let manifest = attached(place.path(), &command);
+    for line in [
+        "arguments = [\"-m\", \"http.server\", \"-d\", \".\"]",
+        "address = [\"--bind\", \"{host}\", \"{port}\"]",
+    ] {
+        assert!(manifest.contains(line), "`{line}` is not in: {manifest}");
+    }
+}
+
+#[test]
 fn a_forking_echo_that_is_told_its_address_needs_no_edit() {
     let place = TempDir::new().unwrap();
     let program = compiled(place.path(), "forking.c");
@@ -81,6 +94,8 @@ fn a_port_that_nobody_named_is_found() {
 #[case::no_command(&[], 2, "which command?")]
 #[case::no_program(&["--", "no-such-program"], 3, "no-such-program: No such file or directory")]
 #[case::ends(&["--", "sh", "-c", "echo no database; exit 7"], 3, "exit status: 7 and never listened; it says: no database")]
+#[case::long_words(&["--", "sh", "-c", "seq 9; exit 1"], 3, "it says: … / 7 / 8 / 9\n")]
+#[case::no_port(&["--", "./my-server", "{host}"], 2, "`{host}` goes with `{port}`")]
 #[case::there_already(&["--output", "here.toml", "--", "true"], 2, "here.toml already exists")]
 fn what_cannot_be_attached_is_told_in_a_line(
     #[case] arguments: &[&str],

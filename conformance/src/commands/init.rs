@@ -19,11 +19,12 @@ use crate::survey::{Command, Survey};
 /// What `--help` says last.
 pub(super) const AFTER_HELP: &str = "\
 Starts the server, in a private network if possible, looks at it and ends it. In the command line \
-`{port}` stands for a port that forkproof chooses, and `{address}` for HOST:PORT. Without them \
-forkproof looks for the port that the server listens on.
+`{port}` stands for a port that forkproof chooses, `{host}` for an address and `{address}` for \
+HOST:PORT. Without them forkproof looks for the port that the server listens on.
 
   forkproof init -- python3 -m http.server {port}
   forkproof init -- ./my-server --listen {address} --foreground
+  forkproof init -- ./my-server --bind {host} --port {port}
 
 Exit status: 0 written, and the server behaves as the manifest says · 2 usage, or the file already \
 exists · 3 the server did not start, or does not behave as the manifest says.";
@@ -53,6 +54,12 @@ pub(super) fn main(arguments: &Arguments) -> CommandResult {
     let mut words = arguments.command.clone();
     if words.is_empty() {
         words = ask()?;
+    }
+    let told = |part: &str| words.iter().any(|word| word.contains(part));
+    if told("{host}") && !told("{port}") {
+        return Err(CommandError::usage(
+            "`{host}` goes with `{port}`; `{address}` stands for both",
+        ));
     }
     let here = std::env::current_dir().map_err(CommandError::no_verdict)?;
     let command = Command { words, directory: here.clone() };

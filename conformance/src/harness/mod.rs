@@ -47,4 +47,4 @@ pub use processes::Cluster;
 pub use record::excerpt;
 pub use server::{Launched, Server};
 pub use surroundings::{enter as enter_surroundings, is_alone, missing as surroundings_missing};
-pub use world::{Ending, Orders, SHARED};
+pub use world::{Ending, Orders, SHARED, tail};

@@ -476,7 +476,9 @@ impl Running {
     }
 }
 
-pub(super) fn tail(path: &Path, length: u64) -> String {
+/// The end of what has been written to a file, at most `length` bytes of it; nothing of one that cannot be
+/// read.
+pub fn tail(path: &Path, length: u64) -> String {
     File::open(path).map_or_else(|_| String::new(), |mut file| last_of(&mut file, length))
 }
 

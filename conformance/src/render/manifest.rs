@@ -43,13 +43,17 @@ fn launch(command: &Command, survey: &Survey, directory: Option<&str>) -> String
     let port = survey.addresses.first().map_or(0, std::net::SocketAddr::port);
     let mut own = arguments.to_vec();
     let mut address = Vec::new();
-    if let Some(at) = own.iter().position(|word| word.contains("{address}")) {
+    let told: &[&str] = match own.iter().any(|word| word.contains("{host}")) {
+        true => &["{host}", "{port}"],
+        false => &["{address}"],
+    };
+    while let Some(at) = own.iter().position(|word| told.iter().any(|part| word.contains(part))) {
         // With the option that it belongs to.
         let begin = match at.checked_sub(1) {
             Some(before) if own[before].starts_with('-') && !own[at].starts_with('-') => before,
             _ => at,
         };
-        address = own.drain(begin..=at).collect();
+        address.extend(own.drain(begin..=at));
     }
     let tells_port = !address.is_empty() || own.iter().any(|word| word.contains("{port}"));
     let digits = port.to_string();
@@ -216,9 +220,11 @@ fn doubled(word: &str) -> String {
     word.replace('{', "{{").replace('}', "}}")
 }
 
-/// A word in which every brace is itself but those of `{port}` and `{address}`.
+/// A word in which every brace is itself but those of `{port}`, `{host}` and `{address}`.
 fn braces_kept(word: &str) -> String {
-    doubled(word).replace("{{port}}", "{port}").replace("{{address}}", "{address}")
+    ["port", "host", "address"].iter().fold(doubled(word), |word, name| {
+        word.replace(&format!("{{{{{name}}}}}"), &format!("{{{name}}}"))
+    })
 }
 
 /// Bytes as the wire's fields have them.

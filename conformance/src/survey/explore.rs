@@ -12,12 +12,13 @@ use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
 use super::talk::{Spoken, places, talk};
+use crate::harness::tail;
 use crate::platform::{self, Process, State};
 
 /// What is to be started.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Command {
-    /// The program and its arguments, in which `{port}` and `{address}` stand for what is chosen.
+    /// The program and its arguments, in which `{port}`, `{host}` and `{address}` stand for what is chosen.
     pub words: Vec<String>,
     /// Where it is started.
     pub directory: PathBuf,
@@ -151,7 +152,9 @@ fn start(command: &Command, dir: &Path) -> Result<Child, String> {
         .map_err(|error| format!("no free port: {error}"))?
         .port();
     let mut words = command.words.iter().map(|word| {
-        word.replace("{address}", &format!("127.0.0.1:{port}")).replace("{port}", &port.to_string())
+        word.replace("{address}", &format!("127.0.0.1:{port}"))
+            .replace("{host}", "127.0.0.1")
+            .replace("{port}", &port.to_string())
     });
     let program = words.next().ok_or("there is no command")?;
     let output = File::create(output_of(dir)).map_err(|error| format!("its output: {error}"))?;
@@ -172,11 +175,7 @@ fn wait_for_listeners(
     dir: &Path,
     patience: Duration,
 ) -> Result<Vec<SocketAddr>, String> {
-    let said = || {
-        let text = std::fs::read(output_of(dir)).unwrap_or_default();
-        let text = String::from_utf8_lossy(&text).trim().replace('\n', " / ");
-        if text.is_empty() { "nothing".to_owned() } else { settings::printable(&text) }
-    };
+    let said = || last_words(&tail(&output_of(dir), 4096));
     let begin = Instant::now();
     loop {
         let mut found: Vec<SocketAddr> = Vec::new();
@@ -203,6 +202,21 @@ fn wait_for_listeners(
         }
         // Nothing announces that a stranger listens.
         std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// The last lines of what a server has said, in one: an error comes last, after a warning or a
+/// backtrace.
+fn last_words(output: &str) -> String {
+    const LINES: usize = 3;
+    let lines: Vec<&str> = output.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let (left_out, shown) = match lines.len().checked_sub(LINES) {
+        Some(more @ 1..) => ("… / ", &lines[more..]),
+        _ => ("", lines.as_slice()),
+    };
+    match shown {
+        [] => "nothing".to_owned(),
+        shown => settings::printable(&format!("{left_out}{}", shown.join(" / "))),
     }
 }
 
