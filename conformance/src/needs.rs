@@ -114,11 +114,10 @@ impl Need {
         match self {
             Self::Root => "sudo forkproof run".to_owned(),
             Self::Ipv6 => platform::how_to_enable_ipv6().to_owned(),
-            Self::NetworkNamespace
-            | Self::Mounts
-            | Self::MountNamespace
-            | Self::ProcessNamespace => platform::how_to_allow_namespaces(),
-            Self::HighProcessIds => platform::how_to_have_high_process_ids(),
+            Self::NetworkNamespace => platform::how_to_allow(Namespace::Network),
+            Self::Mounts | Self::MountNamespace => platform::how_to_allow(Namespace::Mounts),
+            Self::ProcessNamespace => platform::how_to_allow(Namespace::Processes),
+            Self::HighProcessIds => platform::how_to_allow(Namespace::HighProcessIds),
             Self::LoopbackNet => "sudo ifconfig lo0 alias 127.0.0.2/8".to_owned(),
             Self::ProcessTable
             | Self::DescriptorTable

@@ -36,13 +36,8 @@ pub fn namespace_missing(namespace: Namespace) -> Option<Stop> {
     }
 }
 
-/// What allows process ids above 99999: another system.
-pub fn how_to_have_high_process_ids() -> String {
-    "check on Linux: `forkproof vm run debian-12-tiny`".into()
-}
-
 /// What allows this process a network of its own.
-pub fn how_to_allow_namespaces() -> String {
+pub fn how_to_allow(_namespace: Namespace) -> String {
     "run it as root, outside of jails (jail(8))".into()
 }
 

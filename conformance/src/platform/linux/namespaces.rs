@@ -19,7 +19,10 @@ pub fn namespace_missing(namespace: Namespace) -> Option<Stop> {
 
 /// What allows an ordinary user, or a container, namespaces of its own: each distribution has its
 /// own bolt.
-pub fn how_to_allow_namespaces() -> String {
+pub fn how_to_allow(namespace: Namespace) -> String {
+    if namespace == Namespace::HighProcessIds && namespace_missing(Namespace::Processes).is_none() {
+        return "sudo sysctl -w kernel.pid_max=4194304; a 32-bit kernel's ids end at 32768".into();
+    }
     let read = |name: &str| fs::read_to_string(format!("/proc/sys/{name}")).unwrap_or_default();
     for (name, bolt, open) in [
         ("kernel/unprivileged_userns_clone", "0", "1"),
@@ -41,14 +44,6 @@ pub fn how_to_enable_ipv6() -> &'static str {
 /// What lets this process see others.
 pub fn how_to_see_processes() -> &'static str {
     "run it as root, with /proc mounted without hidepid"
-}
-
-/// What allows ids above [`HIGH_PROCESS_ID`].
-pub fn how_to_have_high_process_ids() -> String {
-    if namespace_missing(Namespace::Processes).is_some() {
-        return how_to_allow_namespaces();
-    }
-    "sudo sysctl -w kernel.pid_max=4194304; a 32-bit kernel's ids end at 32768".to_owned()
 }
 
 /// Enters `namespace` for good, to see whether that can be done.
