@@ -317,6 +317,20 @@ fn a_target_that_is_not_as_its_manifest_says_is_an_error(#[case] how: &str, #[ca
 }
 
 #[test]
+fn the_end_of_a_server_is_asked_of_one_that_sleeps_where_the_moment_is_not_the_point() {
+    let dir = open_dir();
+    fs::copy(format!("{TARGETS}/faults.py"), dir.path().join("faults.py")).unwrap();
+    let manifest = dir.path().join("target.toml");
+    let text = "name = \"works\"\n[launch]\nprogram = \"python3\"\n\
+                arguments = [\"{manifest-dir}/faults.py\", \"overlooks-a-stop-at-work\", \"{port}\"]\n";
+    fs::write(&manifest, text).unwrap();
+    let mut command = forkproof();
+    command.args(["run", "processes/umask-of-created-files", "--target"]);
+    let run = Run::of(command.arg(&manifest).arg("--program").arg(python()), dir.path());
+    run.is_conformant(1);
+}
+
+#[test]
 fn a_failure_of_a_foreign_server_shows_all_that_is_needed() {
     let dir = open_dir();
     let program = compiled(dir.path(), "broadcast.c");

@@ -326,7 +326,6 @@ impl Check {
             server.check_sane()?;
         }
         for server in &self.servers {
-            server.comes_to_rest()?;
             server.end()?;
         }
         for server in &self.servers {

@@ -325,7 +325,8 @@ impl Server {
         )
     }
 
-    /// Sends `signal` to the daemon and waits until it has ended; returns how.
+    /// Sends `signal` to the daemon at once, whatever it is doing, and waits until it has ended; returns
+    /// how.
     pub fn end_with(&self, signal: Signal) -> Step<Ending> {
         self.world.act();
         self.running.over.set(true);
@@ -350,7 +351,7 @@ impl Server {
 
     /// Waits for a moment until the daemon sleeps. What becomes of a signal between a look and the wait
     /// after it is what some requirements are about, and no affair of the others.
-    pub(super) fn comes_to_rest(&self) -> Outcome {
+    fn comes_to_rest(&self) -> Outcome {
         const LOOKS: usize = 3;
         if self.running.over.get() {
             return Ok(());
@@ -364,9 +365,16 @@ impl Server {
         Ok(())
     }
 
-    /// Ends the server as its manifest says; it must exit in time, and with the status that it
-    /// should.
+    /// Ends the server as its manifest says, once it sleeps; it must exit in time, and with the status
+    /// that it should.
     pub fn end(&self) -> Outcome {
+        self.dismiss_witness();
+        self.comes_to_rest()?;
+        self.end_now()
+    }
+
+    /// As [`end`](Self::end), whatever it is doing: where that is the point.
+    pub fn end_now(&self) -> Outcome {
         self.dismiss_witness();
         if self.running.over.get() {
             return Ok(());

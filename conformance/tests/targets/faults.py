@@ -43,10 +43,13 @@ if how == "hangs-on-stop":
 elif how == "overlooks-a-stop":
     told = []
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0) if told else told.append(1))
+elif how == "overlooks-a-stop-at-work":
+    signal.signal(signal.SIGTERM, lambda *_: None if works.is_set() else os._exit(0))
 else:
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
 
 clients = []
+works = threading.Event()
 
 
 def serve(client):
@@ -71,6 +74,7 @@ def accept():
         client, _ = listener.accept()
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         clients.append(client)
+        works.set()
         threading.Thread(target=serve, args=[client], daemon=True).start()
 
 
@@ -79,4 +83,10 @@ if how == "floods-its-output":
     for _ in range(1 << 14):
         sys.stdout.buffer.write(line)
 threading.Thread(target=accept, daemon=True).start()
+while how == "overlooks-a-stop-at-work":
+    works.wait()
+    until = time.monotonic() + 0.05
+    while time.monotonic() < until:
+        pass
+    works.clear()
 wait_for_ever()

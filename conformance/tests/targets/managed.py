@@ -3,6 +3,7 @@
 it is handed and tells when it is ready. `managed.py PORT [DEFECT]`; with DEFECT it has that one defect."""
 import contextlib
 import os
+import select
 import signal
 import socket
 import sys
@@ -72,13 +73,24 @@ def end(*_):
 signal.signal(signal.SIGHUP, signal.SIG_DFL if DEFECT == "reload-ends" else lambda *_: None)
 signal.signal(signal.SIGTERM, end)
 signal.signal(signal.SIGCHLD, reap)
+# What came between a look at the signals and the wait ends the wait.
+wake, woken = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+signal.set_wakeup_fd(woken, warn_on_full_buffer=False)
 server = listener()
+server.setblocking(False)
 print("listening on port", server.getsockname()[1], flush=True)
 if DEFECT != "ready-early":
     ready()
 ENDINGS = {signal.SIGTERM, signal.SIGCHLD, signal.SIGHUP}
 while True:
-    client, _ = server.accept()
+    if wake in select.select([server, wake], [], [])[0]:
+        os.read(wake, 4096)
+        continue
+    try:
+        client, _ = server.accept()
+    except (BlockingIOError, ConnectionAbortedError):
+        continue
+    client.setblocking(True)
     signal.pthread_sigmask(signal.SIG_BLOCK, ENDINGS)
     child = os.fork()
     if child == 0:

@@ -76,9 +76,9 @@ fn has_children(check: &Check) -> Outcome {
     )))
 }
 
-/// Ends the server; no process may be left, and `whose` says which it would be.
+/// Ends the server at once; no process may be left, and `whose` says which it would be.
 fn all_end(check: &Check, server: &Server, whose: &str) -> Outcome {
-    server.end()?;
+    server.end_now()?;
     let left = || -> Step<Vec<String>> {
         Ok(server.processes()?.iter().map(ToString::to_string).collect())
     };
