@@ -265,6 +265,16 @@ fn what_did_not_run_is_told_everywhere() {
         .assert()
         .code(3)
         .stdout(contains("no verdict"));
+
+    // A target that cannot be run at all is no error either.
+    Command::new("unshare")
+        .args(["--user", "--map-root-user", "sh", "-c"])
+        .arg("echo 0 >/proc/sys/user/max_mnt_namespaces && exec \"$0\" \"$@\"")
+        .arg(env!("CARGO_BIN_EXE_forkproof"))
+        .args(["run", "auth", "--target", "papayachat", "--program", "/bin/true"])
+        .assert()
+        .code(3)
+        .stdout(contains("\nnot-run the target papayachat has fixed paths"));
 }
 
 /// A run in the background, in a process group of its own.

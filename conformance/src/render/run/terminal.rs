@@ -76,8 +76,10 @@ pub fn conclusion(report: &Report, show: Shown) -> String {
     let mut text = String::new();
     // Writing to a String cannot fail.
     if let Some(rehearsal) = &report.rehearsal {
-        let colour = look(Verdict::Error).style;
-        let _ = writeln!(text, "\n{colour}error{colour:#} {}", printable(&rehearsal.reason));
+        // All have the verdict of the rehearsal.
+        let verdict = report.requirements.first().map_or(Verdict::Error, |entry| entry.verdict);
+        let (colour, word) = (look(verdict).style, verdict.word());
+        let _ = writeln!(text, "\n{colour}{word}{colour:#} {}", printable(&rehearsal.reason));
         if let Some(evidence) = &rehearsal.evidence {
             for line in evidence_text(evidence).lines() {
                 let _ = writeln!(text, "  {line}");
