@@ -156,6 +156,6 @@ fn queue_overflows_missing() -> Option<Stop> {
     let untold = platform::retransmissions(&socket).err()?;
     match platform::listen_overflows() {
         Ok(_) => platform::namespace_missing(Namespace::Network),
-        Err(_) => Some(Stop::NotRun(untold)),
+        Err(nor) => Some(Stop::NotRun(format!("{untold}; {nor}"))),
     }
 }

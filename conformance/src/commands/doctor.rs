@@ -80,12 +80,13 @@ fn personalities() -> Item {
     };
     match personality::refuse_uninterposable(&own) {
         Ok(()) => item,
+        // Else it is the reason that says what to do.
         Err(why) => item.missing(
             &why,
-            Some(
+            cfg!(target_feature = "crt-static").then(|| {
                 "use a forkproof that is linked dynamically: `cargo install --path conformance`"
-                    .into(),
-            ),
+                    .into()
+            }),
         ),
     }
 }
