@@ -43,6 +43,7 @@ export! {
     fn pthread_sigmask(how: c_int, set: *const Sigset, old: *mut Sigset) -> c_int { signals::mask(how, set, old, real::pthread_sigmask) }
 
     // waits
+    fn sigtimedwait(set: *const Sigset, info: *mut c_void, timeout: *const Timespec) -> c_int { waits::sigtimedwait(set, info, timeout) }
     fn poll(fds: *mut PollFd, count: c_ulong, timeout: c_int) -> c_int { waits::poll(fds, count, timeout) }
     #[cfg(target_os = "linux")]
     fn epoll_ctl(epoll: c_int, operation: c_int, fd: c_int, event: *mut c_void) -> c_int { waits::epoll_ctl(epoll, operation, fd, event) }

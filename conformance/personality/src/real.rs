@@ -146,6 +146,7 @@ real! {
     fn sigpending(set: *mut Sigset) -> c_int = [c"sigpending"];
     fn clock_gettime(clock: c_int, time: *mut Timespec) -> c_int = [c"clock_gettime"];
     fn sigsuspend(mask: *const Sigset) -> c_int = [c"sigsuspend"];
+    fn sigtimedwait(set: *const Sigset, info: *mut c_void, timeout: *const Timespec) -> c_int = [c"sigtimedwait"];
     fn socket(domain: c_int, kind: c_int, protocol: c_int) -> c_int = [c"socket"];
     fn socketpair(domain: c_int, kind: c_int, protocol: c_int, pair: *mut c_int) -> c_int = [c"socketpair"];
     fn stat(path: *const c_char, buffer: *mut StatBuffer) -> c_int = [c"stat"];

@@ -508,9 +508,9 @@ personalities! {
     }
     StaleMaskAfterFork {
         "stale-mask-after-fork",
-        "FreeBSD 13.2 with libthr: a signal that is pending when a process first waits with an open mask after a fork does not end that wait; a mask that is opened and closed just before lets it in.",
+        "FreeBSD 13.2 with libthr: a signal that is pending when a process first waits with an open mask after a fork does not end that wait; a mask that is opened and closed just before lets it in, and so does sigtimedwait().",
         "FreeBSD sigfastblock(2): the word of libthr's critical section around fork; POSIX.1-2024 ppoll()",
-        ["fork", "ppoll", "pselect", "sigsuspend", "sigprocmask", "pthread_sigmask"],
+        ["fork", "ppoll", "pselect", "sigsuspend", "sigtimedwait", "sigprocmask", "pthread_sigmask"],
         takes("milliseconds before that wait begins", Kind::Number, 0)
     }
     ToldOnce {

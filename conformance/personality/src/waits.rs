@@ -215,6 +215,16 @@ fn watch(fds: *mut PollFd, count: c_ulong, wait: impl Fn() -> c_int) -> c_int {
     result
 }
 
+/// Reads anew what stale-mask-after-fork has stale.
+pub(crate) fn sigtimedwait(
+    set: *const Sigset,
+    info: *mut c_void,
+    timeout: *const Timespec,
+) -> c_int {
+    window::mask_is_fresh();
+    real::sigtimedwait(set, info, timeout)
+}
+
 pub(crate) fn sigsuspend(mask: *const Sigset) -> c_int {
     if !any() || mask.is_null() {
         return real::sigsuspend(mask);

@@ -60,7 +60,7 @@ pub(crate) fn mask_goes_stale() {
     STALE.store(on(Id::StaleMaskAfterFork), Relaxed);
 }
 
-/// The mask has been opened by a call of its own.
+/// The mask has been opened by a call of its own, or looked at.
 pub(crate) fn mask_is_fresh() {
     STALE.store(false, Relaxed);
 }

@@ -11,9 +11,11 @@ pub(crate) const SYSLOG_SOCKET: &str = "/var/run/log";
 /// Whether `ppoll` may sleep although a signal is pending that its mask opens.
 ///
 /// FreeBSD 13.2 does after a `fork` in a program with libthr, which all of Rust's are: around it
-/// libthr blocks signals by a word that the kernel looks at (sigfastblock(2)); what becomes pending
-/// then is not seen by the next `ppoll`, 10 times in 778 in an emulated machine, and none in 3,000
-/// when the mask was opened and closed before. `signals/pending-at-fork` of `forkproof probe` asks.
+/// libthr blocks signals by a word (sigfastblock(2)) that the kernel reads when it returns to a process
+/// with a signal pending. What it has read stays, in the child as well, until it next reads it, and
+/// `ppoll` goes by that. sigtimedwait(2) reads it; to open the mask does so only while a signal is
+/// pending, and waitpid(2) takes a pending `SIGCHLD` away. `signals/pending-at-fork` of `forkproof
+/// probe` asks.
 pub(crate) const PENDING_MAY_BE_OVERLOOKED: bool = cfg!(target_os = "freebsd");
 
 /// Names this process after its role, where the system can show it in process listings.
