@@ -674,25 +674,27 @@ fn connect_burst(check: &mut Check) -> Outcome {
     let acceptors = server.freeze_acceptors()?;
     let begin = Instant::now();
     let mut clients: Vec<Client> = Vec::new();
+    let key = server.key().to_vec();
     for number in 0..count {
-        let client = server.connect(&format!("client-{number}")).or_else(|stop| match stop {
-            Stop::Fail(failure) => fail(
-                format!("the queue of connections holds {count}"),
-                format!("it is full with {number} in it: {}", failure.actual),
-            ),
-            other => Err(other),
-        })?;
+        let mut client =
+            server.connect(&format!("client-{number}")).or_else(|stop| match stop {
+                Stop::Fail(failure) => fail(
+                    format!("the queue of connections holds {count}"),
+                    format!("it is full with {number} in it: {}", failure.actual),
+                ),
+                other => Err(other),
+            })?;
+        // At once, since no server waits for it for ever, and many processes begin soon.
+        if !key.is_empty() {
+            client.send(&key)?;
+        }
         clients.push(client);
     }
     for &pid in &acceptors {
         server.signal(pid, Signal::SIGCONT)?;
     }
     check.note(format!("{count} connections after {:.3?}", begin.elapsed()));
-    let key = server.key().to_vec();
     if replays {
-        for client in &mut clients {
-            client.queue(&key);
-        }
         for client in &mut clients {
             client.hears_bytes(&history)?;
         }
@@ -700,9 +702,6 @@ fn connect_burst(check: &mut Check) -> Outcome {
         // All ask before one is waited for: a server does not wait for ever until it is asked.
         let mut asked = Vec::new();
         for client in &mut clients {
-            if !key.is_empty() {
-                client.send(&key)?;
-            }
             asked.push(client.start_barrier()?);
         }
         for (client, asked) in clients.iter_mut().zip(asked) {
