@@ -1,6 +1,7 @@
 """Servers that are not as their manifest says, for the tests: `python3 faults.py HOW PORT`."""
 
 import os
+import select
 import signal
 import socket
 import sys
@@ -44,12 +45,12 @@ elif how == "overlooks-a-stop":
     told = []
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0) if told else told.append(1))
 elif how == "overlooks-a-stop-at-work":
-    signal.signal(signal.SIGTERM, lambda *_: None if works.is_set() else os._exit(0))
+    signal.signal(signal.SIGTERM, lambda *_: None if works else os._exit(0))
 else:
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
 
 clients = []
-works = threading.Event()
+works = []
 
 
 def serve(client):
@@ -74,7 +75,6 @@ def accept():
         client, _ = listener.accept()
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         clients.append(client)
-        works.set()
         threading.Thread(target=serve, args=[client], daemon=True).start()
 
 
@@ -82,11 +82,22 @@ if how == "floods-its-output":
     line = b"x" * 65535 + b"\n"
     for _ in range(1 << 14):
         sys.stdout.buffer.write(line)
-threading.Thread(target=accept, daemon=True).start()
+# One thread, so that whoever looks at the process sees that it works.
 while how == "overlooks-a-stop-at-work":
-    works.wait()
-    until = time.monotonic() + 0.05
+    ready = select.select([listener, *clients], [], [])[0]
+    works.append(True)
+    for one in ready:
+        if one is listener:
+            clients.append(listener.accept()[0])
+        elif piece := one.recv(65536):
+            for other in clients:
+                other.sendall(piece)
+        else:
+            clients.remove(one)
+            one.close()
+    until = time.monotonic() + 0.01
     while time.monotonic() < until:
         pass
     works.clear()
+threading.Thread(target=accept, daemon=True).start()
 wait_for_ever()
